@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one tick saw: an immutable value that every view is a function of. Nothing here refers to a
+// map, a file descriptor or a clock.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "maps/counts.h"
+
+namespace slogate {
+
+// Requests that have begun and have no answer yet.
+struct Inflight {
+  uint64_t requests = 0;
+  std::chrono::nanoseconds oldest{0};
+};
+
+// Everything known of one cgroup.
+struct Workload {
+  uint64_t id = 0;
+  std::string path;   // relative to the cgroup2 root, starts with "/"; "" while it is not known
+  bool gone = false;  // the cgroup has been removed; its counts stay for a while
+  // Counts of the sockets of class `service`; never null.
+  std::shared_ptr<const Counts> service;
+  // The other classes that were seen (probe, scrape, proxy).
+  std::vector<std::pair<slogate_class, std::shared_ptr<const Counts>>> others;
+  Inflight server, client;
+};
+
+// One BPF map.
+struct MapStatus {
+  std::string name, type;
+  uint64_t entries = 0;   // in use
+  uint64_t capacity = 0;  // 0: no limit of its own
+  uint64_t bytes = 0;     // as the kernel charges them
+  uint64_t resizes = 0;
+  uint64_t lost = 0;  // samples this map had no room for
+
+  // entries / capacity, 0 where there is no capacity.
+  [[nodiscard]] double pressure() const {
+    return capacity == 0 ? 0.0 : static_cast<double>(entries) / static_cast<double>(capacity);
+  }
+};
+
+// One BPF program; the other facts about it are in kProbes.
+struct ProbeStatus {
+  slogate_probe probe{};
+  bool attached = false;
+  std::string reason;     // why it is not attached; "" when it is
+  bool degraded = false;  // not attached, and a signal is missing or worse for it
+  uint64_t runs = 0;      // estimated lower bound: see struct slogate_runs
+  uint64_t timed = 0;     // of these, timed
+  std::chrono::nanoseconds timed_total{0};
+
+  // Mean time of a run in ns, nothing before the first one was timed.
+  [[nodiscard]] std::optional<double> ns_per_run() const {
+    if (timed == 0) return std::nullopt;
+    return static_cast<double>(timed_total.count()) / static_cast<double>(timed);
+  }
+};
+
+struct AgentStatus {
+  std::string version, kernel;
+  std::chrono::system_clock::time_point started, now;
+  uint64_t ticks = 0;
+  std::chrono::nanoseconds last_tick{0};       // how long the last tick took
+  std::chrono::nanoseconds total_ticks{0};     // and all of them together
+  std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
+  std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
+};
+
+struct Snapshot {
+  AgentStatus agent;
+  std::vector<Workload> workloads;  // by path
+  std::vector<MapStatus> maps;
+  std::vector<ProbeStatus> probes;
+  // Names of the running kernel's drop reasons by number, without SKB_DROP_REASON_; "" where the
+  // number has none or does not count as a drop. Never null.
+  std::shared_ptr<const std::vector<std::string>> drop_reasons;
+};
+
+}  // namespace slogate

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The few kernel types the programs touch, with the few members they read, as CO-RE declarations:
+ * libbpf finds the real offsets in the running kernel's BTF when it loads the programs. Everything
+ * read here is in every kernel since 6.1 unless a comment says otherwise.
+ */
+#ifndef SLOGATE_KERNEL_H
+#define SLOGATE_KERNEL_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef __u64 u64;
+typedef __u32 u32;
+typedef int bool;
+
+/* Of the user-space ABI, so fixed. */
+enum bpf_map_type {
+  BPF_MAP_TYPE_HASH = 1,
+  BPF_MAP_TYPE_ARRAY = 2,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+  BPF_MAP_TYPE_QUEUE = 22,
+  BPF_MAP_TYPE_SK_STORAGE = 24,
+  BPF_MAP_TYPE_RINGBUF = 27,
+};
+enum {
+  BPF_ANY = 0,
+  BPF_NOEXIST = 1,
+  BPF_F_NO_PREALLOC = 1,
+  BPF_F_MMAPABLE = 1024,
+  BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+};
+enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6 };
+enum {
+  TCP_ESTABLISHED = 1,
+  TCP_SYN_SENT,
+  TCP_SYN_RECV,
+  TCP_FIN_WAIT1,
+  TCP_FIN_WAIT2,
+  TCP_TIME_WAIT,
+  TCP_CLOSE,
+  TCP_CLOSE_WAIT,
+  TCP_LAST_ACK,
+  TCP_LISTEN,
+  TCP_CLOSING,
+  TCP_NEW_SYN_RECV,
+};
+enum {
+  EPIPE = 32,
+  ENETUNREACH = 101,
+  ECONNRESET = 104,
+  ETIMEDOUT = 110,
+  ECONNREFUSED = 111,
+  EHOSTUNREACH = 113
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct kernfs_node {
+  u64 id;
+  const char* name;
+  struct kernfs_node* __parent; /* since 6.15 (633488947ef66b) */
+};
+struct kernfs_node___before_6_15 {
+  struct kernfs_node* parent;
+};
+struct cgroup {
+  struct kernfs_node* kn;
+};
+struct sock_cgroup_data {
+  struct cgroup* cgroup;
+};
+
+typedef struct {
+  int counter;
+} atomic_t;
+struct in6_addr {
+  union {
+    __u8 u6_addr8[16];
+    __be32 u6_addr32[4];
+  } in6_u;
+};
+struct sock_common {
+  __be32 skc_daddr;
+  __u16 skc_num;
+  unsigned short skc_family;
+  volatile unsigned char skc_state;
+  struct in6_addr skc_v6_daddr;
+};
+struct sock {
+  struct sock_common __sk_common;
+  atomic_t sk_drops;
+  __u16 sk_protocol;
+  int sk_err;
+  struct sock_cgroup_data sk_cgrp_data;
+};
+struct request_sock {
+  struct sock* rsk_listener;
+};
+struct inet_bind_bucket {
+  signed char fastreuse;
+};
+struct inet_connection_sock {
+  struct inet_bind_bucket* icsk_bind_hash;
+};
+struct tcp_sock {
+  struct inet_connection_sock inet_conn;
+  u32 segs_in;
+  u32 rcv_nxt;
+  u32 copied_seq;
+  u32 segs_out;
+  u32 write_seq;
+  u32 srtt_us; /* times 8 */
+  u32 total_retrans;
+  u64 tcp_clock_cache; /* ns, the clock of bpf_ktime_get_ns */
+  struct {
+    u64 mstamp; /* us: when the newest segment that was delivered had been sent */
+  } rack;
+};
+
+struct sk_buff {
+  struct sock* sk;
+};
+
+struct seq_file;
+struct bpf_iter_meta {
+  struct seq_file* seq;
+};
+struct bpf_map;
+struct bpf_iter__bpf_sk_storage_map {
+  struct bpf_iter_meta* meta;
+  struct bpf_map* map;
+  struct sock* sk;
+  void* value;
+};
+
+#pragma clang attribute pop
+
+#endif

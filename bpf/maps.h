@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The maps, as the programs see them. Each object declares them all; the agent creates them once,
+ * from maps.bpf.c, and hands the same ones to every object.
+ */
+#ifndef SLOGATE_MAPS_H
+#define SLOGATE_MAPS_H
+
+#include "kernel.h"
+/* after kernel.h */
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+struct slogate_chunk {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, SLOGATE_CHUNK_SLOTS);
+  __type(key, __u32);
+  __type(value, struct slogate_slot);
+};
+
+/* Slot number -> slot, through its chunk. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, SLOGATE_MAX_CHUNKS);
+  __type(key, __u32);
+  __array(values, struct slogate_chunk);
+} slogate_slab SEC(".maps");
+
+struct slogate_index_inner {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 64);
+  __type(key, struct slogate_key);
+  __type(value, struct slogate_ref);
+};
+
+/* One element: the hash from owner to slot, replaced as a whole when it grows. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __array(values, struct slogate_index_inner);
+} slogate_index SEC(".maps");
+
+/* Free slots with the generation they are to be used in; filled by the agent, lowest first. */
+struct {
+  __uint(type, BPF_MAP_TYPE_QUEUE);
+  __uint(max_entries, SLOGATE_FREE_SLOTS);
+  __type(value, struct slogate_ref);
+} slogate_free SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct slogate_sock);
+} slogate_sockets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct slogate_control);
+} slogate_control SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, SLOGATE_RUN_LINES);
+  __type(key, __u32);
+  __type(value, struct slogate_runs);
+} slogate_runs SEC(".maps");
+
+/* Rules that give a server socket a class other than `service`. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, SLOGATE_CLASS_RULES);
+  __type(key, struct slogate_class_key);
+  __type(value, __u32);
+} slogate_classes SEC(".maps");
+
+/* This node's own addresses. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, SLOGATE_NODE_ADDRESSES);
+  __type(key, struct slogate_address);
+  __type(value, __u32);
+} slogate_node SEC(".maps");
+
+/* struct slogate_owner_event */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, SLOGATE_EVENT_BYTES);
+} slogate_events SEC(".maps");
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The contract between the BPF programs and the agent: every type that lies in a map. Compiled for
+ * both, so there is nothing to keep in step by hand. Includers define __u8..__u64 first (kernel.h
+ * in bpf/, <linux/types.h> elsewhere).
+ *
+ * All words of a slot are cumulative and only ever grow while the slot has one owner; nobody clears
+ * a count by reading it.
+ */
+#ifndef SLOGATE_ABI_H
+#define SLOGATE_ABI_H
+
+#include "histogram.h"
+
+/* Rises with every change of layout or meaning below. */
+#define SLOGATE_ABI_VERSION 1
+
+enum slogate_signal {
+#define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
+#include "signals.def"
+  SLOGATE_SIGNALS
+};
+
+enum slogate_counter {
+#define SLOGATE_COUNTER(name, ...) SLOGATE_COUNTER_##name,
+#include "signals.def"
+  SLOGATE_COUNTERS
+};
+
+enum slogate_site {
+#define SLOGATE_SITE(name, ...) SLOGATE_SITE_##name,
+#include "signals.def"
+  SLOGATE_SITES
+};
+
+enum slogate_probe {
+#define SLOGATE_PROBE(name, ...) SLOGATE_PROBE_##name,
+#include "signals.def"
+  SLOGATE_PROBES
+};
+
+/*
+ * Drops are kept by the kernel's own reason number, which moves between kernels: the names come
+ * from the running kernel's BTF. Number 0 is never a drop, so word 0 holds the reasons of
+ * subsystems and those past the end.
+ */
+#define SLOGATE_DROP_REASONS 140
+
+/* What a socket is for. Only `service` is judged: probes and scrapes would drown or flatter it. */
+enum slogate_class {
+  SLOGATE_CLASS_service,
+  SLOGATE_CLASS_probe,
+  SLOGATE_CLASS_scrape,
+  SLOGATE_CLASS_proxy,
+  SLOGATE_CLASSES
+};
+
+/* Key of the index: one slot for each traffic class of each cgroup. */
+struct slogate_key {
+  __u64 cgroup; /* id of the cgroup that owns the socket (its creator's) */
+  __u32 class_; /* enum slogate_class */
+  __u32 pad;
+};
+
+/* A slot number and the generation it was taken in; generations start at 1, so 0 is no slot. */
+struct slogate_ref {
+  __u32 slot;
+  __u32 generation;
+};
+
+/* One owner's measurements. The first line is what the hot path and the scan of a tick touch. */
+struct slogate_slot {
+  __u64 cgroup; /* owner; 0 while the slot is free */
+  __u32 class_;
+  __u32 generation;
+  __u64 dirty; /* set by the kernel after a change, cleared by the agent before it reads */
+  __u64 counters[SLOGATE_COUNTERS];
+  __u64 drops[SLOGATE_DROP_REASONS];
+  __u64 histograms[SLOGATE_SIGNALS][SLOGATE_BUCKETS];
+};
+
+/* Slots come in chunks, each one inner map of the slab: growing adds a chunk and copies nothing. */
+#define SLOGATE_CHUNK_SHIFT 5
+#define SLOGATE_CHUNK_SLOTS (1u << SLOGATE_CHUNK_SHIFT)
+#define SLOGATE_MAX_CHUNKS 4096
+#define SLOGATE_MAX_SLOTS (SLOGATE_MAX_CHUNKS * SLOGATE_CHUNK_SLOTS)
+
+/* Limits of the other maps. */
+#define SLOGATE_FREE_SLOTS 4096       /* free slots kept ready for new owners, at the most */
+#define SLOGATE_CLASS_RULES 256       /* rules of the configuration */
+#define SLOGATE_NODE_ADDRESSES 1024   /* addresses of this node */
+#define SLOGATE_EVENT_BYTES (1 << 18) /* ring of owner events; a power of two */
+
+/* What finds no slot is booked here, so that a sum over all slots stays true. */
+#define SLOGATE_UNATTRIBUTED 0
+
+/* Programs count their runs on one of this many lines, by CPU, so that CPUs seldom share a line. */
+#define SLOGATE_RUN_LINES 64
+
+/* One run in this many is timed, at its own cost. */
+#define SLOGATE_RUN_SAMPLE 1024
+
+/*
+ * Counted without atomics: a run that is interrupted by another one of the same CPU may be missed.
+ * These are for judging cost, not for any decision.
+ */
+struct slogate_runs {
+  __u64 runs[SLOGATE_PROBES];
+  __u64 timed[SLOGATE_PROBES];
+  __u64 timed_ns[SLOGATE_PROBES];
+};
+
+/* One element, shared by all programs. */
+struct slogate_control {
+  __u64 lost[SLOGATE_SITES];
+  __u32 close_at_send_length; /* 1 where tcp_sendmsg_locked is missing */
+  __u32 class_rules;          /* number of rules in the class map: 0 skips the look-up */
+};
+
+/* Key of the class map: a rule of the configuration. The value is an enum slogate_class. */
+struct slogate_class_key {
+  __u16 port; /* local port, host order; 0 for any */
+  __u16 peer; /* 1: only peers whose address is one of this node's */
+};
+
+/* An IPv6 address, or an IPv4 address mapped into it; network order. */
+struct slogate_address {
+  __u8 bytes[16];
+};
+
+enum slogate_role {
+  SLOGATE_ROLE_none,
+  SLOGATE_ROLE_server,
+  SLOGATE_ROLE_client,
+  SLOGATE_ROLE_listener,
+};
+
+enum slogate_sock_flags {
+  SLOGATE_SOCK_unread = 1,     /* nobody has read the open request yet: queue is still running */
+  SLOGATE_SOCK_overlapped = 2, /* data arrived late during the open request */
+  SLOGATE_SOCK_counted = 4,    /* its connection has been counted */
+};
+
+/*
+ * What is remembered with each socket. Written under the socket's lock, but for the fields from
+ * segs_in on, which settle() in bpf/slot.h moves with compare-and-exchange. Times are those of
+ * CLOCK_MONOTONIC in ns.
+ */
+struct slogate_sock {
+  struct slogate_ref ref;
+  __u64 opened;      /* start of the open request, or of the connect; 0 for none */
+  __u64 last;        /* latest arrival of data */
+  __u64 next_opened; /* with close_at_send_length: a request that came before the last was closed */
+  __u32 sent;        /* with close_at_send_length: write_seq when the open request began */
+  __u32 next_sent;
+  __u8 role; /* enum slogate_role */
+  __u8 flags;
+  __u16 pad;
+  __u32 segs_in; /* what of the socket's own counts has been booked */
+  __u32 segs_out;
+  __u32 retransmits;
+  __u32 rtt_segs; /* segs_in at the last rtt sample */
+  __u32 drops;    /* listeners */
+};
+
+/* Written to the iterator's output for each socket with an open request. */
+struct slogate_inflight {
+  struct slogate_ref ref;
+  __u64 opened;
+  __u32 role;
+  __u32 pad;
+};
+
+/*
+ * Event ring: a slot got an owner. The path is the cgroup's, leaf first, each part with a
+ * terminating zero, at most SLOGATE_PATH_DEPTH parts and without the root.
+ */
+#define SLOGATE_PATH_DEPTH 12
+#define SLOGATE_PATH_PART 128
+#define SLOGATE_PATH_BYTES 1024
+struct slogate_owner_event {
+  __u64 cgroup;
+  struct slogate_ref ref;
+  __u32 class_;
+  __u32 parts;     /* how many are in `path` */
+  __u32 bytes;     /* how long they are */
+  __u32 truncated; /* 1 when the path had more or longer parts than fit */
+  char path[SLOGATE_PATH_BYTES + SLOGATE_PATH_PART];
+};
+
+#endif

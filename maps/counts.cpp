@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "maps/counts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace slogate {
+namespace {
+
+template <size_t N>
+void add(std::array<uint64_t, N>& to, const std::array<uint64_t, N>& from) {
+  std::transform(to.begin(), to.end(), from.begin(), to.begin(), std::plus<>());
+}
+
+// Geometric middle of a bucket in seconds; the last one has no upper edge and reads as its lower.
+double middle(size_t bucket) {
+  if (bucket >= SLOGATE_EDGES) return bucket_edge(SLOGATE_EDGES - 1);
+  return std::exp2((static_cast<double>(bucket) + SLOGATE_EDGE_FIRST - 0.5) / 8);
+}
+
+}  // namespace
+
+Counts& Counts::operator+=(const Counts& other) {
+  for (size_t i = 0; i < histograms.size(); ++i) add(histograms[i], other.histograms[i]);
+  add(counters, other.counters);
+  add(drops, other.drops);
+  return *this;
+}
+
+double bucket_edge(size_t bucket) {
+  if (bucket >= SLOGATE_EDGES) return std::numeric_limits<double>::infinity();
+  return std::exp2((static_cast<double>(bucket) + SLOGATE_EDGE_FIRST) / 8);
+}
+
+uint64_t count(const Histogram& histogram) {
+  return std::accumulate(histogram.begin(), histogram.end(), uint64_t{0});
+}
+
+double sum(const Histogram& histogram) {
+  double total = 0;
+  for (size_t i = 0; i < histogram.size(); ++i)
+    if (histogram[i] != 0) total += static_cast<double>(histogram[i]) * middle(i);
+  return total;
+}
+
+std::optional<double> quantile(const Histogram& histogram, double q) {
+  const uint64_t n = count(histogram);
+  if (n == 0) return std::nullopt;
+  const auto rank = std::max<uint64_t>(
+      1, static_cast<uint64_t>(std::ceil(std::clamp(q, 0.0, 1.0) * static_cast<double>(n))));
+  uint64_t seen = 0;
+  for (size_t i = 0; i < histogram.size(); ++i) {
+    seen += histogram[i];
+    if (seen >= rank) return middle(i);
+  }
+  return middle(histogram.size() - 1);
+}
+
+}  // namespace slogate
