@@ -20,7 +20,7 @@ typedef __u32 __be32;
 typedef __u32 __wsum;
 typedef __u64 u64;
 typedef __u32 u32;
-typedef int bool;
+typedef _Bool bool;
 
 /* Of the user-space ABI, so fixed. */
 enum bpf_map_type {
@@ -82,6 +82,7 @@ struct sock_cgroup_data {
 typedef struct {
   int counter;
 } atomic_t;
+struct sock;
 struct in6_addr {
   union {
     __u8 u6_addr8[16];
@@ -94,6 +95,7 @@ struct sock_common {
   unsigned short skc_family;
   volatile unsigned char skc_state;
   struct in6_addr skc_v6_daddr;
+  struct sock* skc_listener; /* of a struct request_sock: in a union with other things */
 };
 struct sock {
   struct sock_common __sk_common;
@@ -101,9 +103,6 @@ struct sock {
   __u16 sk_protocol;
   int sk_err;
   struct sock_cgroup_data sk_cgrp_data;
-};
-struct request_sock {
-  struct sock* rsk_listener;
 };
 struct inet_bind_bucket {
   signed char fastreuse;

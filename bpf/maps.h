@@ -12,6 +12,12 @@
 
 #include "abi.h"
 
+/* clang keeps only the name of a type that is reached through an inner map, and libbpf needs its
+ * size: these make it whole. */
+const struct slogate_slot* const volatile slogate_slot_type = 0;
+const struct slogate_key* const volatile slogate_key_type = 0;
+const struct slogate_ref* const volatile slogate_ref_type = 0;
+
 struct slogate_chunk {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);

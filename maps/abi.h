@@ -113,8 +113,8 @@ struct slogate_runs {
 /* One element, shared by all programs. */
 struct slogate_control {
   __u64 lost[SLOGATE_SITES];
-  __u32 close_at_send_length; /* 1 where tcp_sendmsg_locked is missing */
-  __u32 class_rules;          /* number of rules in the class map: 0 skips the look-up */
+  __u32 class_rules; /* number of rules in the class map: 0 skips the look-up */
+  __u32 pad;
 };
 
 /* Key of the class map: a rule of the configuration. The value is an enum slogate_class. */
@@ -138,29 +138,26 @@ enum slogate_role {
 enum slogate_sock_flags {
   SLOGATE_SOCK_unread = 1,     /* nobody has read the open request yet: queue is still running */
   SLOGATE_SOCK_overlapped = 2, /* data arrived late during the open request */
-  SLOGATE_SOCK_counted = 4,    /* its connection has been counted */
 };
 
 /*
  * What is remembered with each socket. Written under the socket's lock, but for the fields from
- * segs_in on, which settle() in bpf/slot.h moves with compare-and-exchange. Times are those of
- * CLOCK_MONOTONIC in ns.
+ * segs_in on, which settle() in bpf/slot.h moves with compare-and-exchange, and for `opened` where
+ * tcp_sendmsg_locked is missing (see bpf/request.bpf.c). Times are those of CLOCK_MONOTONIC in ns.
  */
 struct slogate_sock {
   struct slogate_ref ref;
-  __u64 opened;      /* start of the open request, or of the connect; 0 for none */
-  __u64 last;        /* latest arrival of data */
-  __u64 next_opened; /* with close_at_send_length: a request that came before the last was closed */
-  __u32 sent;        /* with close_at_send_length: write_seq when the open request began */
-  __u32 next_sent;
-  __u8 role; /* enum slogate_role */
-  __u8 flags;
-  __u16 pad;
+  __u64 opened;  /* start of the open request, or of the connect; 0 for none */
+  __u64 last;    /* latest arrival of data */
+  __u32 sent;    /* where tcp_sendmsg_locked is missing: write_seq when the request began */
+  __u16 role;    /* enum slogate_role */
+  __u16 flags;   /* enum slogate_sock_flags */
   __u32 segs_in; /* what of the socket's own counts has been booked */
   __u32 segs_out;
   __u32 retransmits;
+  __u32 drops;    /* listeners: connections turned away */
   __u32 rtt_segs; /* segs_in at the last rtt sample */
-  __u32 drops;    /* listeners */
+  __u32 pad;
 };
 
 /* Written to the iterator's output for each socket with an open request. */

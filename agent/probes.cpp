@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/probes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+
+#include "bpf/connection.skel.h"
+#include "bpf/drops.skel.h"
+#include "bpf/inventory.skel.h"
+#include "bpf/request.skel.h"
+#include "maps/bpf_map.h"
+
+namespace slogate {
+namespace {
+
+// libbpf explains itself through a callback without a context: what it said since the last clear.
+thread_local std::string libbpf_said;  // NOLINT(readability-identifier-naming): not a constant
+
+int keep_message(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN || libbpf_said.size() > (1u << 16)) return 0;
+  // The verifier's whole log comes as one message.
+  char* text = nullptr;
+  if (vasprintf(&text, format, arguments) < 0) return 0;
+  libbpf_said += text;
+  free(text);
+  return 0;
+}
+
+// Why a load failed, as briefly as the verifier lets us: the last line of its log that is not a
+// statistic.
+std::string reason_from_log(const std::string& log, int error) {
+  std::string best;
+  size_t start = 0;
+  while (start < log.size()) {
+    size_t end = log.find('\n', start);
+    if (end == std::string::npos) end = log.size();
+    const std::string_view line(log.data() + start, end - start);
+    const bool about_libbpf = line.starts_with("libbpf:") || line.starts_with("--");
+    if (!line.empty() && !about_libbpf && !line.starts_with("processed ")) best = line;
+    start = end + 1;
+  }
+  const std::string what = system_error("the kernel refused it", error).message;
+  return best.empty() ? what : what + ": " + best;
+}
+
+struct BtfDeleter {
+  void operator()(btf* types) const { btf__free(types); }
+};
+
+size_t parameters_of(const btf* types, int typedef_id) {
+  const btf_type* type = btf__type_by_id(types, typedef_id);              // typedef
+  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // pointer
+  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // function
+  return type != nullptr && btf_is_func_proto(type) ? btf_vlen(type) : 0;
+}
+
+std::vector<std::string> read_drop_reasons(const btf* types) {
+  constexpr std::string_view kPrefix = "SKB_DROP_REASON_";
+  std::vector<std::string> names;
+  const int id = btf__find_by_name_kind(types, "skb_drop_reason", BTF_KIND_ENUM);
+  if (id < 0) return names;
+  const btf_type* type = btf__type_by_id(types, id);
+  const struct btf_enum* values = btf_enum(type);
+  for (int i = 0; i < btf_vlen(type); ++i) {
+    const std::string_view name = btf__name_by_offset(types, values[i].name_off);
+    // MAX and SUBSYS_MASK are no reasons; past the table they share word 0.
+    if (values[i].val < 0 || values[i].val >= SLOGATE_DROP_REASONS) continue;
+    if (names.size() <= static_cast<size_t>(values[i].val)) names.resize(values[i].val + 1);
+    names[values[i].val] = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : "";
+  }
+  return names;
+}
+
+}  // namespace
+
+Result<KernelFeatures> read_kernel_features() {
+  const std::unique_ptr<btf, BtfDeleter> types(btf__load_vmlinux_btf());
+  if (!types)
+    return fail(system_error("cannot read /sys/kernel/btf/vmlinux", errno).message,
+                "slogate needs a kernel built with CONFIG_DEBUG_INFO_BTF=y");
+  KernelFeatures features;
+  for (const ProbeInfo& probe : kProbes) {
+    const std::string name = fmt::format("btf_trace_{}", probe.tracepoint);
+    const int id = btf__find_by_name_kind(types.get(), name.c_str(), BTF_KIND_TYPEDEF);
+    if (probe.tracepoint.empty() || id < 0) continue;
+    features.tracepoints.emplace(probe.tracepoint);
+    // The first parameter is the tracepoint's own.
+    if (probe.tracepoint == "kfree_skb")
+      features.kfree_skb_has_socket = parameters_of(types.get(), id) >= 5;
+  }
+  features.drop_reasons = read_drop_reasons(types.get());
+  return features;
+}
+
+std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
+  static constexpr std::array<std::string_view, 12> kNotDrops = {
+      "NOT_SPECIFIED",     // freed, and nobody said it was a loss
+      "MAX",               //
+      "SOCKET_CLOSE",      // unread data of a socket the application closed
+      "TCP_CLOSE",         // came after the end of its connection
+      "TCP_RESET",         // the reset itself
+      "TCP_FLAGS",         // a segment without ACK, or a SYN where none belongs
+      "TCP_OLD_DATA",      // duplicates: the data is there already
+      "TCP_OLD_ACK",       //
+      "TCP_OLD_SEQUENCE",  //
+      "TCP_TOO_OLD_ACK",   //
+      "TCP_OFOMERGE",      // an out-of-order segment that another one covers
+      "TCP_RFC7323_PAWS_ACK",
+  };
+  std::vector<std::string> names = features.drop_reasons;
+  for (std::string& name : names)
+    if (std::find(kNotDrops.begin(), kNotDrops.end(), name) != kNotDrops.end()) name.clear();
+  return names;
+}
+
+// One object with its programs' links, in the order in which they must go.
+struct Probes::Loaded {
+  bpf_object* object = nullptr;
+  std::function<void()> destroy;
+  std::map<slogate_probe, bpf_link*> links;
+
+  Loaded(bpf_object* o, std::function<void()> d) : object(o), destroy(std::move(d)) {}
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+  ~Loaded() {
+    for (const auto& [probe, link] : links) bpf_link__destroy(link);
+    destroy();
+  }
+};
+
+namespace {
+
+// Which programs of the kernel's are worth attaching: each whose tracepoint is there, and of the
+// two that can close a request only the better one.
+bool is_wanted(const ProbeInfo& info, const KernelFeatures& features) {
+  if (info.tracepoint.empty()) return true;
+  if (!features.tracepoints.contains(info.tracepoint)) return false;
+  return info.name != "send_length" || !features.tracepoints.contains("tcp_sendmsg_locked");
+}
+
+std::string why_not_wanted(const ProbeInfo& info, const KernelFeatures& features) {
+  if (!features.tracepoints.contains(info.tracepoint))
+    return fmt::format("this kernel has no tracepoint {}", info.tracepoint);
+  return "not needed: send_locked does it better";
+}
+
+// Points the object's maps at the shared ones and switches off the programs that are not wanted.
+Result<void> prepare(bpf_object* object, const Maps& maps, const KernelFeatures& features) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const int shared = maps.fd(bpf_map__name(map));
+    if (shared < 0) continue;  // its own constants
+    if (const int error = bpf_map__reuse_fd(map, shared); error != 0)
+      return fail(bpf_error(fmt::format("cannot share map {}", bpf_map__name(map)), error));
+  }
+  for (const ProbeInfo& info : kProbes) {
+    bpf_program* program = bpf_object__find_program_by_name(object, std::string(info.name).c_str());
+    if (program != nullptr) bpf_program__set_autoload(program, is_wanted(info, features));
+  }
+  return {};
+}
+
+bpf_link* attach_program(bpf_program* program, const ProbeInfo& info, const Maps& maps) {
+  if (!info.tracepoint.empty()) return bpf_program__attach(program);
+  bpf_iter_link_info link{};
+  link.map.map_fd = static_cast<__u32>(maps.fd("slogate_sockets"));
+  LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &link, .link_info_len = sizeof(link));
+  return bpf_program__attach_iter(program, &options);
+}
+
+struct Opened {
+  bpf_object* object = nullptr;
+  std::function<void()> destroy;
+};
+
+template <typename Skeleton, typename Destroy>
+Opened opened(Skeleton* skeleton, Destroy destroy) {
+  if (skeleton == nullptr) return {};
+  return {skeleton->obj, [skeleton, destroy] { destroy(skeleton); }};
+}
+
+// The objects by the name their rows in signals.def have, with the constants of this kernel.
+Opened open_object(std::string_view name, const KernelFeatures& features) {
+  if (name == "request") {
+    request_bpf* skeleton = request_bpf__open();
+    if (skeleton != nullptr)
+      skeleton->rodata->close_at_send_length = !features.tracepoints.contains("tcp_sendmsg_locked");
+    return opened(skeleton, request_bpf__destroy);
+  }
+  if (name == "connection") return opened(connection_bpf__open(), connection_bpf__destroy);
+  if (name == "inventory") return opened(inventory_bpf__open(), inventory_bpf__destroy);
+  if (name != "drops") return {};
+  drops_bpf* skeleton = drops_bpf__open();
+  if (skeleton != nullptr) {
+    skeleton->rodata->has_rx_sk = features.kfree_skb_has_socket;
+    const std::vector<std::string> counted = counted_drop_reasons(features);
+    for (size_t i = 0; i < counted.size(); ++i)
+      skeleton->rodata->counted[i] = counted[i].empty() ? 0 : 1;
+  }
+  return opened(skeleton, drops_bpf__destroy);
+}
+
+}  // namespace
+
+Probes::Probes() = default;
+Probes::Probes(Probes&&) noexcept = default;
+Probes::~Probes() = default;
+
+Result<Probes> Probes::attach(const Maps& maps, const KernelFeatures& features) {
+  libbpf_set_print(keep_message);
+  Probes probes;
+  std::map<std::string_view, std::string> refused;  // objects, with the reason
+
+  std::set<std::string_view> names;
+  for (const ProbeInfo& info : kProbes) names.insert(info.object);
+  for (const std::string_view name : names) {
+    libbpf_said.clear();
+    Opened object = open_object(name, features);
+    if (object.object == nullptr) {
+      refused[name] = fmt::format("object {} cannot be read", name);
+      continue;
+    }
+    auto loaded = std::make_unique<Loaded>(object.object, std::move(object.destroy));
+    if (auto done = prepare(loaded->object, maps, features); !done)
+      refused[name] = done.error().message;
+    else if (const int error = bpf_object__load(loaded->object); error != 0)
+      refused[name] = reason_from_log(libbpf_said, error);
+    else
+      probes.loaded_.push_back(std::move(loaded));
+  }
+
+  for (size_t i = 0; i < kProbes.size(); ++i) {
+    const ProbeInfo& info = kProbes[i];
+    ProbeStatus& status = probes.status_[i];
+    status.probe = static_cast<slogate_probe>(i);
+    if (!is_wanted(info, features)) {
+      status.reason = why_not_wanted(info, features);
+    } else if (refused.contains(info.object)) {
+      status.reason = refused[info.object];
+    } else {
+      probes.attach_one(status, maps);
+    }
+    // Of send_locked and send_length one is enough.
+    status.degraded = !status.attached && info.name != "send_length";
+    if (info.needed && !status.attached)
+      return fail(
+          fmt::format("cannot attach {} ({}): {}", info.name, info.tracepoint, status.reason),
+          "run `slogate doctor`");
+  }
+  return probes;
+}
+
+void Probes::attach_one(ProbeStatus& status, const Maps& maps) {
+  const ProbeInfo& info = kProbes[status.probe];
+  for (const auto& loaded : loaded_) {
+    bpf_program* program =
+        bpf_object__find_program_by_name(loaded->object, std::string(info.name).c_str());
+    if (program == nullptr) continue;
+    bpf_link* link = attach_program(program, info, maps);
+    if (link == nullptr) {
+      status.reason = bpf_error("cannot attach it", errno).line();
+      return;
+    }
+    loaded->links[status.probe] = link;
+    status.attached = true;
+  }
+}
+
+std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
+  std::vector<ProbeStatus> rows(status_.begin(), status_.end());
+  for (ProbeStatus& row : rows) {
+    row.runs = runs.runs[row.probe];
+    row.timed = runs.timed[row.probe];
+    row.timed_total = std::chrono::nanoseconds(runs.timed_ns[row.probe]);
+  }
+  return rows;
+}
+
+Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
+  const bpf_link* link = nullptr;
+  for (const auto& loaded : loaded_)
+    if (const auto found = loaded->links.find(SLOGATE_PROBE_inventory);
+        found != loaded->links.end())
+      link = found->second;
+  std::vector<slogate_inflight> open;
+  if (link == nullptr) return open;
+  const Fd pass(bpf_iter_create(bpf_link__fd(link)));
+  if (!pass) return fail(bpf_error("cannot start an inventory", errno));
+
+  std::array<slogate_inflight, 1024> block;
+  for (;;) {
+    const ssize_t got = read(pass.get(), block.data(), sizeof(block));
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) return fail(bpf_error("cannot take an inventory", errno));
+    if (got == 0) return open;
+    // The kernel's buffer holds whole records, and so does ours: none is cut in two.
+    const auto* first = block.data();
+    open.insert(open.end(), first, first + static_cast<size_t>(got) / sizeof(slogate_inflight));
+  }
+}
+
+}  // namespace slogate

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Packets of TCP sockets that the kernel threw away, by its own reason. */
+#include "slot.h"
+
+/* Set by the agent before loading: the reasons that count as a drop, by number (see maps/reasons),
+ * and whether the tracepoint names the receiving socket (since 6.11). */
+const volatile __u8 counted[SLOGATE_DROP_REASONS] = {};
+const volatile bool has_rx_sk = 0;
+
+/* The verifier does not know a request socket's listener for a socket, so all of it is read through
+ * bpf_core_read. */
+static __always_inline void on_packet_drop(struct sock* sk, __u32 reason) {
+  /* A half-open connection is its listener's. */
+  int state = BPF_CORE_READ(sk, __sk_common.skc_state);
+  if (state == TCP_NEW_SYN_RECV) sk = BPF_CORE_READ(sk, __sk_common.skc_listener);
+  if (state == TCP_TIME_WAIT) return;
+  unsigned short family = BPF_CORE_READ(sk, __sk_common.skc_family);
+  if (family != AF_INET && family != AF_INET6) return;
+  if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP) return;
+  struct slogate_ref ref = {};
+  struct slogate_slot* slot = find_slot(sk, 1, &ref);
+  if (!slot) return;
+  __sync_fetch_and_add(&slot->drops[reason], 1);
+  touch(slot);
+}
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(packet_drop, struct sk_buff* skb, void* location, __u32 reason) {
+  /* Reasons of subsystems have a number above 16 bits; they and those past the table share one
+   * word. */
+  if (reason < SLOGATE_DROP_REASONS) {
+    if (!counted[reason]) return 0;
+  } else {
+    reason = 0;
+  }
+  struct sock* sk = skb->sk;
+  if (has_rx_sk && ctx[3]) sk = (struct sock*)ctx[3];
+  if (!sk) return 0;
+  return SLOGATE_RUN(packet_drop, on_packet_drop(sk, reason));
+}
+
+char LICENSE[] SEC("license") = "GPL";

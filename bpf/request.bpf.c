@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Requests: request and queue on the server's side of a connection, client_request on the client's.
+ *
+ * A request opens when data arrives on a socket that owes nothing, and closes when the application
+ * hands over the first byte of the answer. One request, one count, whatever its segments and
+ * writes; a burst of pipelined requests counts once for each answer that found it open.
+ *
+ * sk_data_ready and tcp_sendmsg_locked both run under the socket's lock, so nothing here races.
+ * Where tcp_sendmsg_locked is missing (before 6.16), sock_send_length stands in. It runs after the
+ * lock has been dropped, so the next request may already be there: write_seq tells whether an
+ * answer has begun since the request opened, and compare-and-exchange on `opened` lets exactly one
+ * of the two programs close it.
+ */
+#include "slot.h"
+
+/* Set by the agent before loading. */
+const volatile bool close_at_send_length = 0;
+
+/* tcp_clock_cache is the time at which TCP began to handle the segment, in the clock of
+ * bpf_ktime_get_ns: right to a microsecond here, and a load instead of a clock read. A child made
+ * by Fast Open may not have one yet. */
+static __always_inline __u64 arrival_time(const struct tcp_sock* tp) {
+  __u64 now = tp->tcp_clock_cache;
+  return now ? now : bpf_ktime_get_ns();
+}
+
+static __always_inline void close_request(struct sock* sk, struct slogate_sock* state, __u64 opened,
+                                          __u64 now) {
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (!slot) return;
+  record(slot, SLOGATE_SIGNAL_request, opened, now);
+  if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
+}
+
+static __always_inline void close_client_request(struct sock* sk, struct slogate_sock* state,
+                                                 __u64 opened, __u64 now) {
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (slot) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
+}
+
+static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
+                                            struct slogate_sock* state, __u64 now) {
+  __u64 opened = state->opened;
+  __u64 last = state->last;
+  state->last = now;
+  if (close_at_send_length && opened && tp->write_seq != state->sent) {
+    /* The answer has begun but sock_send_length has not run yet. */
+    state->sent = tp->write_seq;
+    if (__sync_val_compare_and_swap(&state->opened, opened, now) == opened)
+      close_request(sk, state, opened, now);
+    else
+      state->opened = now;
+    state->flags = SLOGATE_SOCK_unread;
+  } else if (!opened) {
+    state->sent = tp->write_seq;
+    state->flags = SLOGATE_SOCK_unread;
+    state->opened = now;
+  } else if (!(state->flags & (SLOGATE_SOCK_unread | SLOGATE_SOCK_overlapped)) &&
+             now - last > (__u64)tp->srtt_us * 1000 / 8) {
+    /* Not the rest of a large request, which comes within a round trip of what came before. */
+    state->flags |= SLOGATE_SOCK_overlapped;
+  }
+}
+
+static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
+                                           struct slogate_sock* state, __u64 now) {
+  __u64 opened = state->opened;
+  if (opened) {
+    state->opened = 0;
+    close_client_request(sk, state, opened, now);
+  } else if (close_at_send_length && tp->write_seq != state->sent) {
+    /* Answered before sock_send_length ran for the request; TCP knows when it was sent. */
+    close_client_request(sk, state, tp->rack.mstamp * 1000, now);
+  }
+  if (close_at_send_length) state->sent = tp->write_seq;
+}
+
+static __always_inline void on_data_ready(struct sock* sk) {
+  int tcp_state = sk->__sk_common.skc_state;
+  if (tcp_state == TCP_SYN_SENT || tcp_state == TCP_CLOSE) return;
+  struct slogate_sock* state = known_socket(sk);
+  if (!state) state = adopt(sk);
+  if (!state || tcp_state == TCP_LISTEN) return;
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
+
+  /* A FIN takes a sequence number too, and alone it is no data. */
+  __s32 unread = (__s32)(tp->rcv_nxt - tp->copied_seq);
+  if ((1 << tcp_state) & HALF_CLOSED) unread--;
+  if (unread <= 0) return;
+  if (state->role == SLOGATE_ROLE_server)
+    request_arrived(sk, tp, state, arrival_time(tp));
+  else
+    answer_arrived(sk, tp, state, arrival_time(tp));
+}
+
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_ready, struct sock* sk) {
+  if (!is_tcp(sk)) return 0;
+  return SLOGATE_RUN(data_ready, on_data_ready(sk));
+}
+
+/* Runs under the socket's lock before a byte of the chunk is copied or sent, so its first run after
+ * an arrival is the true first byte of the answer; tcp_clock_cache may be stale here. */
+static __always_inline void on_send_locked(struct sock* sk) {
+  struct slogate_sock* state = known_socket(sk);
+  if (!state) state = adopt(sk);
+  if (!state) return;
+  __u64 opened = state->opened;
+  if (state->role == SLOGATE_ROLE_server) {
+    if (!opened) return;
+    state->opened = 0;
+    close_request(sk, state, opened, bpf_ktime_get_ns());
+    state->flags = 0;
+  } else if (!opened) {
+    state->opened = bpf_ktime_get_ns();
+  }
+}
+
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(send_locked, struct sock* sk) {
+  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+}
+
+static __always_inline void on_send_length(struct sock* sk) {
+  struct slogate_sock* state = known_socket(sk);
+  if (!state) state = adopt(sk);
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!state || !tp || tp->write_seq == state->sent) return;
+  __u64 opened = state->opened;
+  if (state->role == SLOGATE_ROLE_server) {
+    if (opened && __sync_val_compare_and_swap(&state->opened, opened, 0) == opened)
+      close_request(sk, state, opened, bpf_ktime_get_ns());
+  } else if (!opened) {
+    state->opened = bpf_ktime_get_ns();
+    /* The answer may have come between the check and the store. */
+    if (tp->write_seq == *(volatile __u32*)&state->sent) state->opened = 0;
+  }
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(send_length, struct sock* sk, int ret, int flags) {
+  if (ret <= 0 || !is_tcp(sk)) return 0;
+  return SLOGATE_RUN(send_length, on_send_length(sk));
+}
+
+/* Every way of reading goes through tcp_rcv_space_adjust, under the lock: recv, splice, zero-copy
+ * receive, io_uring. Unlike sock_recv_length it does not run for a read that found nothing. */
+static __always_inline void on_first_read(struct sock* sk) {
+  struct slogate_sock* state = known_socket(sk);
+  if (!state || !(state->flags & SLOGATE_SOCK_unread)) return;
+  state->flags &= ~SLOGATE_SOCK_unread;
+  __u64 opened = state->opened;
+  struct slogate_slot* slot = opened ? slot_of(sk, state) : 0;
+  if (slot) record(slot, SLOGATE_SIGNAL_queue, opened, bpf_ktime_get_ns());
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(first_read, struct sock* sk) {
+  return SLOGATE_RUN(first_read, on_first_read(sk));
+}
+
+char LICENSE[] SEC("license") = "GPL";

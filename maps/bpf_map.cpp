@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "maps/bpf_map.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <fstream>
+
+namespace slogate {
+
+Error bpf_error(std::string_view what, int errno_value) {
+  const int code = errno_value < 0 ? -errno_value : errno_value;
+  Error error = system_error(what, code);
+  if (code == EPERM)
+    error.remedy = "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
+  else if (code == ENOMEM || code == EAGAIN)
+    error.remedy = "raise the memory limit of the agent's cgroup or lower maps.memory_ratio";
+  return error;
+}
+
+size_t whole_pages(size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+Result<void*> map_memory(int fd, size_t bytes, std::string_view name) {
+  void* memory = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (memory == MAP_FAILED) return fail(bpf_error(fmt::format("cannot map {}", name), errno));
+  return memory;
+}
+
+uint64_t charged_bytes(int fd) {
+  std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd));
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("memlock:")) return std::stoull(line.substr(8));
+  return 0;
+}
+
+}  // namespace slogate

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Thin steps around libbpf's map calls.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "maps/error.h"
+#include "maps/fd.h"
+
+namespace slogate {
+
+// What a BPF call needs when the kernel refuses it.
+[[nodiscard]] Error bpf_error(std::string_view what, int errno_value);
+
+// Maps a BPF_F_MMAPABLE array of `bytes` for reading and writing.
+Result<void*> map_memory(int fd, size_t bytes, std::string_view name);
+
+// Bytes the kernel charges for a map ("memlock" of its fdinfo), 0 when it does not tell.
+[[nodiscard]] uint64_t charged_bytes(int fd);
+
+// Rounded up as mmap needs it.
+[[nodiscard]] size_t whole_pages(size_t bytes);
+
+}  // namespace slogate
