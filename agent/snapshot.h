@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "maps/counts.h"
+#include "maps/map_status.h"
 
 namespace slogate {
 
@@ -32,21 +33,6 @@ struct Workload {
   // The other classes that were seen (probe, scrape, proxy).
   std::vector<std::pair<slogate_class, std::shared_ptr<const Counts>>> others;
   Inflight server, client;
-};
-
-// One BPF map.
-struct MapStatus {
-  std::string name, type;
-  uint64_t entries = 0;   // in use
-  uint64_t capacity = 0;  // 0: no limit of its own
-  uint64_t bytes = 0;     // as the kernel charges them
-  uint64_t resizes = 0;
-  uint64_t lost = 0;  // samples this map had no room for
-
-  // entries / capacity, 0 where there is no capacity.
-  [[nodiscard]] double pressure() const {
-    return capacity == 0 ? 0.0 : static_cast<double>(entries) / static_cast<double>(capacity);
-  }
 };
 
 // One BPF program; the other facts about it are in kProbes.

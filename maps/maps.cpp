@@ -284,11 +284,11 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
   return replace_keys(fd("slogate_node"), wanted, "slogate_node");
 }
 
-std::vector<MapFigures> Maps::figures(uint64_t sockets) const {
+std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   const size_t used = used_slots();
   const uint64_t chunk_bytes =
       chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd()) * chunks_.size();
-  std::vector<MapFigures> rows;
+  std::vector<MapStatus> rows;
   // The slot of what is unattributed is nobody's to take.
   rows.push_back({"slogate_slab", "array_of_maps", used, slots() - 1,
                   charged_bytes(fd("slogate_slab")) + chunk_bytes, slab_resizes_,

@@ -13,20 +13,11 @@
 #include "maps/counts.h"
 #include "maps/error.h"
 #include "maps/fd.h"
+#include "maps/map_status.h"
 
 struct maps_bpf;
 
 namespace slogate {
-
-// Figures of one map as the kernel has them.
-struct MapFigures {
-  std::string name, type;
-  uint64_t entries = 0;
-  uint64_t capacity = 0;  // 0: no limit of its own
-  uint64_t bytes = 0;     // what the kernel charges for it
-  uint64_t resizes = 0;
-  uint64_t lost = 0;
-};
 
 // How large the maps may become. Sizes are in slots.
 struct MapLimits {
@@ -97,7 +88,7 @@ class Maps {
   // Replaces the node's own addresses.
   Result<void> set_node_addresses(const std::vector<slogate_address>& addresses);
   // `sockets`: how many sockets are remembered, which only an iterator can tell.
-  [[nodiscard]] std::vector<MapFigures> figures(uint64_t sockets) const;
+  [[nodiscard]] std::vector<MapStatus> status(uint64_t sockets) const;
 
  private:
   Maps(maps_bpf* skeleton, const MapLimits& limits);

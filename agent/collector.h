@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// One tick: what the maps hold becomes one immutable snapshot.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "agent/cgroups.h"
+#include "agent/glob.h"
+#include "agent/probes.h"
+#include "agent/snapshot.h"
+#include "maps/maps.h"
+#include "maps/owner_events.h"
+
+namespace slogate {
+
+// Which cgroups the views show: those that an include pattern matches and no exclude pattern.
+struct CgroupFilter {
+  std::vector<Glob> include, exclude;
+  // A cgroup without a known name is shown: hiding it would hide its traffic.
+  [[nodiscard]] bool shows(std::string_view path) const;
+};
+
+// The moment of a tick. The kernel's times are CLOCK_MONOTONIC.
+struct TickTime {
+  std::chrono::system_clock::time_point system;
+  std::chrono::nanoseconds monotonic;
+};
+
+// Reads the maps. Between two ticks it keeps the last values of each slot and shares those that did
+// not change with the next snapshot, so that a tick costs what changed, not what exists.
+class Collector {
+ public:
+  // `about`: version, kernel, start and notes of every snapshot.
+  Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events,
+            const KernelFeatures& features, AgentStatus about, CgroupFilter filter);
+
+  // What cannot be read now is logged and missing from this snapshot only.
+  std::shared_ptr<const Snapshot> tick(TickTime now);
+
+  void set_filter(CgroupFilter filter) { filter_ = std::move(filter); }
+
+ private:
+  struct Slot {
+    Owner owner;
+    std::shared_ptr<const Counts> counts;
+  };
+
+  std::vector<slogate_inflight> take_inventory();
+  void read_slots();
+  void learn_names(TickTime now);
+  void check_gone();
+  [[nodiscard]] std::vector<Workload> workloads(const std::vector<slogate_inflight>& open,
+                                                TickTime now) const;
+  [[nodiscard]] std::vector<Workload> shown(std::unordered_map<uint64_t, Workload> by_cgroup) const;
+
+  Maps& maps_;
+  const Probes& probes_;
+  CgroupNames& names_;
+  OwnerEvents& events_;
+  AgentStatus status_;
+  CgroupFilter filter_;
+  std::shared_ptr<const std::vector<std::string>> drop_reasons_;
+  std::vector<Slot> slots_;
+  std::unordered_set<uint64_t> gone_;  // cgroups that have been removed
+  std::chrono::nanoseconds next_scan_{0};
+  uint64_t sockets_ = 0;
+};
+
+}  // namespace slogate

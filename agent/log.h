@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent's log: lines on standard error, for the journal or the container's log.
+#pragma once
+
+#include <string_view>
+
+namespace slogate {
+
+void log_line(std::string_view message);
+
+// Logs what is wrong with `subject` when that has changed, and once when it is over. An empty
+// `problem` means nothing is. For conditions that are met every tick. From the tick's thread only.
+void log_change(std::string_view subject, std::string_view problem);
+
+}  // namespace slogate

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace slogate {
+
+// One BPF map, as the kernel and its owner know it.
+struct MapStatus {
+  std::string name, type;
+  uint64_t entries = 0;   // in use
+  uint64_t capacity = 0;  // 0: no limit of its own
+  uint64_t bytes = 0;     // as the kernel charges them
+  uint64_t resizes = 0;
+  uint64_t lost = 0;  // samples this map had no room for
+
+  // entries / capacity, 0 where there is no capacity.
+  [[nodiscard]] double pressure() const {
+    return capacity == 0 ? 0.0 : static_cast<double>(entries) / static_cast<double>(capacity);
+  }
+};
+
+}  // namespace slogate
