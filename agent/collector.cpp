@@ -102,8 +102,7 @@ std::vector<slogate_inflight> Collector::take_inventory() {
 
 void Collector::read_slots() {
   slots_.resize(maps_.slots());
-  // The first slot is nobody's.
-  for (size_t i = SLOGATE_UNATTRIBUTED + 1; i < slots_.size(); ++i) {
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
     const Owner owner = maps_.owner(i);
     const bool changed = maps_.take_dirty(i);

@@ -49,11 +49,13 @@ struct {
   __array(values, struct slogate_index_inner);
 } slogate_index SEC(".maps");
 
-/* Free slots with the generation they are to be used in; filled by the agent, lowest first. */
+/* Numbers of free slots: a ring, see struct slogate_control. */
 struct {
-  __uint(type, BPF_MAP_TYPE_QUEUE);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, SLOGATE_FREE_SLOTS);
-  __type(value, struct slogate_ref);
+  __type(key, __u32);
+  __type(value, __u64);
 } slogate_free SEC(".maps");
 
 struct {

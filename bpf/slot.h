@@ -141,20 +141,48 @@ COLD void announce(struct cgroup* cgroup, const struct slogate_key* key,
   bpf_ringbuf_submit(event, 0);
 }
 
+/* How many entries of the ring are tried: stale ones are rare, the agent takes them out. */
+#define FREE_TRIES 16
+
+/* The number of a slot that was free when it was listed; 0 when the ring is empty. */
+static __always_inline __u32 next_free(struct slogate_control* c) {
+  for (int i = 0; i < FREE_TRIES; i++) {
+    __u32 taken = *(volatile __u32*)&c->free_taken;
+    if (taken == *(volatile __u32*)&c->free_listed) return 0;
+    __u32 place = taken & (SLOGATE_FREE_SLOTS - 1);
+    __u64* number = bpf_map_lookup_elem(&slogate_free, &place);
+    __u32 slot = number ? *(volatile __u64*)number : 0;
+    if (__sync_val_compare_and_swap(&c->free_taken, taken, taken + 1) == taken) return slot;
+  }
+  return 0;
+}
+
+static __always_inline struct slogate_slot* claim_slot(struct slogate_ref* ref) {
+  struct slogate_control* c = control();
+  if (!c) return 0;
+  for (int i = 0; i < FREE_TRIES; i++) {
+    __u32 number = next_free(c);
+    if (!number) return 0;
+    struct slogate_slot* slot = slot_at(number);
+    if (!slot || __sync_val_compare_and_swap(&slot->state, SLOGATE_SLOT_free, SLOGATE_SLOT_taken) !=
+                     SLOGATE_SLOT_free)
+      continue;
+    ref->slot = number;
+    ref->generation = slot->generation;
+    return slot;
+  }
+  return 0;
+}
+
 /* A slot for an owner that has none. Two CPUs may be here for the same owner. */
 COLD int take_slot(void* owners, struct cgroup* cgroup, const struct slogate_key* key,
                    struct slogate_ref* ref) {
-  if (bpf_map_pop_elem(&slogate_free, ref)) {
-    lose(SLOGATE_SITE_no_slot);
-    return -1;
-  }
-  struct slogate_slot* slot = slot_at(ref->slot);
-  if (!slot) { /* never: the agent publishes a chunk before its slots */
+  struct slogate_slot* slot = claim_slot(ref);
+  if (!slot) {
     lose(SLOGATE_SITE_no_slot);
     return -1;
   }
   slot->class_ = key->class_;
-  *(volatile __u32*)&slot->generation = ref->generation;
   *(volatile __u64*)&slot->cgroup = key->cgroup;
 
   long error = bpf_map_update_elem(owners, key, ref, BPF_NOEXIST);
@@ -162,8 +190,9 @@ COLD int take_slot(void* owners, struct cgroup* cgroup, const struct slogate_key
     announce(cgroup, key, ref);
     return 0;
   }
+  /* The agent finds it free and lists it again. */
   *(volatile __u64*)&slot->cgroup = 0;
-  bpf_map_push_elem(&slogate_free, ref, 0);
+  *(volatile __u32*)&slot->state = SLOGATE_SLOT_free;
   struct slogate_ref* theirs = bpf_map_lookup_elem(owners, key);
   if (theirs) {
     *ref = *theirs;

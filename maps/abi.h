@@ -62,17 +62,26 @@ struct slogate_key {
   __u32 pad;
 };
 
-/* A slot number and the generation it was taken in; generations start at 1, so 0 is no slot. */
+/* A slot number and the generation it was taken in. Generations start at 1: no slot answers to 0.
+ */
 struct slogate_ref {
   __u32 slot;
   __u32 generation;
 };
 
+enum slogate_slot_state {
+  SLOGATE_SLOT_free,    /* anyone may claim it, by compare-and-exchange */
+  SLOGATE_SLOT_taken,   /* by a program, until the agent frees it */
+  SLOGATE_SLOT_retired, /* by the agent: reserved, or its chunk is about to be given back */
+};
+
 /* One owner's measurements. The first line is what the hot path and the scan of a tick touch. */
 struct slogate_slot {
-  __u64 cgroup; /* owner; 0 while the slot is free */
+  __u64 cgroup; /* owner, written last when a slot is taken; 0 for none */
   __u32 class_;
-  __u32 generation;
+  __u32 state;      /* enum slogate_slot_state */
+  __u32 generation; /* raised by the agent when it frees the slot */
+  __u32 pad;
   __u64 dirty; /* set by the kernel after a change, cleared by the agent before it reads */
   __u64 counters[SLOGATE_COUNTERS];
   __u64 drops[SLOGATE_DROP_REASONS];
@@ -86,13 +95,16 @@ struct slogate_slot {
 #define SLOGATE_MAX_SLOTS (SLOGATE_MAX_CHUNKS * SLOGATE_CHUNK_SLOTS)
 
 /* Limits of the other maps. */
-#define SLOGATE_FREE_SLOTS 4096       /* free slots kept ready for new owners, at the most */
+#define SLOGATE_FREE_SLOTS 4096       /* free slots listed for new owners, at most; a power of 2 */
 #define SLOGATE_CLASS_RULES 256       /* rules of the configuration */
 #define SLOGATE_NODE_ADDRESSES 1024   /* addresses of this node */
 #define SLOGATE_EVENT_BYTES (1 << 18) /* ring of owner events; a power of two */
 
-/* What finds no slot is booked here, so that a sum over all slots stays true. */
+/* What finds no slot is booked here, so that a sum over all slots stays true. Nobody owns it. */
 #define SLOGATE_UNATTRIBUTED 0
+
+/* Slots below this one are reserved. */
+#define SLOGATE_FIRST_SLOT 1
 
 /* Programs count their runs on one of this many lines, by CPU, so that CPUs seldom share a line. */
 #define SLOGATE_RUN_LINES 64
@@ -114,6 +126,13 @@ struct slogate_runs {
 struct slogate_control {
   __u64 lost[SLOGATE_SITES];
   __u32 class_rules; /* number of rules in the class map: 0 skips the look-up */
+  /*
+   * Free slots are listed in a ring that the agent fills and the programs take from:
+   * slogate_free[n % SLOGATE_FREE_SLOTS] for free_taken <= n < free_listed. An entry is a hint, the
+   * slot's own state decides: the same slot may be listed twice, or no longer exist.
+   */
+  __u32 free_taken;
+  __u32 free_listed;
   __u32 pad;
 };
 

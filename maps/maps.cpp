@@ -19,15 +19,17 @@ namespace {
 constexpr size_t kChunkBytes = sizeof(slogate_slot) * SLOGATE_CHUNK_SLOTS;
 constexpr size_t kControlBytes = sizeof(slogate_control);
 constexpr size_t kRunsBytes = sizeof(slogate_runs) * SLOGATE_RUN_LINES;
+constexpr size_t kFreeBytes = sizeof(__u64) * SLOGATE_FREE_SLOTS;
 
-// What an owner costs besides its slot: an element of the index, which is kept at most three
-// quarters full, and its place in the queue of free slots.
+// What an owner costs besides its slot: an element of the index, which is kept at most two thirds
+// full, and its place in the ring of free slots.
 constexpr size_t kBytesPerSlot = sizeof(slogate_slot) + 160;
 
 // Words that programs add to at any moment: each is read whole, in no order.
 uint64_t load(const __u64& word) {
   return __atomic_load_n(&word, __ATOMIC_RELAXED);
 }
+uint32_t load32(const __u32& word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
 
 template <size_t N>
 void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
@@ -94,7 +96,8 @@ Maps::Maps(Maps&& other) noexcept
       chunks_(std::move(other.chunks_)),
       index_(std::move(other.index_)),
       index_entries_(other.index_entries_),
-      queued_(other.queued_),
+      listed_at_(std::move(other.listed_at_)),
+      free_(std::exchange(other.free_, nullptr)),
       slab_resizes_(other.slab_resizes_),
       index_resizes_(other.index_resizes_),
       control_(std::exchange(other.control_, nullptr)),
@@ -102,6 +105,7 @@ Maps::Maps(Maps&& other) noexcept
 
 Maps::~Maps() {
   if (control_ != nullptr) munmap(control_, whole_pages(kControlBytes));
+  if (free_ != nullptr) munmap(free_, whole_pages(kFreeBytes));
   if (runs_ != nullptr) munmap(runs_, whole_pages(kRunsBytes));
   maps_bpf__destroy(skeleton_);
 }
@@ -125,6 +129,9 @@ Result<void> Maps::map_shared() {
   auto runs = map_memory(fd("slogate_runs"), kRunsBytes, "slogate_runs");
   if (!runs) return fail(runs.error());
   runs_ = static_cast<slogate_runs*>(*runs);
+  auto free_slots = map_memory(fd("slogate_free"), kFreeBytes, "slogate_free");
+  if (!free_slots) return fail(free_slots.error());
+  free_ = static_cast<uint64_t*>(*free_slots);
   return {};
 }
 
@@ -134,35 +141,42 @@ int Maps::fd(std::string_view name) const {
 
 // ---- Maps: slots ----
 
+slogate_slot& Maps::slot(size_t number) const {
+  return chunks_[number / SLOGATE_CHUNK_SLOTS].slot(number % SLOGATE_CHUNK_SLOTS);
+}
+
 size_t Maps::used_slots() const {
   size_t used = 0;
-  for (size_t i = 0; i < slots(); ++i) used += owner(i).cgroup != 0 ? 1 : 0;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i)
+    used += load32(slot(i).state) != SLOGATE_SLOT_free ? 1 : 0;
   return used;
 }
 
-Owner Maps::owner(size_t slot) const {
-  const slogate_slot& s = chunks_[slot / SLOGATE_CHUNK_SLOTS].slot(slot % SLOGATE_CHUNK_SLOTS);
+Owner Maps::owner(size_t number) const {
+  const slogate_slot& s = slot(number);
   // The program writes the owner last, so what is read after it belongs to it.
   const uint64_t cgroup = __atomic_load_n(&s.cgroup, __ATOMIC_ACQUIRE);
   return {cgroup, static_cast<slogate_class>(s.class_), s.generation};
 }
 
-bool Maps::take_dirty(size_t slot) {
-  slogate_slot& s = chunks_[slot / SLOGATE_CHUNK_SLOTS].slot(slot % SLOGATE_CHUNK_SLOTS);
+bool Maps::take_dirty(size_t number) {
+  slogate_slot& s = slot(number);
   if (load(s.dirty) == 0) return false;
   // A full barrier: what is added after this read is marked again.
   return __atomic_exchange_n(&s.dirty, 0, __ATOMIC_SEQ_CST) != 0;
 }
 
-void Maps::copy(size_t slot, Counts& to) const {
-  const slogate_slot& s = chunks_[slot / SLOGATE_CHUNK_SLOTS].slot(slot % SLOGATE_CHUNK_SLOTS);
+void Maps::copy(size_t number, Counts& to) const {
+  const slogate_slot& s = slot(number);
   load_all(s.counters, to.counters);
   load_all(s.drops, to.drops);
   for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) load_all(s.histograms[i], to.histograms[i]);
 }
 
 Result<void> Maps::keep_headroom() {
-  const size_t wanted = std::min(used_slots() + limits_.headroom, limits_.ceiling);
+  if (!chunks_.empty()) list_free_slots();
+  const size_t wanted =
+      std::min(SLOGATE_FIRST_SLOT + used_slots() + limits_.headroom, limits_.ceiling);
   while (slots() < wanted) {
     // The index first: a slot that cannot be entered is no use. A third of it stays free, so that
     // it need not grow with every chunk.
@@ -179,25 +193,33 @@ Result<void> Maps::add_chunk() {
   if (!chunk) return fail(chunk.error());
   const auto number = static_cast<__u32>(chunks_.size());
   const int chunk_fd = chunk->fd();
-  // A generation that no reference has: nothing can be booked here before the slot has an owner.
   for (size_t i = 0; i < SLOGATE_CHUNK_SLOTS; ++i) chunk->slot(i).generation = 1;
   if (const int error = bpf_map_update_elem(fd("slogate_slab"), &number, &chunk_fd, BPF_ANY);
       error != 0)
     return fail(bpf_error("cannot add a chunk of slots", error));
   chunks_.push_back(std::move(*chunk));
   ++slab_resizes_;
-  const size_t first = size_t{number} * SLOGATE_CHUNK_SLOTS;
-  publish(first == SLOGATE_UNATTRIBUTED ? first + 1 : first, slots());
+  listed_at_.resize(slots());
+  list_free_slots();
   return {};
 }
 
-// Hands slots to the programs, lowest first, so that the chunks fill up in order.
-void Maps::publish(size_t first, size_t last) {
-  const int queue = fd("slogate_free");
-  for (size_t i = first; i < last; ++i) {
-    const slogate_ref ref{static_cast<__u32>(i), 2};
-    if (bpf_map_update_elem(queue, nullptr, &ref, BPF_ANY) != 0) break;
-    ++queued_;
+// Lists each free slot that is not in the ring, lowest first, so that the chunks fill up in order.
+// A slot that was taken from the ring and is free was given back: two CPUs had wanted one for the
+// same owner.
+void Maps::list_free_slots() {
+  const uint32_t taken = __atomic_load_n(&control_->free_taken, __ATOMIC_ACQUIRE);
+  uint32_t listed = control_->free_listed;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
+    if (listed - taken >= SLOGATE_FREE_SLOTS) break;
+    std::optional<uint32_t>& at = listed_at_[i];
+    const bool in_ring = at && static_cast<int32_t>(*at - taken) >= 0;
+    if (in_ring || load32(slot(i).state) != SLOGATE_SLOT_free) continue;
+    at = listed;
+    __atomic_store_n(&free_[listed % SLOGATE_FREE_SLOTS], i, __ATOMIC_RELAXED);
+    ++listed;
+    // The entry before the count that makes it one.
+    __atomic_store_n(&control_->free_listed, listed, __ATOMIC_RELEASE);
   }
 }
 
@@ -288,16 +310,17 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   const size_t used = used_slots();
   const uint64_t chunk_bytes =
       chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd()) * chunks_.size();
+  const size_t capacity = slots() - SLOGATE_FIRST_SLOT;
   std::vector<MapStatus> rows;
-  // The slot of what is unattributed is nobody's to take.
-  rows.push_back({"slogate_slab", "array_of_maps", used, slots() - 1,
+  rows.push_back({"slogate_slab", "array_of_maps", used, capacity,
                   charged_bytes(fd("slogate_slab")) + chunk_bytes, slab_resizes_,
                   lost(SLOGATE_SITE_no_slot)});
   rows.push_back({"slogate_index", "hash", used, index_entries_,
                   charged_bytes(fd("slogate_index")) + charged_bytes(index_.get()), index_resizes_,
                   lost(SLOGATE_SITE_index_full)});
-  rows.push_back({"slogate_free", "queue", slots() - 1 - std::min(used, slots() - 1),
-                  SLOGATE_FREE_SLOTS, charged_bytes(fd("slogate_free")), 0, 0});
+  rows.push_back({"slogate_free", "array",
+                  load32(control_->free_listed) - load32(control_->free_taken), SLOGATE_FREE_SLOTS,
+                  charged_bytes(fd("slogate_free")), 0, 0});
   rows.push_back({"slogate_sockets", "sk_storage", sockets, 0,
                   // The kernel charges the elements to each socket; this is the table and the
                   // memory of what lies in it.

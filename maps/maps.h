@@ -95,14 +95,17 @@ class Maps {
   Result<void> map_shared();
   Result<void> add_chunk();
   Result<void> grow_index(size_t entries);
-  void publish(size_t first, size_t last);
+  [[nodiscard]] slogate_slot& slot(size_t number) const;
+  void list_free_slots();
 
   maps_bpf* skeleton_ = nullptr;
   MapLimits limits_;
   std::vector<Chunk> chunks_;
   Fd index_;
   size_t index_entries_ = 0;
-  size_t queued_ = 0;  // slots handed to the queue of free slots, ever
+  // For each slot, where in the ring of free slots it was listed last.
+  std::vector<std::optional<uint32_t>> listed_at_;
+  uint64_t* free_ = nullptr;  // the ring
   uint64_t slab_resizes_ = 0, index_resizes_ = 0;
   slogate_control* control_ = nullptr;
   slogate_runs* runs_ = nullptr;
