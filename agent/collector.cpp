@@ -2,6 +2,7 @@
 #include "agent/collector.h"
 
 #include <algorithm>
+#include <numeric>
 #include <tuple>
 
 #include "agent/log.h"
@@ -45,6 +46,18 @@ void add_counts(Workload& workload, slogate_class klass,
     found->second = plus(found->second, counts);
 }
 
+// How many samples there are in all: a measure of how busy an owner is.
+uint64_t total(const Counts& counts) {
+  uint64_t samples = 0;
+  for (const Histogram& histogram : counts.histograms) samples += count(histogram);
+  return samples + std::accumulate(counts.counters.begin(), counts.counters.end(), uint64_t{0});
+}
+
+template <typename T>
+void log_result(std::string_view subject, const Result<T>& result) {
+  log_change(subject, result ? "" : result.error().line());
+}
+
 void add_open(Inflight& inflight, std::chrono::nanoseconds age) {
   ++inflight.requests;
   inflight.oldest = std::max(inflight.oldest, age);
@@ -57,11 +70,13 @@ bool CgroupFilter::shows(std::string_view path) const {
 }
 
 Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events,
-                     const KernelFeatures& features, AgentStatus about, CgroupFilter filter)
+                     Sizer& sizer, const KernelFeatures& features, AgentStatus about,
+                     CgroupFilter filter)
     : maps_(maps),
       probes_(probes),
       names_(names),
       events_(events),
+      sizer_(sizer),
       status_(std::move(about)),
       filter_(std::move(filter)),
       drop_reasons_(
@@ -69,23 +84,29 @@ Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, Owner
 
 std::shared_ptr<const Snapshot> Collector::tick(TickTime now) {
   const auto started = std::chrono::steady_clock::now();
-  const auto room = maps_.keep_headroom();
-  log_change("maps", room ? "" : room.error().line());
+  maps_.beat();
+  log_result("maps", sizer_.keep_room(now));
   auto snapshot = std::make_shared<Snapshot>();
   // The inventory first: what it settles is in the slots when they are read.
   const auto open = take_inventory();
-  read_slots();
+  read_slots(now);
   learn_names(now);
-  check_gone();
+  check_gone(now);
   snapshot->workloads = workloads(open, now);
+  // Together with the workloads, these are all there is at one moment: nothing leaves in between.
+  snapshot->removed = std::make_shared<const Counts>(maps_.totals());
+  snapshot->unattributed = std::make_shared<const Counts>(maps_.unattributed());
+  log_result("release", sizer_.make_room(tenants(now), now));
 
   snapshot->probes = probes_.status(maps_.runs());
   snapshot->maps = maps_.status(sockets_);
+  snapshot->resizes.assign(maps_.resizes().begin(), maps_.resizes().end());
   snapshot->drop_reasons = drop_reasons_;
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
   status_.now = now.system;
   ++status_.ticks;
+  last_tick_ = now.monotonic;
   status_.last_tick = std::chrono::steady_clock::now() - started;
   status_.total_ticks += status_.last_tick;
   snapshot->agent = status_;
@@ -96,24 +117,39 @@ std::vector<slogate_inflight> Collector::take_inventory() {
   const uint64_t before = maps_.runs().runs[SLOGATE_PROBE_inventory];
   auto open = probes_.take_inventory();
   sockets_ = maps_.runs().runs[SLOGATE_PROBE_inventory] - before;
-  log_change("inventory", open ? "" : open.error().line());
+  log_result("inventory", open);
   return open ? std::move(*open) : std::vector<slogate_inflight>{};
 }
 
-void Collector::read_slots() {
+void Collector::read_slots(TickTime now) {
   slots_.resize(maps_.slots());
-  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size(); ++i) {
-    Slot& slot = slots_[i];
-    const Owner owner = maps_.owner(i);
-    const bool changed = maps_.take_dirty(i);
-    if (owner.cgroup == 0) {
-      slot = {};
-    } else if (changed || !slot.counts || slot.owner.generation != owner.generation) {
-      auto counts = std::make_shared<Counts>();
-      maps_.copy(i, *counts);
-      slot = {owner, std::move(counts)};
-    }
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size(); ++i) read_slot(i, now);
+}
+
+void Collector::read_slot(size_t number, TickTime now) {
+  Slot& slot = slots_[number];
+  const Owner owner = maps_.owner(number);
+  if (owner.cgroup == 0) {
+    if (slot.counts) slot = {};
+    return;
   }
+  const bool changed = maps_.take_dirty(number);
+  const bool same_owner = slot.counts && slot.owner == owner;
+  if (same_owner && !changed) {
+    slot.rate = 0;
+    return;
+  }
+  auto counts = std::make_shared<Counts>();
+  maps_.copy(number, *counts);
+  const uint64_t samples = total(*counts);
+  const double passed = seconds(now.monotonic - last_tick_);
+  const uint64_t before = same_owner ? slot.samples : 0;
+  slot.rate = passed > 0 ? static_cast<double>(samples - before) / passed : 0;
+  if (!same_owner) slot.gone.reset();
+  slot.owner = owner;
+  slot.counts = std::move(counts);
+  slot.samples = samples;
+  slot.changed = now.monotonic;
 }
 
 void Collector::learn_names(TickTime now) {
@@ -124,19 +160,31 @@ void Collector::learn_names(TickTime now) {
   });
   if (!unknown) return;
   next_scan_ = now.monotonic + kScanInterval;
-  const auto done = names_.scan();
-  log_change("cgroup names", done ? "" : done.error().line());
+  log_result("cgroup names", names_.scan());
 }
 
-void Collector::check_gone() {
-  for (const Slot& slot : slots_) {
+void Collector::check_gone(TickTime now) {
+  for (Slot& slot : slots_) {
     const uint64_t id = slot.owner.cgroup;
     if (id == 0 || id % kGoneShare != status_.ticks % kGoneShare) continue;
     if (names_.exists(id))
-      gone_.erase(id);
-    else
-      gone_.insert(id);
+      slot.gone.reset();
+    else if (!slot.gone)
+      slot.gone = now.monotonic;
   }
+}
+
+std::vector<Tenant> Collector::tenants(TickTime now) const {
+  std::vector<Tenant> tenants;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (!slot.counts) continue;
+    tenants.push_back({.slot = i,
+                       .gone_seconds = slot.gone ? seconds(now.monotonic - *slot.gone) : -1,
+                       .idle_seconds = seconds(now.monotonic - slot.changed),
+                       .rate = slot.rate});
+  }
+  return tenants;
 }
 
 std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& open,
@@ -146,6 +194,7 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
     if (slot.owner.cgroup == 0) continue;
     Workload& workload = by_cgroup[slot.owner.cgroup];
     workload.id = slot.owner.cgroup;
+    workload.gone = slot.gone.has_value();
     add_counts(workload, slot.owner.class_, slot.counts);
   }
   for (const slogate_inflight& request : open) {
@@ -164,12 +213,15 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
 
 std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by_cgroup) const {
   static const auto kNothing = std::make_shared<const Counts>();
+  for (const auto& [cgroup, samples] : maps_.left_out()) {
+    by_cgroup[cgroup].id = cgroup;
+    by_cgroup[cgroup].lost = samples;
+  }
   std::vector<Workload> rows;
   rows.reserve(by_cgroup.size());
   for (auto& [id, workload] : by_cgroup) {
     workload.path = names_.path(id);
     if (!filter_.shows(workload.path)) continue;
-    workload.gone = gone_.contains(id);
     if (!workload.service) workload.service = kNothing;
     rows.push_back(std::move(workload));
   }

@@ -4,14 +4,16 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "agent/cgroups.h"
 #include "agent/glob.h"
 #include "agent/probes.h"
+#include "agent/sizer.h"
 #include "agent/snapshot.h"
+#include "agent/tick_time.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
 
@@ -24,18 +26,12 @@ struct CgroupFilter {
   [[nodiscard]] bool shows(std::string_view path) const;
 };
 
-// The moment of a tick. The kernel's times are CLOCK_MONOTONIC.
-struct TickTime {
-  std::chrono::system_clock::time_point system;
-  std::chrono::nanoseconds monotonic;
-};
-
 // Reads the maps. Between two ticks it keeps the last values of each slot and shares those that did
 // not change with the next snapshot, so that a tick costs what changed, not what exists.
 class Collector {
  public:
   // `about`: version, kernel, start and notes of every snapshot.
-  Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events,
+  Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events, Sizer& sizer,
             const KernelFeatures& features, AgentStatus about, CgroupFilter filter);
 
   // What cannot be read now is logged and missing from this snapshot only.
@@ -44,15 +40,22 @@ class Collector {
   void set_filter(CgroupFilter filter) { filter_ = std::move(filter); }
 
  private:
+  // What is remembered of a slot from tick to tick.
   struct Slot {
     Owner owner;
-    std::shared_ptr<const Counts> counts;
+    std::shared_ptr<const Counts> counts;  // null while nobody owns it
+    uint64_t samples = 0;                  // in all of the counts
+    double rate = 0;                       // samples per second in the last tick
+    std::chrono::nanoseconds changed{0};
+    std::optional<std::chrono::nanoseconds> gone;  // since when its cgroup is known to be gone
   };
 
   std::vector<slogate_inflight> take_inventory();
-  void read_slots();
+  void read_slots(TickTime now);
+  void read_slot(size_t number, TickTime now);
   void learn_names(TickTime now);
-  void check_gone();
+  void check_gone(TickTime now);
+  [[nodiscard]] std::vector<Tenant> tenants(TickTime now) const;
   [[nodiscard]] std::vector<Workload> workloads(const std::vector<slogate_inflight>& open,
                                                 TickTime now) const;
   [[nodiscard]] std::vector<Workload> shown(std::unordered_map<uint64_t, Workload> by_cgroup) const;
@@ -61,12 +64,12 @@ class Collector {
   const Probes& probes_;
   CgroupNames& names_;
   OwnerEvents& events_;
+  Sizer& sizer_;
   AgentStatus status_;
   CgroupFilter filter_;
   std::shared_ptr<const std::vector<std::string>> drop_reasons_;
   std::vector<Slot> slots_;
-  std::unordered_set<uint64_t> gone_;  // cgroups that have been removed
-  std::chrono::nanoseconds next_scan_{0};
+  std::chrono::nanoseconds next_scan_{0}, last_tick_{0};
   uint64_t sockets_ = 0;
 };
 

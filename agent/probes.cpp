@@ -119,21 +119,6 @@ std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
   return names;
 }
 
-// One object with its programs' links, in the order in which they must go.
-struct Probes::Loaded {
-  bpf_object* object = nullptr;
-  std::function<void()> destroy;
-  std::map<slogate_probe, bpf_link*> links;
-
-  Loaded(bpf_object* o, std::function<void()> d) : object(o), destroy(std::move(d)) {}
-  Loaded(const Loaded&) = delete;
-  Loaded& operator=(const Loaded&) = delete;
-  ~Loaded() {
-    for (const auto& [probe, link] : links) bpf_link__destroy(link);
-    destroy();
-  }
-};
-
 namespace {
 
 // Which programs of the kernel's are worth attaching: each whose tracepoint is there, and of the
@@ -174,28 +159,28 @@ bpf_link* attach_program(bpf_program* program, const ProbeInfo& info, const Maps
   return bpf_program__attach_iter(program, &options);
 }
 
-struct Opened {
-  bpf_object* object = nullptr;
-  std::function<void()> destroy;
-};
+using OpenObject = std::unique_ptr<bpf_object, std::function<void(bpf_object*)>>;
 
-template <typename Skeleton, typename Destroy>
-Opened opened(Skeleton* skeleton, Destroy destroy) {
+// Gives up a skeleton's object together with the skeleton.
+template <typename Skeleton>
+OpenObject opened(Skeleton* skeleton, void (*destroy)(Skeleton*), uint32_t epoch) {
   if (skeleton == nullptr) return {};
-  return {skeleton->obj, [skeleton, destroy] { destroy(skeleton); }};
+  skeleton->rodata->slogate_epoch = epoch;
+  return {skeleton->obj, [skeleton, destroy](bpf_object*) { destroy(skeleton); }};
 }
 
-// The objects by the name their rows in signals.def have, with the constants of this kernel.
-Opened open_object(std::string_view name, const KernelFeatures& features) {
-  if (name == "request") {
-    request_bpf* skeleton = request_bpf__open();
-    if (skeleton != nullptr)
-      skeleton->rodata->close_at_send_length = !features.tracepoints.contains("tcp_sendmsg_locked");
-    return opened(skeleton, request_bpf__destroy);
-  }
-  if (name == "connection") return opened(connection_bpf__open(), connection_bpf__destroy);
-  if (name == "inventory") return opened(inventory_bpf__open(), inventory_bpf__destroy);
-  if (name != "drops") return {};
+OpenObject open_request(const KernelFeatures& features, uint32_t epoch) {
+  request_bpf* skeleton = request_bpf__open();
+  if (skeleton != nullptr)
+    skeleton->rodata->close_at_send_length = !features.tracepoints.contains("tcp_sendmsg_locked");
+  return opened(skeleton, request_bpf__destroy, epoch);
+}
+
+OpenObject open_connection(const KernelFeatures&, uint32_t epoch) {
+  return opened(connection_bpf__open(), connection_bpf__destroy, epoch);
+}
+
+OpenObject open_drops(const KernelFeatures& features, uint32_t epoch) {
   drops_bpf* skeleton = drops_bpf__open();
   if (skeleton != nullptr) {
     skeleton->rodata->has_rx_sk = features.kfree_skb_has_socket;
@@ -203,73 +188,195 @@ Opened open_object(std::string_view name, const KernelFeatures& features) {
     for (size_t i = 0; i < counted.size(); ++i)
       skeleton->rodata->counted[i] = counted[i].empty() ? 0 : 1;
   }
-  return opened(skeleton, drops_bpf__destroy);
+  return opened(skeleton, drops_bpf__destroy, epoch);
+}
+
+OpenObject open_inventory(const KernelFeatures&, uint32_t epoch) {
+  return opened(inventory_bpf__open(), inventory_bpf__destroy, epoch);
+}
+
+// The objects, by the name their rows in signals.def have: opened with the constants of this
+// kernel, and what is hashed to tell whether two agents bring the same programs.
+struct ObjectInfo {
+  std::string_view name;
+  OpenObject (*open)(const KernelFeatures&, uint32_t epoch);
+  const void* (*bytes)(size_t* size);
+};
+constexpr std::array<ObjectInfo, 4> kObjects = {{
+    {"request", open_request, request_bpf__elf_bytes},
+    {"connection", open_connection, connection_bpf__elf_bytes},
+    {"drops", open_drops, drops_bpf__elf_bytes},
+    {"inventory", open_inventory, inventory_bpf__elf_bytes},
+}};
+
+// FNV-1a, over the programs and the features they were adapted to. Never 0.
+uint64_t programs_hash(const KernelFeatures& features) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&hash](std::string_view bytes) {
+    for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  };
+  for (const ObjectInfo& object : kObjects) {
+    size_t size = 0;
+    const void* bytes = object.bytes(&size);
+    add({static_cast<const char*>(bytes), size});
+  }
+  for (const std::string& tracepoint : features.tracepoints) add(tracepoint + ";");
+  for (const std::string& reason : features.drop_reasons) add(reason + ";");
+  add(features.kfree_skb_has_socket ? "1" : "0");
+  return hash == 0 ? 1 : hash;
+}
+
+std::string link_pin(const ProbeInfo& info, uint32_t epoch) {
+  return fmt::format("link_{}_{}", info.name, epoch);
+}
+
+void remove_other_links(const PinDir& pins, uint32_t epoch) {
+  const std::string suffix = fmt::format("_{}", epoch);
+  for (const std::string& name : pins.names())
+    if (name.starts_with("link_") && !name.ends_with(suffix)) pins.unpin(name);
+}
+
+bool is_only_iterators(std::string_view object) {
+  return std::none_of(kProbes.begin(), kProbes.end(), [object](const ProbeInfo& info) {
+    return info.object == object && !info.tracepoint.empty();
+  });
+}
+
+// The iterator only runs when it is read, so the agent brings its own each time.
+bool is_pinned(const ProbeInfo& info) {
+  return !info.tracepoint.empty();
 }
 
 }  // namespace
 
-Probes::Probes() = default;
+struct Probes::Object {
+  std::string_view name;
+  OpenObject object;
+};
+
+void Probes::LinkDeleter::operator()(bpf_link* link) const {
+  bpf_link__destroy(link);
+}
+
+Probes::Probes() {
+  for (size_t i = 0; i < kProbes.size(); ++i) status_[i].probe = static_cast<slogate_probe>(i);
+}
 Probes::Probes(Probes&&) noexcept = default;
 Probes::~Probes() = default;
 
-Result<Probes> Probes::attach(const Maps& maps, const KernelFeatures& features) {
+Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const PinDir* pins) {
   libbpf_set_print(keep_message);
   Probes probes;
-  std::map<std::string_view, std::string> refused;  // objects, with the reason
+  const uint64_t hash = programs_hash(features);
+  const uint32_t before = maps.programs_epoch();
+  const bool same = pins != nullptr && before != 0 && maps.programs_hash() == hash &&
+                    probes.adopt(*pins, features, before);
+  // Programs of epoch 0 would count while nobody has said so.
+  const uint32_t epoch = same ? before : std::max<uint32_t>(before + 1, 1);
+  probes.load(maps, features, epoch, same);
+  probes.attach_all(maps, features);
+  if (auto complete = probes.require_needed(); !complete) return fail(complete.error());
+  if (pins != nullptr && !same)
+    if (auto done = probes.pin(*pins, epoch); !done) return fail(done.error());
+  // Here the new programs begin and the old ones end.
+  if (auto done = maps.activate(epoch, hash); !done) return fail(done.error());
+  if (pins != nullptr) remove_other_links(*pins, epoch);
+  return probes;
+}
 
-  std::set<std::string_view> names;
-  for (const ProbeInfo& info : kProbes) names.insert(info.object);
-  for (const std::string_view name : names) {
-    libbpf_said.clear();
-    Opened object = open_object(name, features);
-    if (object.object == nullptr) {
-      refused[name] = fmt::format("object {} cannot be read", name);
-      continue;
-    }
-    auto loaded = std::make_unique<Loaded>(object.object, std::move(object.destroy));
-    if (auto done = prepare(loaded->object, maps, features); !done)
-      refused[name] = done.error().message;
-    else if (const int error = bpf_object__load(loaded->object); error != 0)
-      refused[name] = reason_from_log(libbpf_said, error);
-    else
-      probes.loaded_.push_back(std::move(loaded));
-  }
-
+// Takes up the programs that another agent left running, all or none.
+bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch) {
+  decltype(links_) found;
   for (size_t i = 0; i < kProbes.size(); ++i) {
     const ProbeInfo& info = kProbes[i];
-    ProbeStatus& status = probes.status_[i];
-    status.probe = static_cast<slogate_probe>(i);
-    if (!is_wanted(info, features)) {
-      status.reason = why_not_wanted(info, features);
-    } else if (refused.contains(info.object)) {
-      status.reason = refused[info.object];
-    } else {
-      probes.attach_one(status, maps);
+    if (!is_pinned(info) || !is_wanted(info, features)) continue;
+    const std::string name = link_pin(info, epoch);
+    // One that could not be attached then has no pin; it would fail again.
+    if (!pins.has(name)) {
+      if (info.needed) return false;
+      continue;
     }
+    bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
+    if (link == nullptr) return false;
+    found[static_cast<slogate_probe>(i)].reset(link);
+  }
+  links_ = std::move(found);
+  return true;
+}
+
+void Probes::load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted) {
+  for (const ObjectInfo& info : kObjects) {
+    if (adopted && !is_only_iterators(info.name)) continue;
+    libbpf_said.clear();
+    OpenObject object = info.open(features, epoch);
+    std::string& reason = refused_[std::string(info.name)];
+    if (!object) {
+      reason = fmt::format("object {} cannot be read", info.name);
+    } else if (auto done = prepare(object.get(), maps, features); !done) {
+      reason = done.error().message;
+    } else if (const int error = bpf_object__load(object.get()); error != 0) {
+      reason = reason_from_log(libbpf_said, error);
+    } else {
+      objects_.push_back(std::make_unique<Object>(info.name, std::move(object)));
+      refused_.erase(std::string(info.name));
+    }
+  }
+}
+
+void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
+  for (ProbeStatus& status : status_) {
+    const ProbeInfo& info = kProbes[status.probe];
+    if (links_.contains(status.probe))
+      status.attached = true;
+    else if (!is_wanted(info, features))
+      status.reason = why_not_wanted(info, features);
+    else if (const auto refused = refused_.find(info.object); refused != refused_.end())
+      status.reason = refused->second;
+    else
+      attach_one(status, maps);
     // Of send_locked and send_length one is enough.
     status.degraded = !status.attached && info.name != "send_length";
-    if (info.needed && !status.attached)
-      return fail(
-          fmt::format("cannot attach {} ({}): {}", info.name, info.tracepoint, status.reason),
-          "run `slogate doctor`");
   }
-  return probes;
 }
 
 void Probes::attach_one(ProbeStatus& status, const Maps& maps) {
   const ProbeInfo& info = kProbes[status.probe];
-  for (const auto& loaded : loaded_) {
+  status.reason = "it was missing when these programs were attached";
+  for (const auto& object : objects_) {
     bpf_program* program =
-        bpf_object__find_program_by_name(loaded->object, std::string(info.name).c_str());
+        bpf_object__find_program_by_name(object->object.get(), std::string(info.name).c_str());
     if (program == nullptr) continue;
     bpf_link* link = attach_program(program, info, maps);
     if (link == nullptr) {
       status.reason = bpf_error("cannot attach it", errno).line();
       return;
     }
-    loaded->links[status.probe] = link;
+    links_[status.probe].reset(link);
     status.attached = true;
+    status.reason.clear();
   }
+}
+
+Result<void> Probes::require_needed() const {
+  for (const ProbeStatus& status : status_) {
+    const ProbeInfo& info = kProbes[status.probe];
+    if (info.needed && !status.attached)
+      return fail(
+          fmt::format("cannot attach {} ({}): {}", info.name, info.tracepoint, status.reason),
+          "run `slogate doctor`");
+  }
+  return {};
+}
+
+// Before the programs begin to count, so that from then on they outlive this agent.
+Result<void> Probes::pin(const PinDir& pins, uint32_t epoch) {
+  for (const auto& [probe, link] : links_) {
+    if (!is_pinned(kProbes[probe])) continue;
+    const std::string name = link_pin(kProbes[probe], epoch);
+    pins.unpin(name);  // of an agent that died before it got further
+    if (auto done = pins.pin(bpf_link__fd(link.get()), name); !done) return done;
+  }
+  return {};
 }
 
 std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
@@ -283,14 +390,10 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 }
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
-  const bpf_link* link = nullptr;
-  for (const auto& loaded : loaded_)
-    if (const auto found = loaded->links.find(SLOGATE_PROBE_inventory);
-        found != loaded->links.end())
-      link = found->second;
   std::vector<slogate_inflight> open;
-  if (link == nullptr) return open;
-  const Fd pass(bpf_iter_create(bpf_link__fd(link)));
+  const auto link = links_.find(SLOGATE_PROBE_inventory);
+  if (link == links_.end()) return open;
+  const Fd pass(bpf_iter_create(bpf_link__fd(link->second.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));
 
   std::array<slogate_inflight, 1024> block;

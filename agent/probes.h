@@ -2,7 +2,8 @@
 // The BPF programs: loaded by concern, attached one by one, each reported.
 #pragma once
 
-#include <functional>
+#include <map>
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -10,6 +11,8 @@
 
 #include "agent/snapshot.h"
 #include "maps/maps.h"
+
+struct bpf_link;
 
 namespace slogate {
 
@@ -27,12 +30,16 @@ Result<KernelFeatures> read_kernel_features();
 // duplicates, and what is left over when a connection ends.
 [[nodiscard]] std::vector<std::string> counted_drop_reasons(const KernelFeatures& features);
 
-// All programs that could be attached. Detaches them when it goes.
+// All programs that could be attached.
 class Probes {
  public:
+  // Attaches this agent's programs and lets them count from one moment on, in place of those of an
+  // agent before. Where that one's are the same and still pinned, they are taken up and counting
+  // never changes hands. With `pins` the programs go on without the agent; null ends them with it.
   // Fails only when a program that is needed cannot be attached; what else is missing is reported
   // by status().
-  static Result<Probes> attach(const Maps& maps, const KernelFeatures& features);
+  static Result<Probes> attach(Maps& maps, const KernelFeatures& features,
+                               const PinDir* pins = nullptr);
   Probes(Probes&&) noexcept;
   Probes& operator=(Probes&&) = delete;
   ~Probes();
@@ -44,12 +51,23 @@ class Probes {
   [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory() const;
 
  private:
-  Probes();
-  struct Loaded;
-  std::vector<std::unique_ptr<Loaded>> loaded_;
-  std::array<ProbeStatus, SLOGATE_PROBES> status_;
+  struct Object;
+  struct LinkDeleter {
+    void operator()(bpf_link* link) const;
+  };
 
+  Probes();
+  void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
+  void attach_all(const Maps& maps, const KernelFeatures& features);
   void attach_one(ProbeStatus& status, const Maps& maps);
+  bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
+  Result<void> pin(const PinDir& pins, uint32_t epoch);
+  [[nodiscard]] Result<void> require_needed() const;
+
+  std::vector<std::unique_ptr<Object>> objects_;
+  std::map<slogate_probe, std::unique_ptr<bpf_link, LinkDeleter>> links_;
+  std::map<std::string, std::string, std::less<>> refused_;  // objects, with the reason
+  std::array<ProbeStatus, SLOGATE_PROBES> status_;
 };
 
 }  // namespace slogate

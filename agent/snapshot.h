@@ -33,6 +33,7 @@ struct Workload {
   // The other classes that were seen (probe, scrape, proxy).
   std::vector<std::pair<slogate_class, std::shared_ptr<const Counts>>> others;
   Inflight server, client;
+  uint64_t lost = 0;  // samples that found no slot, as far as they are remembered
 };
 
 // One BPF program; the other facts about it are in kProbes.
@@ -65,7 +66,11 @@ struct AgentStatus {
 struct Snapshot {
   AgentStatus agent;
   std::vector<Workload> workloads;  // by path
+  // Counts of cgroups that are gone and no longer among the workloads, and of what found no slot;
+  // never null. All workloads and these together are everything that was ever counted.
+  std::shared_ptr<const Counts> removed, unattributed;
   std::vector<MapStatus> maps;
+  std::vector<Resize> resizes;  // the latest, oldest first
   std::vector<ProbeStatus> probes;
   // Names of the running kernel's drop reasons by number, without SKB_DROP_REASON_; "" where the
   // number has none or does not count as a drop. Never null.

@@ -74,7 +74,14 @@ static __always_inline void closed(struct sock* sk, int from) {
   sample_rtt(slot, state, tp);
 }
 
+/* A node that lost its agent for good must not go on paying for it. */
+static __always_inline void fall_silent_without_agent(void) {
+  struct slogate_control* c = control();
+  if (c && bpf_ktime_get_ns() > c->heartbeat + SLOGATE_QUIET_NS) c->epoch = 0;
+}
+
 static __always_inline void on_set_state(struct sock* sk, int from, int to) {
+  if (to == TCP_ESTABLISHED) fall_silent_without_agent();
   if (to == TCP_SYN_SENT)
     connecting(sk);
   else if (to == TCP_ESTABLISHED)

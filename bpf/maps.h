@@ -97,6 +97,22 @@ struct {
   __type(value, __u32);
 } slogate_node SEC(".maps");
 
+/* Cgroup -> samples that found no slot. Old entries make room for new ones. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, SLOGATE_LEFT_OUT);
+  __type(key, __u64);
+  __type(value, __u64);
+} slogate_left_out SEC(".maps");
+
+/* For agents of other versions; no program reads it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct slogate_schema);
+} slogate_schema SEC(".maps");
+
 /* struct slogate_owner_event */
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);

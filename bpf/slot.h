@@ -18,6 +18,9 @@
 #define HALF_CLOSED \
   ((1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING) | (1 << TCP_TIME_WAIT))
 
+/* The generation of programs this object belongs to; set by the agent before loading. */
+const volatile __u32 slogate_epoch = 0;
+
 static __always_inline struct slogate_control* control(void) {
   __u32 zero = 0;
   return bpf_map_lookup_elem(&slogate_control, &zero);
@@ -228,6 +231,11 @@ COLD struct slogate_slot* find_slot(const struct sock* sk, bool server, struct s
       return slot_at(found.slot);
     }
   }
+  __u64 one = 1, *left_out = bpf_map_lookup_elem(&slogate_left_out, &key.cgroup);
+  if (left_out)
+    __sync_fetch_and_add(left_out, 1);
+  else
+    bpf_map_update_elem(&slogate_left_out, &key.cgroup, &one, BPF_NOEXIST);
   ref->slot = SLOGATE_UNATTRIBUTED;
   ref->generation = 0;
   return slot_at(SLOGATE_UNATTRIBUTED);
@@ -328,7 +336,13 @@ static __always_inline void sample_rtt(struct slogate_slot* slot, struct slogate
     record(slot, SLOGATE_SIGNAL_rtt, 0, (__u64)srtt * 1000 / 8);
 }
 
-/* ---- what a program costs ---- */
+/* ---- what every program does around its work ---- */
+
+/* Of two generations of programs that are attached at the same time, one counts. */
+static __always_inline bool is_active(void) {
+  struct slogate_control* c = control();
+  return c && c->epoch == slogate_epoch;
+}
 
 static __always_inline struct slogate_runs* run_begin(enum slogate_probe probe, __u64* start) {
   __u32 line = bpf_get_smp_processor_id() & (SLOGATE_RUN_LINES - 1);
@@ -345,14 +359,17 @@ static __always_inline void run_end(struct slogate_runs* runs, enum slogate_prob
   runs->timed[probe]++;
 }
 
-/* Counts a run of `probe` around `call`, and times one in SLOGATE_RUN_SAMPLE. */
-#define SLOGATE_RUN(probe, call)                                            \
-  ({                                                                        \
-    __u64 start_;                                                           \
-    struct slogate_runs* runs_ = run_begin(SLOGATE_PROBE_##probe, &start_); \
-    call;                                                                   \
-    run_end(runs_, SLOGATE_PROBE_##probe, start_);                          \
-    0;                                                                      \
+/* Does `call` as a run of `probe`, if these programs are the ones that count: counts the run and
+ * times one in SLOGATE_RUN_SAMPLE. */
+#define SLOGATE_RUN(probe, call)                                              \
+  ({                                                                          \
+    if (is_active()) {                                                        \
+      __u64 start_;                                                           \
+      struct slogate_runs* runs_ = run_begin(SLOGATE_PROBE_##probe, &start_); \
+      call;                                                                   \
+      run_end(runs_, SLOGATE_PROBE_##probe, start_);                          \
+    }                                                                         \
+    0;                                                                        \
   })
 
 #endif

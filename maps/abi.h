@@ -71,7 +71,8 @@ struct slogate_ref {
 
 enum slogate_slot_state {
   SLOGATE_SLOT_free,    /* anyone may claim it, by compare-and-exchange */
-  SLOGATE_SLOT_taken,   /* by a program, until the agent frees it */
+  SLOGATE_SLOT_taken,   /* by a program */
+  SLOGATE_SLOT_leaving, /* its owner is gone or has to make room: the agent is emptying it */
   SLOGATE_SLOT_retired, /* by the agent: reserved, or its chunk is about to be given back */
 };
 
@@ -103,8 +104,11 @@ struct slogate_slot {
 /* What finds no slot is booked here, so that a sum over all slots stays true. Nobody owns it. */
 #define SLOGATE_UNATTRIBUTED 0
 
+/* Everything of owners that lost their slot: two copies, one of which counts at any moment. */
+#define SLOGATE_TOTALS 1
+
 /* Slots below this one are reserved. */
-#define SLOGATE_FIRST_SLOT 1
+#define SLOGATE_FIRST_SLOT 3
 
 /* Programs count their runs on one of this many lines, by CPU, so that CPUs seldom share a line. */
 #define SLOGATE_RUN_LINES 64
@@ -125,7 +129,14 @@ struct slogate_runs {
 /* One element, shared by all programs. */
 struct slogate_control {
   __u64 lost[SLOGATE_SITES];
+  /*
+   * The programs that count are those of this epoch; the others return at once. A newer agent
+   * attaches its own programs with the next epoch and then stores it here: one store is the moment
+   * of the change, for all of them. 0 silences all.
+   */
+  __u32 epoch;
   __u32 class_rules; /* number of rules in the class map: 0 skips the look-up */
+  __u64 heartbeat;   /* when an agent was last here; CLOCK_MONOTONIC in ns */
   /*
    * Free slots are listed in a ring that the agent fills and the programs take from:
    * slogate_free[n % SLOGATE_FREE_SLOTS] for free_taken <= n < free_listed. An entry is a hint, the
@@ -133,8 +144,20 @@ struct slogate_control {
    */
   __u32 free_taken;
   __u32 free_listed;
+  /*
+   * The agent's own: which of the two copies of the totals counts, and the slot that was added to
+   * it last until that slot has been emptied (see maps/slab.cpp).
+   */
+  __u64 fold;
+  __u32 programs_epoch; /* the one that was activated last; epoch may have fallen to 0 since */
   __u32 pad;
 };
+
+/* Programs go quiet when no agent came for this long. */
+#define SLOGATE_QUIET_NS (3600ull * 1000 * 1000 * 1000)
+
+/* Cgroups whose samples found no slot, with their number: the busiest of those left out. */
+#define SLOGATE_LEFT_OUT 1024
 
 /* Key of the class map: a rule of the configuration. The value is an enum slogate_class. */
 struct slogate_class_key {
@@ -202,6 +225,32 @@ struct slogate_owner_event {
   __u32 bytes;     /* how long they are */
   __u32 truncated; /* 1 when the path had more or longer parts than fit */
   char path[SLOGATE_PATH_BYTES + SLOGATE_PATH_PART];
+};
+
+/*
+ * What lies in the pinned maps, for an agent of another version. Its own layout never changes but
+ * by appending: everything an agent needs to find old totals by name, whatever their order.
+ */
+#define SLOGATE_SCHEMA_MAGIC 0x65746167736f6c73ull /* "slogate", backwards, and an s */
+#define SLOGATE_SCHEMA_NAMES 64
+#define SLOGATE_SCHEMA_NAME 32
+struct slogate_schema {
+  __u64 magic;
+  __u32 abi;
+  __u32 slot_bytes;
+  __u32 chunk_slots;
+  __u32 first_slot;
+  __u32 totals; /* slot numbers, as above */
+  __u32 unattributed;
+  __u32 counters, counters_offset; /* how many, and where in a slot */
+  __u32 drops, drops_offset;
+  __u32 signals, buckets, histograms_offset;
+  __s32 edge_first;  /* k of the first bucket's upper edge, 2^(k/8) s */
+  __u64 programs;    /* hash of the attached programs */
+  __u32 fold_offset; /* of `fold` in struct slogate_control; its top bit names the copy */
+  __u32 pad;
+  char counter_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
+  char signal_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
 };
 
 #endif

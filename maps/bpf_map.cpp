@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "maps/bpf_map.h"
 
+#include <bpf/bpf.h>
 #include <sys/mman.h>
 
 #include <cerrno>
@@ -27,6 +28,15 @@ Result<void*> map_memory(int fd, size_t bytes, std::string_view name) {
   void* memory = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) return fail(bpf_error(fmt::format("cannot map {}", name), errno));
   return memory;
+}
+
+Result<MapFacts> map_facts(int fd) {
+  bpf_map_info info{};
+  __u32 size = sizeof(info);
+  if (const int error = bpf_obj_get_info_by_fd(fd, &info, &size); error != 0)
+    return fail(bpf_error("cannot ask about a map", error));
+  return MapFacts{info.id,         info.type,        info.key_size,
+                  info.value_size, info.max_entries, info.map_flags};
 }
 
 uint64_t charged_bytes(int fd) {

@@ -19,6 +19,12 @@ Result<void*> map_memory(int fd, size_t bytes, std::string_view name);
 // Bytes the kernel charges for a map ("memlock" of its fdinfo), 0 when it does not tell.
 [[nodiscard]] uint64_t charged_bytes(int fd);
 
+// What the kernel knows of a map.
+struct MapFacts {
+  uint32_t id = 0, type = 0, key_bytes = 0, value_bytes = 0, entries = 0, flags = 0;
+};
+Result<MapFacts> map_facts(int fd);
+
 // Rounded up as mmap needs it.
 [[nodiscard]] size_t whole_pages(size_t bytes);
 

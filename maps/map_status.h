@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -19,6 +21,14 @@ struct MapStatus {
   [[nodiscard]] double pressure() const {
     return capacity == 0 ? 0.0 : static_cast<double>(entries) / static_cast<double>(capacity);
   }
+};
+
+// One change of a map's size, in entries.
+struct Resize {
+  std::chrono::system_clock::time_point time;
+  std::string map;
+  size_t from = 0, to = 0;
+  std::string reason;
 };
 
 }  // namespace slogate

@@ -3,266 +3,91 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <sys/mman.h>
+#include <fcntl.h>
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
+#include <array>
 #include <cerrno>
+#include <ctime>
+#include <map>
 
 #include "bpf/maps.skel.h"
 #include "maps/bpf_map.h"
+#include "maps/schema.h"
 
 namespace slogate {
 namespace {
 
-constexpr size_t kChunkBytes = sizeof(slogate_slot) * SLOGATE_CHUNK_SLOTS;
-constexpr size_t kControlBytes = sizeof(slogate_control);
-constexpr size_t kRunsBytes = sizeof(slogate_runs) * SLOGATE_RUN_LINES;
+// Every map that programs share, by name; what has no row in maps/abi.h has one here.
+constexpr std::array<std::string_view, 11> kNames = {
+    "slogate_slab",    "slogate_index",    "slogate_free",    "slogate_sockets",
+    "slogate_control", "slogate_runs",     "slogate_classes", "slogate_node",
+    "slogate_events",  "slogate_left_out", "slogate_schema"};
+
+// Written last, so a set of pins without it was never finished.
+constexpr std::string_view kSchemaName = "slogate_schema";
+
 constexpr size_t kFreeBytes = sizeof(__u64) * SLOGATE_FREE_SLOTS;
+constexpr size_t kRunsBytes = sizeof(slogate_runs) * SLOGATE_RUN_LINES;
+constexpr size_t kResizesKept = 64;
 
-// What an owner costs besides its slot: an element of the index, which is kept at most two thirds
-// full, and its place in the ring of free slots.
-constexpr size_t kBytesPerSlot = sizeof(slogate_slot) + 160;
+using MapFds = std::map<std::string, Fd, std::less<>>;
 
-// Words that programs add to at any moment: each is read whole, in no order.
 uint64_t load(const __u64& word) {
   return __atomic_load_n(&word, __ATOMIC_RELAXED);
 }
-uint32_t load32(const __u32& word) { return __atomic_load_n(&word, __ATOMIC_RELAXED); }
-
-template <size_t N>
-void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
-  for (size_t i = 0; i < N; ++i) to[i] = load(from[i]);
+uint32_t load(const __u32& word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
 }
 
-Result<Fd> create_index(size_t entries) {
-  const int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "slogate_owners", sizeof(slogate_key),
-                                sizeof(slogate_ref), static_cast<__u32>(entries), nullptr);
-  if (fd < 0) return fail(bpf_error("cannot create an index", fd));
-  return Fd(fd);
-}
-
-// Enters into `to` each owner that `from` has and `to` lacks.
-Result<void> copy_owners(int from, int to) {
-  slogate_key key{}, next{};
-  slogate_ref ref{};
-  const slogate_key* at = nullptr;
-  while (bpf_map_get_next_key(from, at, &next) == 0) {
-    key = next;
-    at = &key;
-    if (bpf_map_lookup_elem(from, &key, &ref) != 0) continue;
-    const int error = bpf_map_update_elem(to, &key, &ref, BPF_NOEXIST);
-    if (error != 0 && error != -EEXIST) return fail(bpf_error("cannot fill an index", error));
-  }
-  return {};
-}
-
-}  // namespace
-
-size_t ceiling_slots(double memory_ratio, uint64_t ram_bytes) {
-  const double bytes = memory_ratio * static_cast<double>(ram_bytes);
-  const auto chunks =
-      static_cast<size_t>(bytes / static_cast<double>(kBytesPerSlot * SLOGATE_CHUNK_SLOTS));
-  return std::clamp<size_t>(chunks, 1, SLOGATE_MAX_CHUNKS) * SLOGATE_CHUNK_SLOTS;
-}
-
-// ---- Chunk ----
-
-Result<Chunk> Chunk::create() {
-  LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
-  Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "slogate_chunk", sizeof(__u32), sizeof(slogate_slot),
-                       SLOGATE_CHUNK_SLOTS, &options));
-  if (!fd) return fail(bpf_error("cannot create a chunk of slots", errno));
-  auto memory = map_memory(fd.get(), kChunkBytes, "a chunk of slots");
-  if (!memory) return fail(memory.error());
-  return Chunk(std::move(fd), static_cast<slogate_slot*>(*memory));
-}
-
-Chunk::Chunk(Chunk&& other) noexcept
-    : fd_(std::move(other.fd_)), slots_(std::exchange(other.slots_, nullptr)) {}
-
-Chunk::~Chunk() {
-  if (slots_ != nullptr) munmap(slots_, whole_pages(kChunkBytes));
-}
-
-// ---- Maps: life ----
-
-Maps::Maps(maps_bpf* skeleton, const MapLimits& limits) : skeleton_(skeleton), limits_(limits) {}
-
-Maps::Maps(Maps&& other) noexcept
-    : skeleton_(std::exchange(other.skeleton_, nullptr)),
-      limits_(other.limits_),
-      chunks_(std::move(other.chunks_)),
-      index_(std::move(other.index_)),
-      index_entries_(other.index_entries_),
-      listed_at_(std::move(other.listed_at_)),
-      free_(std::exchange(other.free_, nullptr)),
-      slab_resizes_(other.slab_resizes_),
-      index_resizes_(other.index_resizes_),
-      control_(std::exchange(other.control_, nullptr)),
-      runs_(std::exchange(other.runs_, nullptr)) {}
-
-Maps::~Maps() {
-  if (control_ != nullptr) munmap(control_, whole_pages(kControlBytes));
-  if (free_ != nullptr) munmap(free_, whole_pages(kFreeBytes));
-  if (runs_ != nullptr) munmap(runs_, whole_pages(kRunsBytes));
-  maps_bpf__destroy(skeleton_);
-}
-
-Result<Maps> Maps::create(const MapLimits& limits) {
-  maps_bpf* skeleton = maps_bpf__open();
-  if (skeleton == nullptr) return fail(bpf_error("cannot read the BPF maps' object", errno));
-  Maps maps(skeleton, limits);
-  if (const int error = maps_bpf__load(skeleton); error != 0)
+// New maps; the object they come from is not needed after that.
+Result<MapFds> make_maps() {
+  const std::unique_ptr<maps_bpf, void (*)(maps_bpf*)> skeleton(maps_bpf__open(),
+                                                                maps_bpf__destroy);
+  if (!skeleton) return fail(bpf_error("cannot read the object of the BPF maps", errno));
+  if (const int error = maps_bpf__load(skeleton.get()); error != 0)
     return fail(bpf_error("cannot create the BPF maps", error));
-  if (auto done = maps.map_shared(); !done) return fail(done.error());
-  if (auto done = maps.keep_headroom(); !done) return fail(done.error());
-  maps.slab_resizes_ = maps.index_resizes_ = 0;  // filling them was no resize
-  return maps;
-}
-
-Result<void> Maps::map_shared() {
-  auto control = map_memory(fd("slogate_control"), kControlBytes, "slogate_control");
-  if (!control) return fail(control.error());
-  control_ = static_cast<slogate_control*>(*control);
-  auto runs = map_memory(fd("slogate_runs"), kRunsBytes, "slogate_runs");
-  if (!runs) return fail(runs.error());
-  runs_ = static_cast<slogate_runs*>(*runs);
-  auto free_slots = map_memory(fd("slogate_free"), kFreeBytes, "slogate_free");
-  if (!free_slots) return fail(free_slots.error());
-  free_ = static_cast<uint64_t*>(*free_slots);
-  return {};
-}
-
-int Maps::fd(std::string_view name) const {
-  return bpf_object__find_map_fd_by_name(skeleton_->obj, std::string(name).c_str());
-}
-
-// ---- Maps: slots ----
-
-slogate_slot& Maps::slot(size_t number) const {
-  return chunks_[number / SLOGATE_CHUNK_SLOTS].slot(number % SLOGATE_CHUNK_SLOTS);
-}
-
-size_t Maps::used_slots() const {
-  size_t used = 0;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i)
-    used += load32(slot(i).state) != SLOGATE_SLOT_free ? 1 : 0;
-  return used;
-}
-
-Owner Maps::owner(size_t number) const {
-  const slogate_slot& s = slot(number);
-  // The program writes the owner last, so what is read after it belongs to it.
-  const uint64_t cgroup = __atomic_load_n(&s.cgroup, __ATOMIC_ACQUIRE);
-  return {cgroup, static_cast<slogate_class>(s.class_), s.generation};
-}
-
-bool Maps::take_dirty(size_t number) {
-  slogate_slot& s = slot(number);
-  if (load(s.dirty) == 0) return false;
-  // A full barrier: what is added after this read is marked again.
-  return __atomic_exchange_n(&s.dirty, 0, __ATOMIC_SEQ_CST) != 0;
-}
-
-void Maps::copy(size_t number, Counts& to) const {
-  const slogate_slot& s = slot(number);
-  load_all(s.counters, to.counters);
-  load_all(s.drops, to.drops);
-  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) load_all(s.histograms[i], to.histograms[i]);
-}
-
-Result<void> Maps::keep_headroom() {
-  if (!chunks_.empty()) list_free_slots();
-  const size_t wanted =
-      std::min(SLOGATE_FIRST_SLOT + used_slots() + limits_.headroom, limits_.ceiling);
-  while (slots() < wanted) {
-    // The index first: a slot that cannot be entered is no use. A third of it stays free, so that
-    // it need not grow with every chunk.
-    const size_t after = slots() + SLOGATE_CHUNK_SLOTS;
-    if (after + after / 2 > index_entries_)
-      if (auto done = grow_index(std::bit_ceil(after + after / 2)); !done) return done;
-    if (auto done = add_chunk(); !done) return done;
+  MapFds fds;
+  for (const std::string_view name : kNames) {
+    const int fd = bpf_object__find_map_fd_by_name(skeleton->obj, std::string(name).c_str());
+    Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!copy) return fail(system_error(fmt::format("cannot keep map {}", name), errno));
+    fds.emplace(name, std::move(copy));
   }
-  return {};
+  return fds;
 }
 
-Result<void> Maps::add_chunk() {
-  auto chunk = Chunk::create();
-  if (!chunk) return fail(chunk.error());
-  const auto number = static_cast<__u32>(chunks_.size());
-  const int chunk_fd = chunk->fd();
-  for (size_t i = 0; i < SLOGATE_CHUNK_SLOTS; ++i) chunk->slot(i).generation = 1;
-  if (const int error = bpf_map_update_elem(fd("slogate_slab"), &number, &chunk_fd, BPF_ANY);
-      error != 0)
-    return fail(bpf_error("cannot add a chunk of slots", error));
-  chunks_.push_back(std::move(*chunk));
-  ++slab_resizes_;
-  listed_at_.resize(slots());
-  list_free_slots();
-  return {};
-}
-
-// Lists each free slot that is not in the ring, lowest first, so that the chunks fill up in order.
-// A slot that was taken from the ring and is free was given back: two CPUs had wanted one for the
-// same owner.
-void Maps::list_free_slots() {
-  const uint32_t taken = __atomic_load_n(&control_->free_taken, __ATOMIC_ACQUIRE);
-  uint32_t listed = control_->free_listed;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
-    if (listed - taken >= SLOGATE_FREE_SLOTS) break;
-    std::optional<uint32_t>& at = listed_at_[i];
-    const bool in_ring = at && static_cast<int32_t>(*at - taken) >= 0;
-    if (in_ring || load32(slot(i).state) != SLOGATE_SLOT_free) continue;
-    at = listed;
-    __atomic_store_n(&free_[listed % SLOGATE_FREE_SLOTS], i, __ATOMIC_RELAXED);
-    ++listed;
-    // The entry before the count that makes it one.
-    __atomic_store_n(&control_->free_listed, listed, __ATOMIC_RELEASE);
+Result<MapFds> pinned_maps(const PinDir& pins) {
+  MapFds fds;
+  for (const std::string_view name : kNames) {
+    auto fd = pins.get(name);
+    if (!fd) return fail(std::move(fd.error()));
+    fds.emplace(name, std::move(*fd));
   }
+  return fds;
 }
 
-// The programs go on using the old index until the one store that replaces it. An owner that was
-// entered in between is found in the old one afterwards; if it has got a second slot by then, both
-// count and are summed.
-Result<void> Maps::grow_index(size_t entries) {
-  auto index = create_index(entries);
-  if (!index) return fail(index.error());
-  if (index_)
-    if (auto done = copy_owners(index_.get(), index->get()); !done) return done;
+Result<slogate_schema> read_schema(int fd) {
+  const auto facts = map_facts(fd);
+  if (!facts) return fail(facts.error());
+  // Another version's may be longer or shorter: what we do not know is left out, what it does not
+  // have is zero.
+  std::vector<std::byte> value(std::max<size_t>(facts->value_bytes, sizeof(slogate_schema)));
   const __u32 zero = 0;
-  const int index_fd = index->get();
-  // Waits until no program uses the old one any more.
-  if (const int error = bpf_map_update_elem(fd("slogate_index"), &zero, &index_fd, BPF_ANY);
-      error != 0)
-    return fail(bpf_error("cannot replace the index", error));
-  if (index_)
-    if (auto done = copy_owners(index_.get(), index->get()); !done) return done;
-  index_ = std::move(*index);
-  index_entries_ = entries;
-  ++index_resizes_;
+  if (const int error = bpf_map_lookup_elem(fd, &zero, value.data()); error != 0)
+    return fail(bpf_error("cannot read the schema of the pinned maps", error));
+  slogate_schema schema{};
+  std::memcpy(&schema, value.data(), sizeof(schema));
+  return schema;
+}
+
+Result<void> write_schema(int fd, uint64_t programs_hash) {
+  const slogate_schema schema = own_schema(programs_hash);
+  const __u32 zero = 0;
+  if (const int error = bpf_map_update_elem(fd, &zero, &schema, BPF_ANY); error != 0)
+    return fail(bpf_error("cannot write the schema", error));
   return {};
 }
-
-// ---- Maps: the rest ----
-
-uint64_t Maps::lost(slogate_site site) const {
-  return load(control_->lost[site]);
-}
-
-slogate_runs Maps::runs() const {
-  slogate_runs total{};
-  for (size_t line = 0; line < SLOGATE_RUN_LINES; ++line)
-    for (size_t probe = 0; probe < SLOGATE_PROBES; ++probe) {
-      total.runs[probe] += load(runs_[line].runs[probe]);
-      total.timed[probe] += load(runs_[line].timed[probe]);
-      total.timed_ns[probe] += load(runs_[line].timed_ns[probe]);
-    }
-  return total;
-}
-
-namespace {
 
 // Makes the map hold exactly these keys: first what is to be there, then away with the rest, so
 // that no key that stays is missing for a moment.
@@ -287,14 +112,300 @@ Result<void> replace_keys(int map, const std::vector<std::pair<Key, __u32>>& wan
   return {};
 }
 
+// Everything that maps of another layout have counted.
+Result<Counts> read_foreign(const slogate_schema& schema, const PinDir& pins) {
+  const size_t chunk_bytes = size_t{schema.slot_bytes} * schema.chunk_slots;
+  auto control = pins.get("slogate_control");
+  if (!control) return fail(control.error());
+  const auto control_facts = map_facts(control->get());
+  if (!control_facts) return fail(control_facts.error());
+  auto control_memory =
+      SharedMemory::map(control->get(), control_facts->value_bytes, "the pinned control");
+  if (!control_memory) return fail(control_memory.error());
+  if (schema.fold_offset + sizeof(__u64) > control_facts->value_bytes)
+    return fail("the pinned maps are damaged", "run slogate-agent --unpin");
+  const uint64_t fold = control_memory->as<__u64>()[schema.fold_offset / sizeof(__u64)];
+  // Of the two copies of the totals one counts, and a slot that is in it must not count again.
+  const size_t other_totals = schema.totals + (1 - (fold >> 63));
+  const size_t folded = (fold >> 32) & 0x7fffffff;
+
+  Counts sum;
+  for (size_t chunk = 0;; ++chunk) {
+    auto fd = pins.get(fmt::format("chunk_{:04}", chunk));
+    if (!fd) return sum;
+    const auto facts = map_facts(fd->get());
+    if (!facts || size_t{facts->value_bytes} * facts->entries < chunk_bytes)
+      return fail("the pinned maps are damaged", "run slogate-agent --unpin");
+    auto memory = SharedMemory::map(fd->get(), chunk_bytes, "a pinned chunk of slots");
+    if (!memory) return fail(memory.error());
+    const size_t slot_words = schema.slot_bytes / sizeof(__u64);
+    for (size_t place = 0; place < schema.chunk_slots; ++place) {
+      const size_t number = chunk * schema.chunk_slots + place;
+      if (number == other_totals || (folded != 0 && number == folded)) continue;
+      add_foreign(schema, {memory->as<__u64>() + place * slot_words, slot_words}, sum);
+    }
+  }
+}
+
 }  // namespace
+
+// In the order in which they are built, which is the reverse of the one in which they go.
+struct Maps::Parts {
+  Origin origin;
+  const PinDir* pins;
+  MapFds fds;
+  SharedMemory control_memory, runs_memory, free_memory;
+  std::optional<Index> index;
+  std::optional<Slab> slab;
+  uint64_t programs_hash = 0;
+  std::deque<Resize> resizes;
+  uint64_t slab_resizes = 0, index_resizes = 0;
+
+  [[nodiscard]] slogate_control& control() const { return *control_memory.as<slogate_control>(); }
+  [[nodiscard]] int fd(std::string_view name) const { return fds.find(name)->second.get(); }
+
+  void remember(std::string map, size_t from, size_t to, std::string_view reason,
+                std::chrono::system_clock::time_point now) {
+    resizes.push_back({now, std::move(map), from, to, std::string(reason)});
+    if (resizes.size() > kResizesKept) resizes.pop_front();
+  }
+};
+
+void Maps::PartsDeleter::operator()(Parts* parts) const {
+  delete parts;
+}
+
+namespace {
+
+struct Found {
+  Origin origin = Origin::made;
+  Counts carried;
+  uint64_t programs_hash = 0;
+};
+
+// What another agent left in the pin directory, and what to do with it. Other layouts and
+// unfinished sets are removed here: their counts are carried over, their programs end.
+Result<Found> look_for_pins(const PinDir& pins) {
+  Found found;
+  if (!pins.has(kSchemaName)) {
+    for (const std::string& name : pins.names()) pins.unpin(name);
+    return found;
+  }
+  auto fd = pins.get(kSchemaName);
+  if (!fd) return fail(fd.error());
+  auto schema = read_schema(fd->get());
+  if (!schema) return fail(schema.error());
+  if (auto sound = check_schema(*schema); !sound) return fail(sound.error());
+  if (is_compatible(*schema)) {
+    found.origin = Origin::adopted;
+    found.programs_hash = schema->programs;
+    return found;
+  }
+  // First its programs, so that what is read is all there is.
+  for (const std::string& name : pins.names())
+    if (name.starts_with("link_")) pins.unpin(name);
+  auto carried = read_foreign(*schema, pins);
+  if (!carried) return fail(carried.error());
+  for (const std::string& name : pins.names()) pins.unpin(name);
+  found.origin = Origin::folded;
+  found.carried = *carried;
+  return found;
+}
+
+}  // namespace
+
+Result<Maps> Maps::open(const PinDir* pins) {
+  Found found;
+  if (pins != nullptr) {
+    auto looked = look_for_pins(*pins);
+    if (!looked) return fail(looked.error().within("pins of another agent"));
+    found = std::move(*looked);
+  }
+  const bool adopted = found.origin == Origin::adopted;
+  auto fds = adopted ? pinned_maps(*pins) : make_maps();
+  if (!fds) return fail(fds.error());
+  const auto memory = [&fds](std::string_view name, size_t bytes) {
+    return SharedMemory::map(fds->find(name)->second.get(), bytes, name);
+  };
+  auto control = memory("slogate_control", sizeof(slogate_control));
+  if (!control) return fail(control.error());
+  auto runs = memory("slogate_runs", kRunsBytes);
+  if (!runs) return fail(runs.error());
+  auto free_ring = memory("slogate_free", kFreeBytes);
+  if (!free_ring) return fail(free_ring.error());
+
+  std::unique_ptr<Parts, PartsDeleter> parts(new Parts{
+      .origin = found.origin,
+      .pins = pins,
+      .fds = std::move(*fds),
+      .control_memory = std::move(*control),
+      .runs_memory = std::move(*runs),
+      .free_memory = std::move(*free_ring),
+      .index = std::nullopt,
+      .slab = std::nullopt,
+      .programs_hash = found.programs_hash,
+      .resizes = {},
+  });
+  auto index =
+      Index::open(parts->fd("slogate_index"), pins, index_entries_for(SLOGATE_CHUNK_SLOTS));
+  if (!index) return fail(index.error());
+  parts->index.emplace(std::move(*index));
+  auto slab = Slab::open(parts->fd("slogate_slab"), &parts->control(),
+                         parts->free_memory.as<uint64_t>(), pins, *parts->index);
+  if (!slab) return fail(slab.error());
+  parts->slab.emplace(std::move(*slab));
+
+  Maps maps(std::move(parts));
+  if (found.origin == Origin::folded) maps.slab().add_to_totals(found.carried);
+  if (!adopted)
+    if (auto done = maps.write_pins(); !done) return fail(done.error());
+  return maps;
+}
+
+Result<void> Maps::write_pins() {
+  if (auto done = write_schema(fd(kSchemaName), 0); !done) return done;
+  if (parts_->pins == nullptr) return {};
+  for (const std::string_view name : kNames)
+    if (auto done = parts_->pins->pin(fd(name), name); !done) return done;
+  return {};
+}
+
+Slab& Maps::slab() const {
+  return *parts_->slab;
+}
+
+Origin Maps::origin() const {
+  return parts_->origin;
+}
+
+int Maps::fd(std::string_view name) const {
+  const auto found = parts_->fds.find(name);
+  return found == parts_->fds.end() ? -1 : found->second.get();
+}
+
+Counts Maps::totals() const {
+  Counts counts;
+  slab().copy(slab().totals(), counts);
+  return counts;
+}
+
+Counts Maps::unattributed() const {
+  Counts counts;
+  slab().copy(SLOGATE_UNATTRIBUTED, counts);
+  return counts;
+}
+
+// ---- size ----
+
+Result<void> Maps::resize(size_t capacity, std::string_view reason,
+                          std::chrono::system_clock::time_point now) {
+  slab().list_free();
+  const size_t before = slab().slots();
+  if (capacity > before) {
+    // The index first: a slot whose owner cannot be entered is no use.
+    if (index_entries_for(capacity) > parts_->index->capacity())
+      if (auto done = resize_index(index_entries_for(capacity), reason, now); !done) return done;
+    if (auto done = slab().grow(capacity); !done) return done;
+  } else if (capacity < before) {
+    if (auto done = slab().shrink(capacity); !done) return done;
+    // Twice what is needed may stay: it would soon be needed again.
+    const size_t needed = index_entries_for(slab().slots());
+    if (parts_->index->capacity() > 2 * needed)
+      if (auto done = resize_index(needed, reason, now); !done) return done;
+  }
+  if (slab().slots() == before) return {};
+  ++parts_->slab_resizes;
+  parts_->remember("slogate_slab", before, slab().slots(), reason, now);
+  return {};
+}
+
+Result<void> Maps::resize_index(size_t entries, std::string_view reason,
+                                std::chrono::system_clock::time_point now) {
+  const size_t before = parts_->index->capacity();
+  entries = std::max(entries, slab().used() + slab().used() / 2 + SLOGATE_CHUNK_SLOTS);
+  if (entries == before) return {};
+  if (auto done = parts_->index->resize(entries); !done) return done;
+  ++parts_->index_resizes;
+  parts_->remember("slogate_index", before, entries, reason, now);
+  return {};
+}
+
+const std::deque<Resize>& Maps::resizes() const {
+  return parts_->resizes;
+}
+
+// ---- programs ----
+
+uint32_t Maps::programs_epoch() const {
+  return load(parts_->control().programs_epoch);
+}
+
+Result<void> Maps::activate(uint32_t epoch, uint64_t hash) {
+  __atomic_store_n(&parts_->control().programs_epoch, epoch, __ATOMIC_SEQ_CST);
+  beat();
+  __atomic_store_n(&parts_->control().programs_epoch, epoch, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&parts_->control().epoch, epoch, __ATOMIC_SEQ_CST);
+  parts_->programs_hash = hash;
+  return write_schema(fd(kSchemaName), hash);
+}
+
+uint64_t Maps::programs_hash() const {
+  return parts_->programs_hash;
+}
+
+// Always the kernel's own clock: it is compared with bpf_ktime_get_ns.
+void Maps::beat() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  __atomic_store_n(&parts_->control().heartbeat,
+                   static_cast<__u64>(now.tv_sec) * 1'000'000'000 + static_cast<__u64>(now.tv_nsec),
+                   __ATOMIC_RELAXED);
+}
+
+// ---- the rest ----
+
+uint64_t Maps::lost(slogate_site site) const {
+  return load(parts_->control().lost[site]);
+}
+
+std::vector<std::pair<uint64_t, uint64_t>> Maps::left_out() const {
+  std::vector<std::pair<uint64_t, uint64_t>> rows;
+  uint64_t key = 0, next = 0, samples = 0;
+  const uint64_t* at = nullptr;
+  const int map = fd("slogate_left_out");
+  // An entry that makes room for another during the walk restarts it: bounded all the same.
+  for (size_t i = 0; i < size_t{2} * SLOGATE_LEFT_OUT; ++i) {
+    if (bpf_map_get_next_key(map, at, &next) != 0) break;
+    key = next;
+    at = &key;
+    if (bpf_map_lookup_elem(map, &key, &samples) == 0) rows.emplace_back(key, samples);
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end(),
+                         [](const auto& a, const auto& b) { return a.first == b.first; }),
+             rows.end());
+  return rows;
+}
+
+slogate_runs Maps::runs() const {
+  const auto* lines = parts_->runs_memory.as<slogate_runs>();
+  slogate_runs total{};
+  for (size_t line = 0; line < SLOGATE_RUN_LINES; ++line)
+    for (size_t probe = 0; probe < SLOGATE_PROBES; ++probe) {
+      total.runs[probe] += load(lines[line].runs[probe]);
+      total.timed[probe] += load(lines[line].timed[probe]);
+      total.timed_ns[probe] += load(lines[line].timed_ns[probe]);
+    }
+  return total;
+}
 
 Result<void> Maps::set_class_rules(
     const std::vector<std::pair<slogate_class_key, slogate_class>>& rules) {
-  std::vector<std::pair<slogate_class_key, __u32>> wanted(rules.begin(), rules.end());
+  const std::vector<std::pair<slogate_class_key, __u32>> wanted(rules.begin(), rules.end());
   if (auto done = replace_keys(fd("slogate_classes"), wanted, "slogate_classes"); !done)
     return done;
-  __atomic_store_n(&control_->class_rules, static_cast<__u32>(rules.size()), __ATOMIC_RELEASE);
+  __atomic_store_n(&parts_->control().class_rules, static_cast<__u32>(rules.size()),
+                   __ATOMIC_RELEASE);
   return {};
 }
 
@@ -307,34 +418,30 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
 }
 
 std::vector<MapStatus> Maps::status(uint64_t sockets) const {
-  const size_t used = used_slots();
-  const uint64_t chunk_bytes =
-      chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd()) * chunks_.size();
-  const size_t capacity = slots() - SLOGATE_FIRST_SLOT;
-  std::vector<MapStatus> rows;
-  rows.push_back({"slogate_slab", "array_of_maps", used, capacity,
-                  charged_bytes(fd("slogate_slab")) + chunk_bytes, slab_resizes_,
-                  lost(SLOGATE_SITE_no_slot)});
-  rows.push_back({"slogate_index", "hash", used, index_entries_,
-                  charged_bytes(fd("slogate_index")) + charged_bytes(index_.get()), index_resizes_,
-                  lost(SLOGATE_SITE_index_full)});
-  rows.push_back({"slogate_free", "array",
-                  load32(control_->free_listed) - load32(control_->free_taken), SLOGATE_FREE_SLOTS,
-                  charged_bytes(fd("slogate_free")), 0, 0});
-  rows.push_back({"slogate_sockets", "sk_storage", sockets, 0,
-                  // The kernel charges the elements to each socket; this is the table and the
-                  // memory of what lies in it.
-                  charged_bytes(fd("slogate_sockets")) + sockets * sizeof(slogate_sock), 0,
-                  lost(SLOGATE_SITE_no_storage)});
-  rows.push_back({"slogate_events", "ringbuf", 0, 0, charged_bytes(fd("slogate_events")), 0,
-                  lost(SLOGATE_SITE_no_name)});
-  rows.push_back({"slogate_control", "array", 1, 1, charged_bytes(fd("slogate_control")), 0, 0});
-  rows.push_back({"slogate_runs", "array", SLOGATE_RUN_LINES, SLOGATE_RUN_LINES,
-                  charged_bytes(fd("slogate_runs")), 0, 0});
-  rows.push_back({"slogate_classes", "hash",
-                  __atomic_load_n(&control_->class_rules, __ATOMIC_RELAXED), SLOGATE_CLASS_RULES,
-                  charged_bytes(fd("slogate_classes")), 0, 0});
-  return rows;
+  const auto bytes = [this](std::string_view name) { return charged_bytes(fd(name)); };
+  const size_t used = slab().used();
+  const slogate_control& control = parts_->control();
+  return {
+      {"slogate_slab", "array_of_maps", used, slab().slots() - SLOGATE_FIRST_SLOT,
+       bytes("slogate_slab") + slab().bytes(), parts_->slab_resizes, lost(SLOGATE_SITE_no_slot)},
+      {"slogate_index", "hash", used, parts_->index->capacity(),
+       bytes("slogate_index") + charged_bytes(parts_->index->fd()), parts_->index_resizes,
+       lost(SLOGATE_SITE_index_full)},
+      {"slogate_free", "array", slab().listed(), SLOGATE_FREE_SLOTS, bytes("slogate_free"), 0, 0},
+      // Its elements are charged one by one, to whoever makes the kernel allocate them: this is
+      // their net size.
+      {"slogate_sockets", "sk_storage", sockets, 0,
+       bytes("slogate_sockets") + sockets * sizeof(slogate_sock), 0, lost(SLOGATE_SITE_no_storage)},
+      {"slogate_events", "ringbuf", 0, 0, bytes("slogate_events"), 0, lost(SLOGATE_SITE_no_name)},
+      {"slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT,
+       bytes("slogate_left_out"), 0, 0},
+      {"slogate_classes", "hash", load(control.class_rules), SLOGATE_CLASS_RULES,
+       bytes("slogate_classes"), 0, 0},
+      {"slogate_node", "hash", 0, SLOGATE_NODE_ADDRESSES, bytes("slogate_node"), 0, 0},
+      {"slogate_control", "array", 1, 1, bytes("slogate_control"), 0, 0},
+      {"slogate_runs", "array", SLOGATE_RUN_LINES, SLOGATE_RUN_LINES, bytes("slogate_runs"), 0, 0},
+      {"slogate_schema", "array", 1, 1, bytes("slogate_schema"), 0, 0},
+  };
 }
 
 }  // namespace slogate

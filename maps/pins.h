@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "maps/error.h"
+#include "maps/fd.h"
+
+namespace slogate {
+
+// A directory on bpffs in which maps and links outlive the agent. Holding one excludes every other
+// agent from it.
+class PinDir {
+ public:
+  // Creates the directory, mode 0700, if it is missing. Refuses one that is not on a BPF file
+  // system, is not a directory, belongs to somebody else, or is held by another agent.
+  static Result<PinDir> open(const std::string& path);
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] bool has(std::string_view name) const;
+
+  // The pinned object as a new descriptor.
+  [[nodiscard]] Result<Fd> get(std::string_view name) const;
+  Result<void> pin(int fd, std::string_view name) const;
+  // Gives a pin another name, in one step; a pin of that name is replaced.
+  Result<void> rename(std::string_view from, std::string_view to) const;
+  void unpin(std::string_view name) const;
+  // Removes every pin, and the directory.
+  Result<void> remove_all() const;
+
+ private:
+  PinDir(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  [[nodiscard]] std::string file(std::string_view name) const;
+  std::string path_;
+  Fd lock_;  // the directory itself, locked
+};
+
+}  // namespace slogate

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "maps/schema.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+
+namespace slogate {
+namespace {
+
+using Names = char[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
+
+static_assert(SLOGATE_COUNTERS <= SLOGATE_SCHEMA_NAMES && SLOGATE_SIGNALS <= SLOGATE_SCHEMA_NAMES);
+
+void set_name(char (&to)[SLOGATE_SCHEMA_NAME], std::string_view name) {
+  name.copy(to, SLOGATE_SCHEMA_NAME - 1);
+}
+
+std::string_view name_at(const Names& names, size_t i) {
+  return {names[i], strnlen(names[i], SLOGATE_SCHEMA_NAME)};
+}
+
+// Where the row of that name stands in one of our tables.
+template <typename Table>
+std::optional<size_t> find_row(const Table& table, std::string_view name) {
+  const auto row = std::find_if(table.begin(), table.end(),
+                                [name](const auto& info) { return info.name == name; });
+  if (row == table.end()) return std::nullopt;
+  return static_cast<size_t>(row - table.begin());
+}
+
+// Our bucket for theirs: the same edge, as far as we reach.
+size_t own_bucket(const slogate_schema& schema, size_t bucket) {
+  const bool overflow = bucket + 1 == schema.buckets;
+  if (overflow) return SLOGATE_BUCKETS - 1;
+  const long shifted = static_cast<long>(bucket) + schema.edge_first - SLOGATE_EDGE_FIRST;
+  return static_cast<size_t>(std::clamp<long>(shifted, 0, SLOGATE_BUCKETS - 1));
+}
+
+bool fits(const slogate_schema& schema, uint64_t offset, uint64_t words) {
+  return offset % sizeof(__u64) == 0 && offset + words * sizeof(__u64) <= schema.slot_bytes;
+}
+
+}  // namespace
+
+slogate_schema own_schema(uint64_t programs_hash) {
+  slogate_schema schema{};
+  schema.magic = SLOGATE_SCHEMA_MAGIC;
+  schema.abi = SLOGATE_ABI_VERSION;
+  schema.slot_bytes = sizeof(slogate_slot);
+  schema.chunk_slots = SLOGATE_CHUNK_SLOTS;
+  schema.first_slot = SLOGATE_FIRST_SLOT;
+  schema.totals = SLOGATE_TOTALS;
+  schema.unattributed = SLOGATE_UNATTRIBUTED;
+  schema.counters = SLOGATE_COUNTERS;
+  schema.counters_offset = offsetof(slogate_slot, counters);
+  schema.drops = SLOGATE_DROP_REASONS;
+  schema.drops_offset = offsetof(slogate_slot, drops);
+  schema.signals = SLOGATE_SIGNALS;
+  schema.buckets = SLOGATE_BUCKETS;
+  schema.histograms_offset = offsetof(slogate_slot, histograms);
+  schema.edge_first = SLOGATE_EDGE_FIRST;
+  schema.programs = programs_hash;
+  schema.fold_offset = offsetof(slogate_control, fold);
+  for (size_t i = 0; i < kCounters.size(); ++i)
+    set_name(schema.counter_names[i], kCounters[i].name);
+  for (size_t i = 0; i < kSignals.size(); ++i) set_name(schema.signal_names[i], kSignals[i].name);
+  return schema;
+}
+
+bool is_compatible(const slogate_schema& schema) {
+  slogate_schema ours = own_schema(schema.programs);
+  return std::memcmp(&ours, &schema, sizeof(ours)) == 0;
+}
+
+Result<void> check_schema(const slogate_schema& s) {
+  const bool sound = s.magic == SLOGATE_SCHEMA_MAGIC && s.slot_bytes % sizeof(__u64) == 0 &&
+                     s.slot_bytes <= (1u << 20) && s.chunk_slots > 0 &&
+                     s.chunk_slots <= (1u << 16) && s.counters <= SLOGATE_SCHEMA_NAMES &&
+                     s.signals <= SLOGATE_SCHEMA_NAMES && s.buckets > 1 &&
+                     s.buckets <= (1u << 16) && s.drops <= (1u << 16) &&
+                     fits(s, s.counters_offset, s.counters) && fits(s, s.drops_offset, s.drops) &&
+                     fits(s, s.histograms_offset, uint64_t{s.signals} * s.buckets) &&
+                     s.fold_offset <= (1u << 16) && s.edge_first >= -1000 && s.edge_first <= 1000;
+  if (sound) return {};
+  return fail("the pinned maps are not slogate's or are damaged", "run slogate-agent --unpin");
+}
+
+void add_foreign(const slogate_schema& schema, std::span<const __u64> words, Counts& to) {
+  const auto word = [&words](uint64_t offset, uint64_t i) {
+    return words[offset / sizeof(__u64) + i];
+  };
+  for (size_t i = 0; i < schema.counters; ++i)
+    if (const auto row = find_row(kCounters, name_at(schema.counter_names, i)))
+      to.counters[*row] += word(schema.counters_offset, i);
+  for (size_t i = 0; i < schema.drops; ++i)
+    to.drops[i < to.drops.size() ? i : 0] += word(schema.drops_offset, i);
+  for (size_t signal = 0; signal < schema.signals; ++signal) {
+    const auto row = find_row(kSignals, name_at(schema.signal_names, signal));
+    if (!row) continue;
+    for (size_t i = 0; i < schema.buckets; ++i)
+      to.histograms[*row][own_bucket(schema, i)] +=
+          word(schema.histograms_offset, signal * schema.buckets + i);
+  }
+}
+
+}  // namespace slogate

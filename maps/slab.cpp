@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a slot changes hands. A program claims a free one by compare-and-exchange on its state; only
+// the agent takes one away:
+//
+//   1. state = leaving; the owner's entry leaves the index; the generation is raised. From here on
+//      no program finds the slot any more, but one that is running may still add to it.
+//   2. Wait until no such program is left: the kernel does that when an element of a map of maps is
+//      replaced.
+//   3. Fold: totals' = totals + slot goes to the copy of the totals that does not count, then one
+//      store of `fold` makes it the one that counts and names the slot and its generation.
+//   4. Zero the slot, clear its name from `fold`, state = free.
+//
+// An agent that dies leaves a slot `leaving`. The next one sees by `fold` whether 3 was done, and
+// goes on with 4, or starts again at 1.
+#include "maps/slab.h"
+
+#include <bpf/bpf.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "maps/bpf_map.h"
+
+namespace slogate {
+namespace {
+
+constexpr size_t kChunkBytes = sizeof(slogate_slot) * SLOGATE_CHUNK_SLOTS;
+
+// The words of a slot that count something.
+constexpr size_t kFirstWord = offsetof(slogate_slot, counters) / sizeof(__u64);
+constexpr size_t kWords = sizeof(slogate_slot) / sizeof(__u64);
+
+// Words that programs write to at any moment: each is read and written whole, in no order unless
+// it is said.
+uint64_t load(const __u64& word) {
+  return __atomic_load_n(&word, __ATOMIC_RELAXED);
+}
+uint32_t load(const __u32& word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
+template <typename Word>
+void store(Word& word, std::type_identity_t<Word> value) {
+  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
+
+template <size_t N>
+void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
+  for (size_t i = 0; i < N; ++i) to[i] = load(from[i]);
+}
+
+std::span<__u64> words(slogate_slot& slot) {
+  return {reinterpret_cast<__u64*>(&slot), kWords};
+}
+
+// What `fold` says: which copy of the totals counts (the top bit), and the slot that was added to
+// it last with its generation, 0 when that slot has been emptied.
+uint64_t fold_word(size_t copy, size_t number, uint32_t generation) {
+  return uint64_t{copy} << 63 | uint64_t{number} << 32 | generation;
+}
+size_t fold_copy(uint64_t word) {
+  return word >> 63;
+}
+
+std::string chunk_pin(size_t number) {
+  return fmt::format("chunk_{:04}", number);
+}
+
+}  // namespace
+
+// ---- SharedMemory ----
+
+Result<SharedMemory> SharedMemory::map(int fd, size_t bytes, std::string_view name) {
+  auto memory = map_memory(fd, bytes, name);
+  if (!memory) return fail(memory.error());
+  return SharedMemory(*memory, bytes);
+}
+
+SharedMemory::~SharedMemory() {
+  if (memory_ != nullptr) munmap(memory_, whole_pages(bytes_));
+}
+
+// ---- life ----
+
+Result<Slab> Slab::open(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins,
+                        Index& index) {
+  Slab slab(outer_fd, control, ring, pins, index);
+  for (size_t i = 0; pins != nullptr && pins->has(chunk_pin(i)); ++i)
+    if (auto done = slab.adopt_chunk(i); !done) return fail(done.error());
+  if (slab.chunks_.empty()) {
+    if (auto done = slab.add_chunk(); !done) return fail(done.error());
+    slab.reserve_slots();
+  }
+  if (auto done = slab.recover(); !done) return fail(done.error());
+  slab.list_free();
+  return slab;
+}
+
+// Nobody may claim these.
+void Slab::reserve_slots() {
+  for (size_t i = 0; i < SLOGATE_FIRST_SLOT; ++i) store(slot(i).state, SLOGATE_SLOT_retired);
+}
+
+Result<void> Slab::add_chunk() {
+  LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
+  Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "slogate_chunk", sizeof(__u32), sizeof(slogate_slot),
+                       SLOGATE_CHUNK_SLOTS, &options));
+  if (!fd) return fail(bpf_error("cannot create a chunk of slots", errno));
+  auto memory = SharedMemory::map(fd.get(), kChunkBytes, "a chunk of slots");
+  if (!memory) return fail(memory.error());
+  // Generations start at 1: no slot answers to a reference of 0.
+  for (size_t i = 0; i < SLOGATE_CHUNK_SLOTS; ++i) memory->as<slogate_slot>()[i].generation = 1;
+
+  const size_t number = chunks_.size();
+  if (pins_ != nullptr)
+    if (auto done = pins_->pin(fd.get(), chunk_pin(number)); !done) return done;
+  if (auto done = publish(number, fd.get()); !done) {
+    if (pins_ != nullptr) pins_->unpin(chunk_pin(number));
+    return done;
+  }
+  push_chunk(std::move(fd), std::move(*memory));
+  return {};
+}
+
+Result<void> Slab::adopt_chunk(size_t number) {
+  auto fd = pins_->get(chunk_pin(number));
+  if (!fd) return fail(fd.error());
+  const auto facts = map_facts(fd->get());
+  if (!facts) return fail(facts.error());
+  if (facts->value_bytes != sizeof(slogate_slot) || facts->entries != SLOGATE_CHUNK_SLOTS)
+    return fail(fmt::format("pinned {} has another layout", chunk_pin(number)),
+                "run slogate-agent --unpin");
+  auto memory = SharedMemory::map(fd->get(), kChunkBytes, "a pinned chunk of slots");
+  if (!memory) return fail(memory.error());
+  // The agent before may have died between pinning a chunk and publishing it, or the other way
+  // round when it gave one back.
+  const auto key = static_cast<__u32>(number);
+  __u32 published = 0;
+  if (bpf_map_lookup_elem(outer_fd_, &key, &published) != 0 || published != facts->id)
+    if (auto done = publish(number, fd->get()); !done) return done;
+  push_chunk(std::move(*fd), std::move(*memory));
+  return {};
+}
+
+Result<void> Slab::publish(size_t number, int chunk_fd) const {
+  const auto key = static_cast<__u32>(number);
+  if (const int error = bpf_map_update_elem(outer_fd_, &key, &chunk_fd, BPF_ANY); error != 0)
+    return fail(bpf_error("cannot add a chunk of slots", error));
+  return {};
+}
+
+void Slab::push_chunk(Fd fd, SharedMemory memory) {
+  chunks_.push_back({std::move(fd), std::move(memory)});
+  listed_at_.resize(slots());
+}
+
+Result<void> Slab::recover() {
+  // Where the ring lists them, slots need not be listed again.
+  const uint32_t listed = control_->free_listed;
+  for (uint32_t at = load(control_->free_taken); at != listed; ++at)
+    if (const uint64_t number = ring_[at % SLOGATE_FREE_SLOTS]; number < slots())
+      listed_at_[number] = at;
+
+  std::vector<size_t> unfinished;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
+    slogate_slot& s = slot(i);
+    if (s.state == SLOGATE_SLOT_retired) store(s.state, SLOGATE_SLOT_free);
+    if (s.state != SLOGATE_SLOT_leaving) continue;
+    const uint64_t fold = control_->fold;
+    if (fold == fold_word(fold_copy(fold), i, s.generation))
+      empty(i);
+    else
+      unfinished.push_back(i);
+  }
+  return release(unfinished);
+}
+
+// ---- reading ----
+
+slogate_slot& Slab::slot(size_t number) const {
+  return chunks_[number / SLOGATE_CHUNK_SLOTS]
+      .memory.as<slogate_slot>()[number % SLOGATE_CHUNK_SLOTS];
+}
+
+size_t Slab::used() const {
+  size_t used = 0;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i)
+    used += load(slot(i).state) != SLOGATE_SLOT_free ? 1 : 0;
+  return used;
+}
+
+Owner Slab::owner(size_t number) const {
+  const slogate_slot& s = slot(number);
+  // The program writes the owner last, so what is read after it belongs to it.
+  const uint64_t cgroup = __atomic_load_n(&s.cgroup, __ATOMIC_ACQUIRE);
+  return {cgroup, static_cast<slogate_class>(std::min<uint32_t>(s.class_, SLOGATE_CLASSES - 1)),
+          s.generation};
+}
+
+uint64_t Slab::bytes() const {
+  return chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd.get()) * chunks_.size();
+}
+
+bool Slab::take_dirty(size_t number) {
+  slogate_slot& s = slot(number);
+  if (load(s.dirty) == 0) return false;
+  // A full barrier: what is added after this read is marked again.
+  return __atomic_exchange_n(&s.dirty, 0, __ATOMIC_SEQ_CST) != 0;
+}
+
+void Slab::copy(size_t number, Counts& to) const {
+  const slogate_slot& s = slot(number);
+  load_all(s.counters, to.counters);
+  load_all(s.drops, to.drops);
+  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) load_all(s.histograms[i], to.histograms[i]);
+}
+
+size_t Slab::totals() const {
+  return SLOGATE_TOTALS + fold_copy(control_->fold);
+}
+
+// ---- growing and shrinking ----
+
+Result<void> Slab::grow(size_t wanted) {
+  while (slots() < wanted && chunks_.size() < SLOGATE_MAX_CHUNKS) {
+    if (auto done = add_chunk(); !done) return done;
+    list_free();
+  }
+  return {};
+}
+
+// Lowest first, so that the chunks fill up in order and the last ones fall free. A slot that was
+// taken from the ring and is free was given back: two CPUs had wanted one for the same owner.
+void Slab::list_free() {
+  const uint32_t taken = load(control_->free_taken);
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
+    const uint32_t listed = control_->free_listed;
+    if (listed - taken >= SLOGATE_FREE_SLOTS) return;
+    std::optional<uint32_t>& at = listed_at_[i];
+    const bool in_ring = at && static_cast<int32_t>(*at - taken) >= 0;
+    if (in_ring || load(slot(i).state) != SLOGATE_SLOT_free) continue;
+    at = listed;
+    store(ring_[listed % SLOGATE_FREE_SLOTS], i);
+    store(control_->free_listed, listed + 1);  // the entry before the count that makes it one
+  }
+}
+
+size_t Slab::listed() const {
+  return load(control_->free_listed) - load(control_->free_taken);
+}
+
+Result<void> Slab::shrink(size_t wanted) {
+  const size_t before = chunks_.size();
+  while (slots() >= wanted + SLOGATE_CHUNK_SLOTS && chunks_.size() > 1) {
+    const size_t last = chunks_.size() - 1;
+    if (!retire(last)) break;
+    // The kernel waits here until no program is left that may have looked into the chunk.
+    const auto key = static_cast<__u32>(last);
+    if (const int error = bpf_map_delete_elem(outer_fd_, &key); error != 0)
+      return fail(bpf_error("cannot give back a chunk of slots", error));
+    if (pins_ != nullptr) pins_->unpin(chunk_pin(last));
+    chunks_.pop_back();
+    listed_at_.resize(slots());
+  }
+  if (chunks_.size() != before) relist();
+  return {};
+}
+
+// Claims every slot of a chunk, or none: a program may claim one at the same moment.
+bool Slab::retire(size_t chunk) {
+  const size_t first = chunk * SLOGATE_CHUNK_SLOTS;
+  for (size_t i = first; i < first + SLOGATE_CHUNK_SLOTS; ++i) {
+    __u32 expected = SLOGATE_SLOT_free;
+    if (__atomic_compare_exchange_n(&slot(i).state, &expected, SLOGATE_SLOT_retired, false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+      continue;
+    while (i-- > first) store(slot(i).state, SLOGATE_SLOT_free);
+    return false;
+  }
+  return true;
+}
+
+// Takes entries out of the ring whose slots are gone. The good ones are listed again behind
+// the others before these are skipped, so that the ring never looks empty to a program; an entry
+// that is taken twice meanwhile is claimed once.
+void Slab::relist() {
+  const uint32_t end = control_->free_listed;
+  listed_at_.assign(slots(), std::nullopt);
+  list_free();
+  uint32_t taken = load(control_->free_taken);
+  while (static_cast<int32_t>(end - taken) > 0 &&
+         !__atomic_compare_exchange_n(&control_->free_taken, &taken, end, false, __ATOMIC_SEQ_CST,
+                                      __ATOMIC_SEQ_CST)) {
+  }
+}
+
+// ---- releasing ----
+
+Result<void> Slab::release(std::span<const size_t> numbers) {
+  if (numbers.empty()) return {};
+  for (const size_t number : numbers) begin_release(number);
+  if (auto done = index_->wait_for_programs(); !done) return done;
+  for (const size_t number : numbers) {
+    fold(number);
+    empty(number);
+  }
+  list_free();
+  return {};
+}
+
+void Slab::begin_release(size_t number) {
+  slogate_slot& s = slot(number);
+  store(s.state, SLOGATE_SLOT_leaving);
+  index_->erase({s.cgroup, s.class_, 0}, number);
+  const uint32_t next = s.generation + 1;
+  store(s.generation, next == 0 ? 1 : next);
+}
+
+void Slab::fold(size_t number) {
+  const size_t copy = fold_copy(control_->fold);
+  const auto from = words(slot(SLOGATE_TOTALS + copy));
+  const auto to = words(slot(SLOGATE_TOTALS + (1 - copy)));
+  const auto leaving = words(slot(number));
+  for (size_t i = kFirstWord; i < kWords; ++i) to[i] = from[i] + load(leaving[i]);
+  store(control_->fold, fold_word(1 - copy, number, slot(number).generation));
+}
+
+void Slab::empty(size_t number) {
+  slogate_slot& s = slot(number);
+  for (__u64& word : words(s).subspan(kFirstWord)) __atomic_store_n(&word, 0, __ATOMIC_RELAXED);
+  store(s.dirty, 0);
+  store(s.cgroup, 0);
+  store(control_->fold, fold_word(fold_copy(control_->fold), 0, 0));
+  store(s.state, SLOGATE_SLOT_free);
+}
+
+void Slab::add_to_totals(const Counts& counts) {
+  const size_t copy = fold_copy(control_->fold);
+  const slogate_slot& from = slot(SLOGATE_TOTALS + copy);
+  slogate_slot& to = slot(SLOGATE_TOTALS + (1 - copy));
+  for (size_t i = 0; i < SLOGATE_COUNTERS; ++i)
+    to.counters[i] = from.counters[i] + counts.counters[i];
+  for (size_t i = 0; i < SLOGATE_DROP_REASONS; ++i) to.drops[i] = from.drops[i] + counts.drops[i];
+  for (size_t signal = 0; signal < SLOGATE_SIGNALS; ++signal)
+    for (size_t i = 0; i < SLOGATE_BUCKETS; ++i)
+      to.histograms[signal][i] = from.histograms[signal][i] + counts.histograms[signal][i];
+  store(control_->fold, fold_word(1 - copy, 0, 0));
+}
+
+}  // namespace slogate

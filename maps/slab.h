@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "maps/counts.h"
+#include "maps/error.h"
+#include "maps/fd.h"
+#include "maps/index.h"
+#include "maps/pins.h"
+
+namespace slogate {
+
+// Memory of a map that the programs write to while it is read.
+class SharedMemory {
+ public:
+  static Result<SharedMemory> map(int fd, size_t bytes, std::string_view name);
+  SharedMemory(SharedMemory&& other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
+  SharedMemory& operator=(SharedMemory&&) = delete;
+  ~SharedMemory();
+
+  template <typename T>
+  [[nodiscard]] T* as() const {
+    return static_cast<T*>(memory_);
+  }
+
+ private:
+  SharedMemory(void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
+  void* memory_;
+  size_t bytes_;
+};
+
+// Who a slot belongs to at the moment.
+struct Owner {
+  uint64_t cgroup = 0;  // 0: nobody
+  slogate_class class_ = SLOGATE_CLASS_service;
+  uint32_t generation = 0;
+  bool operator==(const Owner&) const = default;
+};
+
+// The slots: chunks that are added and given back while programs write to them. Slots have numbers
+// that stay the same for as long as they are taken.
+class Slab {
+ public:
+  // Takes up the pinned chunks, if there are any, and finishes what an agent that died had begun.
+  // `outer_fd`, `control`, `ring` and `pins` (null for none) must outlive it.
+  static Result<Slab> open(int outer_fd, slogate_control* control, uint64_t* ring,
+                           const PinDir* pins, Index& index);
+
+  [[nodiscard]] size_t slots() const { return chunks_.size() * SLOGATE_CHUNK_SLOTS; }
+  [[nodiscard]] size_t used() const;
+  [[nodiscard]] Owner owner(size_t number) const;
+  // Bytes the kernel charges for all chunks.
+  [[nodiscard]] uint64_t bytes() const;
+
+  // Whether the slot changed since the last call; clears the mark. Call before copy().
+  bool take_dirty(size_t number);
+  // Word by word, each as it is at that moment; every word only grows.
+  void copy(size_t number, Counts& to) const;
+  // Everything of owners that lost their slot.
+  [[nodiscard]] size_t totals() const;
+  // Adds to the totals what another version had counted.
+  void add_to_totals(const Counts& counts);
+
+  // Adds chunks up to `slots`; nothing is copied, and no program waits. On an error the chunks that
+  // were added stay.
+  Result<void> grow(size_t slots);
+  // Gives back chunks from the end as long as they are free and more than `slots` stay.
+  Result<void> shrink(size_t slots);
+  // Lists free slots for the programs to take; cheap when there is nothing to list.
+  void list_free();
+  // How many are listed.
+  [[nodiscard]] size_t listed() const;
+
+  // Takes the slots away from their owners: what they counted goes to the totals, and not one
+  // event is lost or counted twice, whatever programs do meanwhile and wherever the agent dies.
+  Result<void> release(std::span<const size_t> numbers);
+
+ private:
+  struct Chunk {
+    Fd fd;
+    SharedMemory memory;
+  };
+
+  Slab(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins, Index& index)
+      : outer_fd_(outer_fd), control_(control), ring_(ring), pins_(pins), index_(&index) {}
+  [[nodiscard]] slogate_slot& slot(size_t number) const;
+  Result<void> add_chunk();
+  Result<void> adopt_chunk(size_t number);
+  Result<void> publish(size_t number, int chunk_fd) const;
+  void push_chunk(Fd fd, SharedMemory memory);
+  void reserve_slots();
+  Result<void> recover();
+  bool retire(size_t chunk);
+  void relist();
+  void begin_release(size_t number);
+  void fold(size_t number);
+  void empty(size_t number);
+
+  int outer_fd_;
+  slogate_control* control_;
+  uint64_t* ring_;
+  const PinDir* pins_;
+  Index* index_;
+  std::vector<Chunk> chunks_;
+  // For each slot, where in the ring it was listed last.
+  std::vector<std::optional<uint32_t>> listed_at_;
+};
+
+}  // namespace slogate
