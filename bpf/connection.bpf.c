@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Connections: how they open, how long that takes, how they break. */
-#include "slot.h"
+#include "socket.h"
 
 static __always_inline void connecting(struct sock* sk) {
   struct slogate_sock* state = remember(sk, SLOGATE_ROLE_client, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Packets of TCP sockets that the kernel threw away, by its own reason. */
-#include "slot.h"
+#include "socket.h"
 
 /* Set by the agent before loading: the reasons that count as a drop, by number (see maps/reasons),
  * and whether the tracepoint names the receiving socket (since 6.11). */

@@ -12,7 +12,7 @@
  * answer has begun since the request opened, and compare-and-exchange on `opened` lets exactly one
  * of the two programs close it.
  */
-#include "slot.h"
+#include "socket.h"
 
 /* Set by the agent before loading. */
 const volatile bool close_at_send_length = 0;

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+
+#include <filesystem>
+
+#include "agent/log.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
+constexpr auto kAddressInterval = 10s;
+// A caller of the API waits no longer than this for a change to be made.
+constexpr auto kPatience = 5s;
+
+std::optional<slogate_address> to_address(const sockaddr* from) {
+  slogate_address address{};
+  if (from == nullptr) return std::nullopt;
+  if (from->sa_family == AF_INET6) {
+    std::memcpy(address.bytes, &reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr, 16);
+    return address;
+  }
+  if (from->sa_family != AF_INET) return std::nullopt;
+  address.bytes[10] = address.bytes[11] = 0xff;
+  std::memcpy(address.bytes + 12, &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
+  return address;
+}
+
+std::vector<slogate_address> read_node_addresses() {
+  std::vector<slogate_address> addresses;
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return addresses;
+  for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next)
+    if (const auto address = to_address(at->ifa_addr)) addresses.push_back(*address);
+  freeifaddrs(list);
+  return addresses;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Agent>> Agent::start(Options options) {
+  auto commands = Commands::make();
+  if (!commands) return fail(commands.error());
+  std::unique_ptr<Agent> agent(new Agent(std::move(*commands), options.cgroup_root));
+  if (auto done = agent->open(std::move(options)); !done) return fail(done.error());
+  return agent;
+}
+
+Result<void> Agent::open(Options options) {
+  if (!options.pin_dir.empty()) {
+    auto pins = PinDir::open(options.pin_dir);
+    if (!pins) return fail(pins.error());
+    pins_.emplace(std::move(*pins));
+  }
+  const PinDir* pins = pins_ ? &*pins_ : nullptr;
+  auto maps = Maps::open(pins);
+  if (!maps) return fail(maps.error());
+  maps_.emplace(std::move(*maps));
+
+  auto events = OwnerEvents::open(*maps_, [this](const slogate_owner_event& event) {
+    if (auto path = owner_path(event)) names_.learn(event.cgroup, std::move(*path));
+  });
+  if (!events) return fail(events.error());
+  events_.emplace(std::move(*events));
+
+  // Room and rules before the first event.
+  sizer_.emplace(*maps_, options.settings.size);
+  if (auto done = sizer_->keep_room(now()); !done) return done;
+  if (auto done = maps_->set_class_rules(options.settings.classes); !done) return done;
+  if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
+  auto probes = Probes::attach(*maps_, options.features, pins);
+  if (!probes) return fail(probes.error());
+  probes_.emplace(std::move(*probes));
+  collector_.emplace(*maps_, *probes_, names_, *events_, *sizer_, options.features,
+                     std::move(options.about), std::move(options.settings.filter));
+  return {};
+}
+
+void Agent::tick(TickTime now) {
+  refresh_node_addresses(now);
+  snapshot_.store(collector_->tick(now));
+}
+
+void Agent::on_owner_events(TickTime now) {
+  events_->drain();
+  const auto done = sizer_->keep_room(now);
+  log_change("maps", done ? "" : done.error().line());
+}
+
+void Agent::refresh_node_addresses(TickTime now) {
+  if (now.monotonic < next_addresses_) return;
+  next_addresses_ = now.monotonic + kAddressInterval;
+  const auto done = maps_->set_node_addresses(read_node_addresses());
+  log_change("node addresses", done ? "" : done.error().line());
+}
+
+Result<void> Agent::apply(MeasureSettings settings) {
+  if (auto done = maps_->set_class_rules(settings.classes); !done) return done;
+  sizer_->set_limits(settings.size);
+  collector_->set_filter(std::move(settings.filter));
+  return {};
+}
+
+Commands::Outcome Agent::resize(const std::string& map, size_t entries) {
+  return commands_.run([this, map, entries] { return resize_now(map, entries); }, kPatience);
+}
+
+Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
+  const TickTime moment = now();
+  Result<void> done;
+  if (map == "slogate_slab")
+    done = sizer_->resize_slab(entries, moment);
+  else if (map == "slogate_index")
+    done = maps_->resize_index(entries, "by hand", moment.system);
+  else
+    return fail(fmt::format("map {} cannot be resized", map),
+                "those that can are slogate_slab and slogate_index");
+  if (!done) return fail(done.error());
+  tick(moment);
+  const auto rows = snapshot()->maps;
+  const auto row = std::find_if(rows.begin(), rows.end(),
+                                [&map](const MapStatus& status) { return status.name == map; });
+  return fmt::format("{} has {} entries", map, row->capacity);
+}
+
+Result<void> unpin_all(const std::string& pin_dir) {
+  std::error_code error;
+  if (!std::filesystem::exists(pin_dir, error)) return {};
+  auto pins = PinDir::open(pin_dir);
+  if (!pins) return fail(pins.error());
+  return pins->remove_all();
+}
+
+TickTime now() {
+  return {std::chrono::system_clock::now(), std::chrono::steady_clock::now().time_since_epoch()};
+}
+
+}  // namespace slogate

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "agent/cgroups.h"
+#include "agent/collector.h"
+#include "agent/commands.h"
+#include "agent/probes.h"
+#include "agent/sizer.h"
+#include "maps/maps.h"
+#include "maps/owner_events.h"
+#include "maps/pins.h"
+
+namespace slogate {
+
+// What of the configuration concerns measuring; all of it can change while running.
+struct MeasureSettings {
+  CgroupFilter filter;
+  SizeLimits size;
+  std::vector<std::pair<slogate_class_key, slogate_class>> classes;
+};
+
+// The measuring half of the agent: maps, programs and the collector, at one place in memory. All
+// of it belongs to the thread that ticks, but for snapshot() and resize().
+class Agent {
+ public:
+  struct Options {
+    std::string cgroup_root;
+    std::string pin_dir;  // "" for none
+    AgentStatus about;
+    KernelFeatures features;
+    MeasureSettings settings;
+  };
+  static Result<std::unique_ptr<Agent>> start(Options options);
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
+
+  // Reads everything and publishes a new snapshot.
+  void tick(TickTime now);
+  // New owners were announced: learns their names and keeps ahead of them.
+  void on_owner_events(TickTime now);
+  Result<void> apply(MeasureSettings settings);
+
+  [[nodiscard]] int owner_events_fd() const { return events_->poll_fd(); }
+  [[nodiscard]] Commands& commands() { return commands_; }
+  [[nodiscard]] Origin origin() const { return maps_->origin(); }
+
+  // From any thread. Never null once the first tick was made.
+  [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const { return snapshot_.load(); }
+  // From any thread but the one that ticks: changes a map's size by hand and says what became of
+  // it.
+  Commands::Outcome resize(const std::string& map, size_t entries);
+
+ private:
+  Agent(Commands commands, std::string cgroup_root)
+      : commands_(std::move(commands)), names_(std::move(cgroup_root)) {}
+  Result<void> open(Options options);
+  Commands::Outcome resize_now(const std::string& map, size_t entries);
+  void refresh_node_addresses(TickTime now);
+
+  Commands commands_;
+  CgroupNames names_;
+  // In the order in which they need each other.
+  std::optional<PinDir> pins_;
+  std::optional<Maps> maps_;
+  std::optional<OwnerEvents> events_;
+  std::optional<Probes> probes_;
+  std::optional<Sizer> sizer_;
+  std::optional<Collector> collector_;
+  std::chrono::nanoseconds next_addresses_{0};
+  std::atomic<std::shared_ptr<const Snapshot>> snapshot_;
+};
+
+// Removes everything an agent left in a pin directory; nothing there is success.
+Result<void> unpin_all(const std::string& pin_dir);
+
+// CLOCK_REALTIME and CLOCK_MONOTONIC.
+[[nodiscard]] TickTime now();
+
+}  // namespace slogate

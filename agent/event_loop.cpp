@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/event_loop.h"
+
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+#include <cerrno>
+#include <csignal>
+
+namespace slogate {
+
+Result<EventLoop> EventLoop::make(std::chrono::milliseconds interval, std::vector<int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  if (const int error = pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0)
+    return fail(system_error("cannot block signals", error));
+  Fd signal_fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signal_fd) return fail(system_error("cannot create a signalfd", errno));
+
+  Fd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer) return fail(system_error("cannot create a timer", errno));
+  const auto whole = std::chrono::duration_cast<std::chrono::seconds>(interval);
+  const timespec every{.tv_sec = whole.count(),
+                       .tv_nsec = std::chrono::nanoseconds(interval - whole).count()};
+  // The first tick at once.
+  const itimerspec when{.it_interval = every, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+  if (timerfd_settime(timer.get(), 0, &when, nullptr) != 0)
+    return fail(system_error("cannot start a timer", errno));
+  return EventLoop(std::move(timer), std::move(signal_fd));
+}
+
+void EventLoop::watch(int fd, std::function<void()> handler) {
+  watched_.emplace_back(fd, std::move(handler));
+}
+
+Result<void> EventLoop::run(const Handlers& handlers) {
+  std::vector<pollfd> fds = {{signals_.get(), POLLIN, 0}, {timer_.get(), POLLIN, 0}};
+  for (const auto& [fd, handler] : watched_) fds.push_back({fd, POLLIN, 0});
+  for (;;) {
+    if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR)
+      return fail(system_error("cannot wait for events", errno));
+    signalfd_siginfo info{};
+    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info))
+      if (!handlers.signal(static_cast<int>(info.ssi_signo))) return {};
+    // A tick that was missed is not made up for: the next snapshot has it all.
+    uint64_t expirations = 0;
+    if (read(timer_.get(), &expirations, sizeof(expirations)) > 0) handlers.tick();
+    for (size_t i = 0; i < watched_.size(); ++i)
+      if (fds[i + 2].revents != 0) watched_[i].second();
+  }
+}
+
+}  // namespace slogate

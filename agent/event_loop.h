@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <vector>
+
+#include "maps/error.h"
+#include "maps/fd.h"
+
+namespace slogate {
+
+// What the tick's thread waits for: a timer, signals, and descriptors.
+class EventLoop {
+ public:
+  // Blocks `signals` in this thread, and in those it starts from then on: they arrive here.
+  static Result<EventLoop> make(std::chrono::milliseconds interval, std::vector<int> signals);
+
+  struct Handlers {
+    std::function<void()> tick;
+    std::function<bool(int)> signal;  // false ends run()
+  };
+  // Calls `handler` from run() whenever `fd` is readable; both must outlive the loop.
+  void watch(int fd, std::function<void()> handler);
+  Result<void> run(const Handlers& handlers);
+
+ private:
+  EventLoop(Fd timer, Fd signals) : timer_(std::move(timer)), signals_(std::move(signals)) {}
+  Fd timer_, signals_;
+  std::vector<std::pair<int, std::function<void()>>> watched_;
+};
+
+}  // namespace slogate

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * From a socket to the slot it is booked to, and what is remembered of a socket. All that is rare
+ * is a function of its own, so that the hot path stays short and the verifier sees it once.
+ */
+#ifndef SLOGATE_SOCKET_H
+#define SLOGATE_SOCKET_H
+
+#include "slot.h"
+
+/* Not inlined into the hot path; not every object uses each of them. */
+#define COLD static __noinline __attribute__((unused))
+
+#define HALF_CLOSED \
+  ((1 << TCP_CLOSE_WAIT) | (1 << TCP_LAST_ACK) | (1 << TCP_CLOSING) | (1 << TCP_TIME_WAIT))
+
+/* Not a minisock: of those the kernel keeps too little to be read as a struct sock. */
+static __always_inline bool is_full(const struct sock* sk) {
+  int state = sk->__sk_common.skc_state;
+  return state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
+}
+
+/* The configured class of a server's socket; a client's local port says nothing about it. Reads
+ * through bpf_core_read, so that any pointer to a socket will do. */
+COLD __u32 classify(const struct sock* sk) {
+  struct slogate_address peer = {};
+  if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+    BPF_CORE_READ_INTO(&peer, sk, __sk_common.skc_v6_daddr);
+  } else {
+    __be32 v4 = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+    peer.bytes[10] = peer.bytes[11] = 0xff;
+    __builtin_memcpy(&peer.bytes[12], &v4, 4);
+  }
+  bool local = bpf_map_lookup_elem(&slogate_node, &peer) != 0;
+
+  /* The most particular rule wins: port and peer, port, peer. */
+  struct slogate_class_key key = {.port = BPF_CORE_READ(sk, __sk_common.skc_num), .peer = 1};
+  __u32* found = local ? bpf_map_lookup_elem(&slogate_classes, &key) : 0;
+  if (!found) {
+    key.peer = 0;
+    found = bpf_map_lookup_elem(&slogate_classes, &key);
+  }
+  if (!found && local) {
+    key = (struct slogate_class_key){.port = 0, .peer = 1};
+    found = bpf_map_lookup_elem(&slogate_classes, &key);
+  }
+  return found ? *found : SLOGATE_CLASS_service;
+}
+
+static __always_inline struct kernfs_node* parent_of(struct kernfs_node* node) {
+  struct kernfs_node* parent = 0;
+  if (bpf_core_field_exists(node->__parent))
+    bpf_core_read(&parent, sizeof(parent), &node->__parent);
+  else
+    bpf_core_read(&parent, sizeof(parent), &((struct kernfs_node___before_6_15*)node)->parent);
+  return parent;
+}
+
+/* Tells the agent who owns a slot, by name: the cgroup may be gone before anyone could look. */
+COLD void announce(struct cgroup* cgroup, const struct slogate_key* key,
+                   const struct slogate_ref* ref) {
+  struct slogate_owner_event* event = bpf_ringbuf_reserve(&slogate_events, sizeof(*event), 0);
+  if (!event) {
+    lose(SLOGATE_SITE_no_name);
+    return;
+  }
+  event->cgroup = key->cgroup;
+  event->class_ = key->class_;
+  event->ref = *ref;
+  event->truncated = 0;
+
+  struct kernfs_node* node = 0;
+  bpf_core_read(&node, sizeof(node), &cgroup->kn);
+  __u32 parts = 0, bytes = 0;
+  for (int i = 0; i < SLOGATE_PATH_DEPTH + 1; i++) {
+    struct kernfs_node* parent = node ? parent_of(node) : 0;
+    if (!parent) break; /* the root has no name worth keeping */
+    if (i == SLOGATE_PATH_DEPTH || bytes >= SLOGATE_PATH_BYTES) {
+      event->truncated = 1;
+      break;
+    }
+    const char* name = 0;
+    bpf_core_read(&name, sizeof(name), &node->name);
+    long length = bpf_probe_read_kernel_str(event->path + bytes, SLOGATE_PATH_PART, name);
+    if (length < 0) break;
+    if (length == SLOGATE_PATH_PART) event->truncated = 1;
+    bytes += length & (2 * SLOGATE_PATH_PART - 1);
+    parts++;
+    node = parent;
+  }
+  event->parts = parts;
+  event->bytes = bytes;
+  bpf_ringbuf_submit(event, 0);
+}
+
+/* How many entries of the ring are tried: stale ones are rare, the agent takes them out. */
+#define FREE_TRIES 16
+
+/* Claims a slot from the ring of free ones; not 0 when there is none. */
+COLD int claim_slot(struct slogate_control* c, struct slogate_ref* ref) {
+  for (int i = 0; i < FREE_TRIES; i++) {
+    __u32 taken = *(volatile __u32*)&c->free_taken;
+    if (taken == *(volatile __u32*)&c->free_listed) break;
+    __u32 place = taken & (SLOGATE_FREE_SLOTS - 1);
+    __u64* number = bpf_map_lookup_elem(&slogate_free, &place);
+    __u32 slot_number = number ? *(volatile __u64*)number : 0;
+    /* Somebody else may have taken the entry, the slot, or the chunk it was in. */
+    if (__sync_val_compare_and_swap(&c->free_taken, taken, taken + 1) != taken) continue;
+    struct slogate_slot* slot = slot_at(slot_number);
+    if (!slot || __sync_val_compare_and_swap(&slot->state, SLOGATE_SLOT_free, SLOGATE_SLOT_taken) !=
+                     SLOGATE_SLOT_free)
+      continue;
+    ref->slot = slot_number;
+    ref->generation = slot->generation;
+    return 0;
+  }
+  return -1;
+}
+
+/* A slot for an owner that has none. Two CPUs may be here for the same owner. */
+COLD int take_slot(void* owners, struct cgroup* cgroup, const struct slogate_key* key,
+                   struct slogate_ref* ref) {
+  struct slogate_control* c = control();
+  struct slogate_slot* slot = c && !claim_slot(c, ref) ? slot_at(ref->slot) : 0;
+  if (!slot) {
+    lose(SLOGATE_SITE_no_slot);
+    return -1;
+  }
+  slot->class_ = key->class_;
+  *(volatile __u64*)&slot->cgroup = key->cgroup;
+
+  long error = bpf_map_update_elem(owners, key, ref, BPF_NOEXIST);
+  if (!error) {
+    announce(cgroup, key, ref);
+    return 0;
+  }
+  /* The agent finds it free and lists it again. */
+  *(volatile __u64*)&slot->cgroup = 0;
+  *(volatile __u32*)&slot->state = SLOGATE_SLOT_free;
+  struct slogate_ref* theirs = bpf_map_lookup_elem(owners, key);
+  if (theirs) {
+    *ref = *theirs;
+    return 0;
+  }
+  lose(SLOGATE_SITE_index_full);
+  return -1;
+}
+
+/*
+ * The slot of the cgroup that owns the socket: its creator's, and for an accepted one its
+ * listener's, whoever serves it. Where there is none to be had, the slot of what is unattributed,
+ * with a generation that no slot answers to: the next sample asks again.
+ *
+ * Global, so that the verifier checks it once and not at each call; that is why the socket comes as
+ * a number and is read through bpf_core_read.
+ */
+__noinline int find_owner(__u64 socket, __u32 server, struct slogate_ref* ref) {
+  if (!ref) return -1;
+  const struct sock* sk = (const struct sock*)socket;
+  struct slogate_key key = {};
+  struct slogate_control* c = control();
+  struct cgroup* cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
+  key.cgroup = BPF_CORE_READ(cgroup, kn, id);
+  if (server && c && c->class_rules) key.class_ = classify(sk);
+
+  struct slogate_ref found = {};
+  __u32 zero = 0;
+  void* owners = bpf_map_lookup_elem(&slogate_index, &zero);
+  if (owners) {
+    struct slogate_ref* known = bpf_map_lookup_elem(owners, &key);
+    if (known) {
+      *ref = *known;
+      return 0;
+    }
+    if (!take_slot(owners, cgroup, &key, &found)) {
+      *ref = found;
+      return 0;
+    }
+  }
+  __u64 one = 1, *left_out = bpf_map_lookup_elem(&slogate_left_out, &key.cgroup);
+  if (left_out)
+    __sync_fetch_and_add(left_out, 1);
+  else
+    bpf_map_update_elem(&slogate_left_out, &key.cgroup, &one, BPF_NOEXIST);
+  ref->slot = SLOGATE_UNATTRIBUTED;
+  ref->generation = 0;
+  return 0;
+}
+
+static __always_inline struct slogate_slot* find_slot(const struct sock* sk, bool server,
+                                                      struct slogate_ref* ref) {
+  /* To the verifier a pointer stays one until its bytes have been read as something else. */
+  __u64 socket = 0;
+  bpf_probe_read_kernel(&socket, sizeof(socket), &sk);
+  return find_owner(socket, server, ref) ? 0 : slot_at(ref->slot);
+}
+
+/* The slot of a socket that is already known. */
+static __always_inline struct slogate_slot* slot_of(const struct sock* sk,
+                                                    struct slogate_sock* state) {
+  struct slogate_slot* slot = slot_at(state->ref.slot);
+  if (slot && slot->generation == state->ref.generation) return slot;
+  /* The slot has been given to another owner since, or there was none. */
+  struct slogate_ref ref = {};
+  slot = find_slot(sk, state->role != SLOGATE_ROLE_client, &ref);
+  state->ref = ref;
+  return slot;
+}
+
+/* ---- sockets ---- */
+
+static __always_inline struct slogate_sock* known_socket(struct sock* sk) {
+  return bpf_sk_storage_get(&slogate_sockets, sk, 0, 0);
+}
+
+/* Starts to remember a socket. The counts it already has are not ours when it is adopted. */
+COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
+  struct slogate_sock* state =
+      bpf_sk_storage_get(&slogate_sockets, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!state) {
+    lose(SLOGATE_SITE_no_storage);
+    return 0;
+  }
+  struct slogate_ref ref = {};
+  state->role = role;
+  state->flags = 0;
+  state->opened = 0;
+  struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
+  state->ref = ref;
+  state->drops = sk->sk_drops.counter;
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (tp) {
+    state->sent = tp->write_seq;
+    state->segs_in = adopted ? tp->segs_in : 0;
+    state->segs_out = adopted ? tp->segs_out : 0;
+    state->retransmits = adopted ? tp->total_retrans : 0;
+    state->rtt_segs = state->segs_in;
+  }
+  return slot ? state : 0;
+}
+
+/*
+ * A socket that is older than the programs, at its first event. Only connect() chooses a local port
+ * with fastreuse < 0, so that tells a client from a server; a client that had bound its port itself
+ * is taken for a server.
+ */
+COLD struct slogate_sock* adopt(struct sock* sk) {
+  int state = sk->__sk_common.skc_state;
+  if (state == TCP_LISTEN) return remember(sk, SLOGATE_ROLE_listener, 1);
+  if (state == TCP_CLOSE) return 0;
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return 0;
+  int role = SLOGATE_ROLE_server;
+  if (state == TCP_SYN_SENT) {
+    role = SLOGATE_ROLE_client;
+  } else if (state != TCP_SYN_RECV) {
+    struct inet_bind_bucket* bind = tp->inet_conn.icsk_bind_hash;
+    signed char reuse = 0;
+    if (bind) bpf_core_read(&reuse, sizeof(reuse), &bind->fastreuse);
+    if (reuse < 0) role = SLOGATE_ROLE_client;
+  }
+  return remember(sk, role, 1);
+}
+
+#endif
