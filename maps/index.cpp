@@ -11,7 +11,7 @@ namespace slogate {
 namespace {
 
 constexpr std::string_view kPin = "owners";
-constexpr std::string_view kNextPin = "owners.next";
+constexpr std::string_view kNextPin = "owners_next";
 
 Result<Fd> create_hash(size_t entries) {
   Fd fd(bpf_map_create(BPF_MAP_TYPE_HASH, "slogate_owners", sizeof(slogate_key),

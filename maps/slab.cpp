@@ -89,7 +89,7 @@ Result<Slab> Slab::open(int outer_fd, slogate_control* control, uint64_t* ring, 
   for (size_t i = 0; pins != nullptr && pins->has(chunk_pin(i)); ++i)
     if (auto done = slab.adopt_chunk(i); !done) return fail(done.error());
   if (slab.chunks_.empty()) {
-    if (auto done = slab.add_chunk(); !done) return fail(done.error());
+    if (auto done = slab.add_chunks(1); !done) return fail(done.error());
     slab.reserve_slots();
   }
   if (auto done = slab.recover(); !done) return fail(done.error());
@@ -102,7 +102,7 @@ void Slab::reserve_slots() {
   for (size_t i = 0; i < SLOGATE_FIRST_SLOT; ++i) store(slot(i).state, SLOGATE_SLOT_retired);
 }
 
-Result<void> Slab::add_chunk() {
+Result<Slab::Chunk> Slab::make_chunk() {
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE);
   Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "slogate_chunk", sizeof(__u32), sizeof(slogate_slot),
                        SLOGATE_CHUNK_SLOTS, &options));
@@ -111,15 +111,49 @@ Result<void> Slab::add_chunk() {
   if (!memory) return fail(memory.error());
   // Generations start at 1: no slot answers to a reference of 0.
   for (size_t i = 0; i < SLOGATE_CHUNK_SLOTS; ++i) memory->as<slogate_slot>()[i].generation = 1;
+  return Chunk{std::move(fd), std::move(*memory)};
+}
 
-  const size_t number = chunks_.size();
-  if (pins_ != nullptr)
-    if (auto done = pins_->pin(fd.get(), chunk_pin(number)); !done) return done;
-  if (auto done = publish(number, fd.get()); !done) {
-    if (pins_ != nullptr) pins_->unpin(chunk_pin(number));
+// All of them are published in one call: the kernel waits for running programs at the end of each.
+Result<void> Slab::add_chunks(size_t number) {
+  std::vector<Chunk> added;
+  const size_t first = chunks_.size();
+  Result<void> outcome;
+  while (added.size() < number && outcome) {
+    auto chunk = make_chunk();
+    if (!chunk) {
+      outcome = fail(chunk.error());
+      break;
+    }
+    if (pins_ != nullptr) outcome = pins_->pin(chunk->fd.get(), chunk_pin(first + added.size()));
+    if (outcome) added.push_back(std::move(*chunk));
+  }
+  if (auto done = publish(first, added); !done) {
+    for (size_t i = 0; pins_ != nullptr && i < added.size(); ++i)
+      pins_->unpin(chunk_pin(first + i));
     return done;
   }
-  push_chunk(std::move(fd), std::move(*memory));
+  for (Chunk& chunk : added) chunks_.push_back(std::move(chunk));
+  listed_at_.resize(slots());
+  return outcome;
+}
+
+Result<void> Slab::publish(size_t first, const std::vector<Chunk>& chunks) const {
+  std::vector<__u32> keys;
+  std::vector<int> fds;
+  for (const Chunk& chunk : chunks) {
+    keys.push_back(static_cast<__u32>(first + keys.size()));
+    fds.push_back(chunk.fd.get());
+  }
+  if (keys.empty()) return {};
+  auto done = static_cast<__u32>(keys.size());
+  int error = keys.size() == 1
+                  ? -ENOTSUP
+                  : bpf_map_update_batch(outer_fd_, keys.data(), fds.data(), &done, nullptr);
+  if (error == -ENOTSUP || error == -EINVAL)  // one, or a kernel without batches of these
+    for (size_t i = error = 0; i < keys.size() && error == 0; ++i)
+      error = bpf_map_update_elem(outer_fd_, &keys[i], &fds[i], BPF_ANY);
+  if (error != 0) return fail(bpf_error("cannot add chunks of slots", error));
   return {};
 }
 
@@ -137,22 +171,15 @@ Result<void> Slab::adopt_chunk(size_t number) {
   // round when it gave one back.
   const auto key = static_cast<__u32>(number);
   __u32 published = 0;
-  if (bpf_map_lookup_elem(outer_fd_, &key, &published) != 0 || published != facts->id)
-    if (auto done = publish(number, fd->get()); !done) return done;
-  push_chunk(std::move(*fd), std::move(*memory));
-  return {};
-}
-
-Result<void> Slab::publish(size_t number, int chunk_fd) const {
-  const auto key = static_cast<__u32>(number);
-  if (const int error = bpf_map_update_elem(outer_fd_, &key, &chunk_fd, BPF_ANY); error != 0)
-    return fail(bpf_error("cannot add a chunk of slots", error));
-  return {};
-}
-
-void Slab::push_chunk(Fd fd, SharedMemory memory) {
-  chunks_.push_back({std::move(fd), std::move(memory)});
+  const bool known =
+      bpf_map_lookup_elem(outer_fd_, &key, &published) == 0 && published == facts->id;
+  std::vector<Chunk> chunk;
+  chunk.push_back({std::move(*fd), std::move(*memory)});
+  if (!known)
+    if (auto done = publish(number, chunk); !done) return done;
+  chunks_.push_back(std::move(chunk.front()));
   listed_at_.resize(slots());
+  return {};
 }
 
 Result<void> Slab::recover() {
@@ -223,11 +250,12 @@ size_t Slab::totals() const {
 // ---- growing and shrinking ----
 
 Result<void> Slab::grow(size_t wanted) {
-  while (slots() < wanted && chunks_.size() < SLOGATE_MAX_CHUNKS) {
-    if (auto done = add_chunk(); !done) return done;
-    list_free();
-  }
-  return {};
+  const size_t chunks = std::min<size_t>((wanted + SLOGATE_CHUNK_SLOTS - 1) / SLOGATE_CHUNK_SLOTS,
+                                         SLOGATE_MAX_CHUNKS);
+  if (chunks <= chunks_.size()) return {};
+  auto done = add_chunks(chunks - chunks_.size());
+  list_free();
+  return done;
 }
 
 // Lowest first, so that the chunks fill up in order and the last ones fall free. A slot that was
@@ -252,7 +280,8 @@ size_t Slab::listed() const {
 
 Result<void> Slab::shrink(size_t wanted) {
   const size_t before = chunks_.size();
-  while (slots() >= wanted + SLOGATE_CHUNK_SLOTS && chunks_.size() > 1) {
+  while (slots() >= wanted + SLOGATE_CHUNK_SLOTS && chunks_.size() > 1 &&
+         before - chunks_.size() < kChunksAtOnce) {
     const size_t last = chunks_.size() - 1;
     if (!retire(last)) break;
     // The kernel waits here until no program is left that may have looked into the chunk.

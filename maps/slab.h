@@ -42,6 +42,9 @@ struct Owner {
   bool operator==(const Owner&) const = default;
 };
 
+// See Slab::shrink().
+inline constexpr size_t kChunksAtOnce = 4;
+
 // The slots: chunks that are added and given back while programs write to them. Slots have numbers
 // that stay the same for as long as they are taken.
 class Slab {
@@ -66,10 +69,11 @@ class Slab {
   // Adds to the totals what another version had counted.
   void add_to_totals(const Counts& counts);
 
-  // Adds chunks up to `slots`; nothing is copied, and no program waits. On an error the chunks that
-  // were added stay.
+  // Adds chunks up to `slots`, rounded up; nothing is copied, and no program waits. On an error
+  // those chunks that could be added stay.
   Result<void> grow(size_t slots);
-  // Gives back chunks from the end as long as they are free and more than `slots` stay.
+  // Gives back chunks from the end, as long as they are free and `slots` stay, and at most
+  // kChunksAtOnce of them: the kernel takes tens of milliseconds for each.
   Result<void> shrink(size_t slots);
   // Lists free slots for the programs to take; cheap when there is nothing to list.
   void list_free();
@@ -89,10 +93,10 @@ class Slab {
   Slab(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins, Index& index)
       : outer_fd_(outer_fd), control_(control), ring_(ring), pins_(pins), index_(&index) {}
   [[nodiscard]] slogate_slot& slot(size_t number) const;
-  Result<void> add_chunk();
+  static Result<Chunk> make_chunk();
+  Result<void> add_chunks(size_t number);
   Result<void> adopt_chunk(size_t number);
-  Result<void> publish(size_t number, int chunk_fd) const;
-  void push_chunk(Fd fd, SharedMemory memory);
+  [[nodiscard]] Result<void> publish(size_t first, const std::vector<Chunk>& chunks) const;
   void reserve_slots();
   Result<void> recover();
   bool retire(size_t chunk);

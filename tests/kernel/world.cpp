@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/kernel/world.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+namespace slogate {
+namespace {
+
+std::string find_cgroup_root() {
+  std::ifstream mounts("/proc/self/mounts");
+  std::string device, directory, type, rest;
+  while (mounts >> device >> directory >> type && std::getline(mounts, rest))
+    if (type == "cgroup2") return directory;
+  throw std::runtime_error("no cgroup2 is mounted");
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  const Fd file(check(open(path.c_str(), O_WRONLY | O_CLOEXEC), path.c_str()));
+  check(write(file.get(), text.data(), text.size()), path.c_str());
+}
+
+[[noreturn]] void run_child(const TestCgroup& cgroup, const std::function<void()>& work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  int status = 0;
+  try {
+    cgroup.enter();
+    work();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "child {}: {}\n", getpid(), error.what());
+    status = 1;
+  }
+  // Not exit(): what the parent prepared is the parent's to clean up.
+  std::_Exit(status);
+}
+
+void run_program(const std::vector<std::string>& arguments) {
+  const pid_t pid = check(fork(), "fork");
+  if (pid == 0) {
+    std::vector<char*> argv;
+    for (const std::string& argument : arguments)
+      argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    std::_Exit(127);
+  }
+  int status = 0;
+  check(waitpid(pid, &status, 0), "waitpid");
+  if (status != 0) throw std::runtime_error(fmt::format("failed: {}", fmt::join(arguments, " ")));
+}
+
+}  // namespace
+
+bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds within) {
+  const auto deadline = std::chrono::steady_clock::now() + within;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+// ---- TestCgroup ----
+
+TestCgroup::TestCgroup() {
+  static const std::string root = find_cgroup_root();
+  static int number = 0;
+  path_ = fmt::format("{}/slogate-test-{}-{}", root, getpid(), ++number);
+  check(mkdir(path_.c_str(), 0755), path_.c_str());
+  struct stat status {};
+  check(stat(path_.c_str(), &status), path_.c_str());
+  id_ = status.st_ino;
+}
+
+TestCgroup::~TestCgroup() {
+  // A process that has just ended may still be on its way out.
+  if (!eventually([&] { return rmdir(path_.c_str()) == 0; }))
+    fmt::print(stderr, "cannot remove {}: {}\n", path_, strerrordesc_np(errno));
+}
+
+void TestCgroup::enter() const {
+  write_file(path_ + "/cgroup.procs", "0");
+}
+
+// ---- Child ----
+
+Child::Child(const TestCgroup& cgroup, const std::function<void()>& work) {
+  pid_ = check(fork(), "fork");
+  if (pid_ == 0) run_child(cgroup, work);
+}
+
+Child::~Child() {
+  if (pid_ <= 0) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+void Child::join() {
+  int status = 0;
+  check(waitpid(std::exchange(pid_, -1), &status, 0), "waitpid");
+  if (status != 0) throw std::runtime_error(fmt::format("a child ended with status {}", status));
+}
+
+// ---- Netns ----
+
+namespace {
+
+Fd own_netns() {
+  return Fd(check(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), "own namespace"));
+}
+
+// Leaves a namespace however the work ends.
+class Return {
+ public:
+  Return() : home_(own_netns()) {}
+  Return(const Return&) = delete;
+  Return& operator=(const Return&) = delete;
+  ~Return() {
+    if (setns(home_.get(), CLONE_NEWNET) != 0) std::abort();
+  }
+
+ private:
+  Fd home_;
+};
+
+std::string thread_fd_path(int fd) {
+  return fmt::format("/proc/{}/fd/{}", getpid(), fd);
+}
+
+}  // namespace
+
+Netns::Netns() {
+  const Return home;
+  check(unshare(CLONE_NEWNET), "unshare");
+  fd_ = own_netns();
+  run_program({"ip", "link", "set", "lo", "up"});
+}
+
+void Netns::run(const std::function<void()>& work) const {
+  const Return home;
+  check(setns(fd_.get(), CLONE_NEWNET), "setns");
+  work();
+}
+
+void Netns::command(const std::vector<std::string>& arguments) const {
+  run([&] { run_program(arguments); });
+}
+
+uint64_t Netns::statistic(const std::string& family, const std::string& name) const {
+  uint64_t found = 0;
+  bool known = false;
+  run([&] {
+    for (const char* file : {"/proc/thread-self/net/snmp", "/proc/thread-self/net/netstat"}) {
+      std::ifstream in(file);
+      std::string names, values;
+      while (std::getline(in, names) && std::getline(in, values)) {
+        std::istringstream name_words(names), value_words(values);
+        std::string word, value;
+        name_words >> word;
+        value_words >> value;
+        if (word != family + ":") continue;
+        while (name_words >> word && value_words >> value)
+          if (word == name) found = std::stoull(value), known = true;
+      }
+    }
+  });
+  if (!known) throw std::runtime_error("no statistic " + family + name);
+  return found;
+}
+
+Link::Link() {
+  left.command({"ip", "link", "add", "left", "type", "veth", "peer", "name", "right", "netns",
+                thread_fd_path(right.fd())});
+  left.command({"ip", "addr", "add", fmt::format("{}/24", kLeftIp), "dev", "left"});
+  right.command({"ip", "addr", "add", fmt::format("{}/24", kRightIp), "dev", "right"});
+  left.command({"ip", "link", "set", "left", "up"});
+  right.command({"ip", "link", "set", "right", "up"});
+}
+
+// ---- Channel ----
+
+Channel::Channel() {
+  int ends[2];
+  check(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), "socketpair");
+  one.reset(ends[0]);
+  other.reset(ends[1]);
+  // A test that waits for a child that died ends, too.
+  const timeval limit{.tv_sec = 20, .tv_usec = 0};
+  for (const int end : ends)
+    check(setsockopt(end, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), "timeout");
+}
+
+void send_fd(int channel, int fd) {
+  char byte = 0;
+  iovec data{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(int));
+  check(sendmsg(channel, &message, MSG_NOSIGNAL), "send_fd");
+}
+
+Fd receive_fd(int channel) {
+  char byte = 0;
+  iovec data{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  check(recvmsg(channel, &message, MSG_CMSG_CLOEXEC), "receive_fd");
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr) throw std::runtime_error("receive_fd: the other end is gone");
+  int fd = -1;
+  std::memcpy(&fd, CMSG_DATA(header), sizeof(int));
+  return Fd(fd);
+}
+
+void send_token(int channel) {
+  check(send(channel, "", 1, MSG_NOSIGNAL), "send_token");
+}
+
+void wait_token(int channel) {
+  char byte = 0;
+  if (check(recv(channel, &byte, 1, 0), "wait_token") != 1)
+    throw std::runtime_error("wait_token: the other end is gone");
+}
+
+}  // namespace slogate
