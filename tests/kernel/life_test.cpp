@@ -82,7 +82,7 @@ TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
   const Probes probes = must(Probes::attach(maps, features()));
   const TestCgroup cgroup;
   Traffic traffic(cgroup);
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 50; ++i) {
     must(maps.release(slots_of(maps, cgroup.id())));
     usleep(1000);
   }
@@ -93,12 +93,14 @@ TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
   EXPECT_GT(requests(maps.totals()), 0u);
 }
 
-TEST(Resize, AHundredTimesUnderLoadLosesNothing) {
+// `tools/bench maps` does it a hundred times: on a busy machine the kernel takes a tenth of a second
+// to wait for running programs.
+TEST(Resize, UnderLoadLosesNothing) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));
   const TestCgroup cgroup;
   Traffic traffic(cgroup);
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < 8; ++i) {
     must(maps.resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
     must(maps.resize(SLOGATE_CHUNK_SLOTS, "test", now()));
     must(maps.resize_index(i % 2 == 0 ? 4096 : 256, "test", now()));
@@ -114,7 +116,7 @@ TEST(Resize, NewOwnersWhileTheSizeChangesAllFindASlot) {
   must(maps.resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
   std::vector<std::unique_ptr<TestCgroup>> cgroups;
   for (int i = 0; i < 200; ++i) {
-    if (i % 10 == 0) must(maps.resize(SLOGATE_CHUNK_SLOTS * (i % 20 == 0 ? 4 : 8), "test", now()));
+    if (i % 10 == 0) must(maps.resize(SLOGATE_CHUNK_SLOTS * (i % 20 == 0 ? 7 : 11), "test", now()));
     if (i % 15 == 0) must(maps.resize_index(i % 30 == 0 ? 64 : 4096, "test", now()));
     cgroups.push_back(std::make_unique<TestCgroup>());
     exchange(connect_both(*cgroups.back(), *cgroups.back()));
