@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # One BPF object: compiled by clang for the BPF target, stripped of what only a debugger reads, and
 # turned into a skeleton header. Rebuilt when any header it includes changes.
-find_program(CLANG NAMES clang-19 clang REQUIRED)
-find_program(LLVM_STRIP NAMES llvm-strip-19 llvm-strip llvm-strip-14 REQUIRED)
+#
+# Debian 12's clang first, the one tools/deps installs: everyone builds the same object.
+find_program(CLANG NAMES clang-14 clang REQUIRED)
+find_program(LLVM_STRIP NAMES llvm-strip-14 llvm-strip REQUIRED)
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin REQUIRED)
 
 function(slogate_bpf name)

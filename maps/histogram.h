@@ -57,8 +57,10 @@ static const __u64 slogate_edge_ns[SLOGATE_EDGES] = {
 /*
  * Nanoseconds do not start on an edge (8 * log2(1e9) = 239.18), but within every octave of ns the
  * edges lie at the same eight places. For each sixteenth of an octave: how many of them are below.
+ * One more than is used: a constant of 16 bytes goes to a section of its own, .rodata.cst16, and
+ * the BTF of clang 14 still says .rodata, which the kernel refuses.
  */
-static const __u8 slogate_edges_below[16] = {0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8};
+static const __u8 slogate_edges_below[17] = {0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8};
 
 /* The bucket of a duration in ns: the first whose upper edge is not below it. */
 static inline __attribute__((always_inline)) __u32 slogate_bucket(__u64 ns) {
