@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# For the end-to-end tests: each is a script that sources this, runs the programs as a user would and
+# exits with 0 (passed), 77 (can't run here; its last line says why) or anything else (failed).
+# Whatever was started through these functions is stopped when the script ends.
+# shellcheck source=../../tools/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
+
+programs=${SLOGATE_PROGRAMS:-$root/build/release}
+work=$(mktemp -d "${TMPDIR:-/tmp}/slogate-e2e.XXXXXX")
+cgroup_prefix=/slogate-e2e-$$ # as the agent names it: relative to the cgroup2 root
+cgroup_dir=$(cgroup2_root)$cgroup_prefix
+processes=()
+agent_pid=
+socket=$work/agent.sock
+metrics= # ADDR:PORT once the agent runs
+
+skip() {
+  say "$*"
+  exit 77
+}
+fail() {
+  say "FAILED: $*"
+  exit 1
+}
+need_root() { is_root || skip "needs root"; }
+need_cgroup2() { [ -n "$(cgroup2_root)" ] || skip "no cgroup2 is mounted here"; }
+
+# track PID...: to be stopped when the script ends.
+track() { processes+=("$@"); }
+
+# start_agent [ARGUMENT...]: with socket, port and state of its own and without pins, unless the
+# arguments say otherwise; returns when it answers.
+start_agent() {
+  local port
+  port=$(free_port $((20000 + RANDOM % 10000)))
+  agent_arguments "$work/agent.sock" "127.0.0.1:$port" "$work/state" "$@"
+  "$programs/slogate-agent" "${arguments[@]}" >>"$work/agent.log" 2>&1 &
+  agent_pid=$!
+  wait_until 20 agent_answers_or_ended || fail "the agent does not answer after 20 s"
+  is_running "$agent_pid" || fail "the agent ended: $(tail -n 1 "$work/agent.log")"
+}
+agent_answers_or_ended() { is_gone "$agent_pid" || api /v1/status >/dev/null 2>&1; }
+
+# stop_agent: fails unless it ends cleanly when asked to.
+stop_agent() {
+  local status=0
+  kill -TERM "$agent_pid"
+  wait_until 10 is_gone "$agent_pid" || fail "the agent still runs 10 s after SIGTERM"
+  wait "$agent_pid" || status=$?
+  agent_pid=
+  [ "$status" -eq 0 ] || fail "the agent ended with $status"
+}
+
+# api PATH [CURL ARGUMENT...]: the body; fails, and still prints it, when the status is not 2xx.
+api() {
+  curl --silent --show-error --fail-with-body --max-time 10 --unix-socket "$socket" \
+    "http://localhost$1" "${@:2}"
+}
+slogate() { "$programs/slogate" --socket "$socket" "$@"; }
+
+# make_cgroup NAME: prints its directory, for run_in_cgroup; the agent calls it $cgroup_prefix/NAME.
+make_cgroup() {
+  mkdir -p "$cgroup_dir/$1"
+  say "$cgroup_dir/$1"
+}
+
+# expect_exit STATUS COMMAND...: its output is left in $output.
+expect_exit() {
+  local expected=$1 status=0
+  shift
+  output=$("$@" 2>&1) || status=$?
+  [ "$status" -eq "$expected" ] || fail "\"$*\" ended with $status instead of $expected: $output"
+}
+
+cleanup() {
+  [ -z "$agent_pid" ] || processes+=("$agent_pid")
+  [ ${#processes[@]} -eq 0 ] || stop_process "${processes[@]}"
+  remove_cgroup "$cgroup_dir" || say "can't remove $cgroup_dir"
+  if [ "$exit_status" -ne 0 ] && [ "$exit_status" -ne 77 ] && [ -f "$work/agent.log" ]; then
+    say "the agent's log ends with:"
+    tail -n 20 "$work/agent.log"
+  fi
+  rm -rf "$work"
+}
+on_exit cleanup
