@@ -93,8 +93,8 @@ TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
   EXPECT_GT(requests(maps.totals()), 0u);
 }
 
-// `tools/bench maps` does it a hundred times: on a busy machine the kernel takes a tenth of a second
-// to wait for running programs.
+// `tools/bench maps` does it a hundred times: on a busy machine the kernel takes a tenth of a
+// second to wait for running programs.
 TEST(Resize, UnderLoadLosesNothing) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));

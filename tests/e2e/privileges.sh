@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What the agent needs of the host: with it and nothing more it works; without a part of it, one
+# line says which.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+
+# with_capabilities LIST COMMAND...: as root with these and no others.
+with_capabilities() {
+  local list=$1
+  shift
+  setpriv --bounding-set="-all${list:+,$list}" --inh-caps="-all" --no-new-privs "$@"
+}
+enough=+bpf,+perfmon,+net_admin
+arguments_for() { say "--socket $work/$1.sock --pin-dir none --state-dir $work/state --listen 127.0.0.1:$(free_port 32000)"; }
+
+# refused TEXT COMMAND...: exit 1 and one line with TEXT and a remedy.
+refused() {
+  local text=$1
+  shift
+  expect_exit 1 "$@"
+  [[ $output == *"$text"* ]] || fail "without $text the agent says: $output"
+  [ "$(wc -l <<<"$output")" -eq 1 ] || fail "without $text the agent says more than a line: $output"
+}
+
+read -ra arguments <<<"$(arguments_for refused)"
+refused CAP_BPF with_capabilities +perfmon,+net_admin "$programs/slogate-agent" "${arguments[@]}"
+refused CAP_PERFMON with_capabilities +bpf,+net_admin "$programs/slogate-agent" "${arguments[@]}"
+refused BTF unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' sh \
+  "$programs/slogate-agent" "${arguments[@]}"
+# shellcheck disable=SC2016 # for the inner shell
+refused cgroup2 unshare --mount sh -c 'umount -l "$0" && exec "$@"' "$(cgroup2_root)" \
+  "$programs/slogate-agent" "${arguments[@]}"
+
+expect_exit 1 unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' sh \
+  "$programs/slogate" doctor
+[[ $output == *BTF* && $output == *cgroup* && $output == *CAP_BPF* ]] ||
+  fail "doctor does not list everything: $output"
+
+# Enough is enough: it starts, counts and grows.
+pins=/sys/fs/bpf/slogate-e2e-$$
+on_exit "'$programs/slogate-agent' --unpin --pin-dir '$pins'; cleanup"
+real_programs=$programs
+programs=$work/limited
+mkdir "$programs"
+printf '#!/bin/sh\nexec setpriv --bounding-set=-all,%s --inh-caps=-all --no-new-privs %s "$@"\n' \
+  "$enough" "$real_programs/slogate-agent" >"$programs/slogate-agent"
+chmod +x "$programs/slogate-agent"
+start_agent --pin-dir "$pins"
+programs=$real_programs
+[ "$(api /v1/status | jq '.degraded | length')" -eq 0 ] ||
+  fail "degraded: $(api /v1/status | jq -c .degraded)"
+api /v1/maps/slogate_slab/resize --request POST --data '{"entries": 300}' >/dev/null
+inside=$(make_cgroup inside)
+run_in_cgroup "$inside" curl --silent --output /dev/null "http://$metrics/metrics"
+counted() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/inside" | jq '[.[].signals.client_request.count] | add')" = 1 ]; }
+wait_until 5 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
+stop_agent
+say "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough, and what is missing is named"
