@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "agent/glob.h"
+#include "agent/json.h"
+
+namespace slogate {
+namespace {
+
+// Matching takes pattern x path steps for each cgroup on the thread that answers everyone, and a
+// request of 8 KiB could ask for seconds of it. No path of a pod comes near this.
+constexpr size_t kPatternLimit = 512;
+
+// One request on its way to its row.
+struct Call {
+  const HttpRequest& request;
+  const Snapshot& snapshot;
+  std::string_view argument;  // the part of the path that stood for "{}"
+};
+
+HttpResponse ok(const Json& json) {
+  return {.body = dump(json)};
+}
+
+HttpResponse get_status(const Call& call) {
+  return ok(status_json(call.snapshot));
+}
+
+Result<Glob> parse_match(const Pairs& query) {
+  if (query.empty()) return Glob::parse("/**");
+  const std::string& pattern = query.front().second;
+  if (pattern.size() > kPatternLimit)
+    return fail(fmt::format("the pattern is longer than {} bytes", kPatternLimit));
+  return Glob::parse(pattern);
+}
+
+HttpResponse get_cgroups(const Call& call) {
+  const auto match = parse_match(call.request.query);
+  if (!match) return error_response(400, match.error().line());
+  Json json = Json::array();
+  for (const Workload& workload : call.snapshot.workloads)
+    if (call.request.query.empty() || match->matches(workload.path))
+      json.push_back(cgroup_json(workload, *call.snapshot.drop_reasons));
+  return ok(json);
+}
+
+HttpResponse get_histograms(const Call& call) {
+  const std::string_view text = call.argument;
+  uint64_t id = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  if (error != std::errc{} || end != text.data() + text.size())
+    return error_response(400, "the id of a cgroup is a number");
+  const auto& workloads = call.snapshot.workloads;
+  const auto found = std::ranges::find(workloads, id, &Workload::id);
+  if (found == workloads.end()) return error_response(404, fmt::format("no cgroup has id {}", id));
+  return ok(histograms_json(*found));
+}
+
+HttpResponse get_maps(const Call& call) {
+  Json json = Json::array();
+  for (const MapStatus& map : call.snapshot.maps) json.push_back(map_json(map));
+  return ok(json);
+}
+
+HttpResponse get_probes(const Call& call) {
+  Json json = Json::array();
+  for (const ProbeStatus& probe : call.snapshot.probes) json.push_back(probe_json(probe));
+  return ok(json);
+}
+
+// One endpoint.
+struct Route {
+  std::string_view method;
+  std::string_view path;       // "{}" stands for one part, which may not be empty
+  std::string_view parameter;  // the one query parameter it takes, "" for none
+  HttpResponse (*answer)(const Call&);
+};
+
+// A new endpoint is a function above and a row here.
+constexpr Route kRoutes[] = {
+    {"GET", "/v1/status", "", get_status},
+    {"GET", "/v1/cgroups", "match", get_cgroups},
+    {"GET", "/v1/cgroups/{}/histograms", "", get_histograms},
+    {"GET", "/v1/maps", "", get_maps},
+    {"GET", "/v1/probes", "", get_probes},
+};
+
+// The part of `path` that stands for "{}" ("" where the pattern has none), or nothing when the path
+// is another one.
+std::optional<std::string_view> match_path(std::string_view pattern, std::string_view path) {
+  const size_t hole = pattern.find("{}");
+  if (hole == std::string_view::npos)
+    return pattern == path ? std::optional(std::string_view()) : std::nullopt;
+  const std::string_view before = pattern.substr(0, hole), after = pattern.substr(hole + 2);
+  if (path.size() <= before.size() + after.size() || !path.starts_with(before) ||
+      !path.ends_with(after))
+    return std::nullopt;
+  path.remove_prefix(before.size());
+  path.remove_suffix(after.size());
+  if (path.contains('/')) return std::nullopt;
+  return path;
+}
+
+// What is wrong with the query, if anything: a misspelt parameter must not change the answer in
+// silence.
+std::optional<HttpResponse> refuse_query(const Route& route, const Pairs& query) {
+  for (const auto& [name, value] : query)
+    if (name != route.parameter || name.empty())
+      return error_response(400, fmt::format("unknown query parameter \"{}\"", name));
+  if (query.size() > 1)
+    return error_response(400, fmt::format("\"{}\" is given more than once", route.parameter));
+  return std::nullopt;
+}
+
+}  // namespace
+
+HttpResponse answer(const HttpRequest& request, const Snapshot& snapshot) {
+  std::string allow;
+  for (const Route& route : kRoutes) {
+    const auto argument = match_path(route.path, request.path);
+    if (!argument) continue;
+    if (route.method == request.method) {
+      if (auto refused = refuse_query(route, request.query)) return std::move(*refused);
+      return route.answer({request, snapshot, *argument});
+    }
+    allow += allow.empty() ? "" : ", ";
+    allow += route.method == "GET" ? "GET, HEAD" : route.method;
+  }
+  if (allow.empty()) return error_response(404, "no such path");
+  return method_not_allowed(allow);
+}
+
+}  // namespace slogate

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config.h"
+
+#include <fcntl.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+
+#include "agent/config_fields.h"
+#include "maps/fd.h"
+#include "maps/tables.h"
+
+namespace slogate {
+namespace {
+
+// A "" turns listening off.
+Result<std::optional<ListenAddress>> parse_listen(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  return parse_address(text);
+}
+
+Result<std::string> parse_path(std::string_view text) {
+  if (!text.starts_with('/'))
+    return fail(fmt::format("{} is not an absolute path", quoted(text)), "start it with \"/\"");
+  return std::string(text);
+}
+
+Result<std::string> parse_socket(std::string_view text) {
+  constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  auto path = parse_path(text);
+  if (!path) return path;
+  if (path->size() > kLongest)
+    return fail(fmt::format("the path has {} bytes", path->size()),
+                fmt::format("a Unix socket's has at most {}", kLongest));
+  if (path->ends_with('/'))
+    return fail(fmt::format("{} is not the path of a socket", quoted(text)),
+                "add the name of the socket");
+  return path;
+}
+
+Result<double> parse_memory_ratio(std::string_view text) {
+  return parse_ratio(text, 0.5);
+}
+
+Result<slogate_class> parse_class(std::string_view text) {
+  const auto* found = std::ranges::find(kClasses, text);
+  if (found == kClasses.end()) return fail(unknown_name("class", text, kClasses));
+  return static_cast<slogate_class>(found - kClasses.begin());
+}
+
+// Whether only peers on this node are meant.
+Result<bool> parse_peer(std::string_view text) {
+  constexpr std::array<std::string_view, 2> kPeers = {"any", "node"};
+  if (std::ranges::find(kPeers, text) == kPeers.end())
+    return fail(unknown_name("peer", text, kPeers));
+  return text == "node";
+}
+
+void read_filter(const YamlNode& node, Problems& problems, CgroupFilter& to) {
+  read_fields(node, "the filter of cgroups", problems,
+              {{"include",
+                [&](const YamlNode& v) {
+                  if (v.kind == YamlNode::Kind::Sequence && v.items.empty())
+                    problems.add(v, "nothing is included", "[\"/**\"] includes every cgroup");
+                  read_globs(v, problems, to.include);
+                }},
+               {"exclude", [&](const YamlNode& v) { read_globs(v, problems, to.exclude); }}});
+}
+
+ClassRule read_class_rule(const YamlNode& node, Problems& problems) {
+  constexpr std::string_view kWhat = "a rule for a class";
+  ClassRule rule;
+  const bool is_map = read_fields(
+      node, kWhat, problems,
+      {{"class", [&](const YamlNode& v) { read_value(v, problems, rule.class_, parse_class); }},
+       {"port", [&](const YamlNode& v) { read_value(v, problems, rule.port, parse_port); }},
+       {"peer", [&](const YamlNode& v) { read_value(v, problems, rule.from_node, parse_peer); }}});
+  if (!is_map) return rule;
+  require_key(node, "class", kWhat, problems);
+  const YamlNode* peer = node.find("peer");
+  if (!node.find("port") && (!peer || peer->text == "any"))
+    problems.add(node, "a rule for every socket", "give it a port or peer: node");
+  return rule;
+}
+
+std::vector<ClassRule> read_classes(const YamlNode& node, Problems& problems) {
+  std::vector<ClassRule> rules;
+  std::map<std::pair<uint16_t, bool>, int> lines;
+  read_list(node, problems, SLOGATE_CLASS_RULES, [&](const YamlNode& item) {
+    const size_t before = problems.size();
+    const ClassRule& rule = rules.emplace_back(read_class_rule(item, problems));
+    if (problems.size() > before) return;
+    const auto [first, is_new] = lines.try_emplace({rule.port, rule.from_node}, item.line);
+    if (!is_new)
+      problems.add(item, "a second rule with the same port and peer",
+                   fmt::format("the first is in line {}: remove one", first->second));
+  });
+  return rules;
+}
+
+void check_addresses(const YamlNode& node, const Config& config, Problems& problems) {
+  if (!config.listen || config.listen != config.api_listen) return;
+  const YamlNode* api = node.find("api_listen");
+  problems.add(api ? *api : node, "the address of listen and api_listen is the same",
+               "give one of them another port");
+}
+
+Config to_config(const YamlNode& root, Problems& problems) {
+  Config config;
+  if (root.kind == YamlNode::Kind::Null) return config;
+  read_fields(
+      root, "the configuration", problems,
+      {{"listen", [&](const YamlNode& v) { read_value(v, problems, config.listen, parse_listen); }},
+       {"api_listen",
+        [&](const YamlNode& v) { read_value(v, problems, config.api_listen, parse_listen); }},
+       {"socket", [&](const YamlNode& v) { read_value(v, problems, config.socket, parse_socket); }},
+       {"cgroups", [&](const YamlNode& v) { read_filter(v, problems, config.cgroups); }},
+       {"maps",
+        [&](const YamlNode& v) {
+          read_fields(v, "the limits of maps", problems,
+                      {{"memory_ratio", [&](const YamlNode& ratio) {
+                          read_value(ratio, problems, config.maps.memory_ratio, parse_memory_ratio);
+                        }}});
+        }},
+       {"state_dir",
+        [&](const YamlNode& v) { read_value(v, problems, config.state_dir, parse_path); }},
+       {"classes", [&](const YamlNode& v) { config.classes = read_classes(v, problems); }},
+       {"slos", [&](const YamlNode& v) { config.slos = read_slos(v, problems); }}});
+  check_addresses(root, config, problems);
+  return config;
+}
+
+// The start of a file, one byte more than parse_yaml takes at the most.
+Result<std::string> read_text(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail(system_error("cannot open", errno));
+  std::string text(kMaxYamlBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = ::read(fd.get(), text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error("cannot read", errno));
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  text.resize(size);
+  return text;
+}
+
+}  // namespace
+
+std::string ConfigProblem::line() const {
+  const std::string where =
+      line_number == 0 ? file : fmt::format("{}:{}:{}", file, line_number, column);
+  return Error{message, remedy}.within(where).line();
+}
+
+Checked<Config> parse_config(std::string_view yaml, std::string_view file_name) {
+  Problems problems(file_name);
+  auto root = parse_yaml(yaml);
+  if (!root) {
+    YamlError& error = root.error();
+    problems.add({.line = error.line, .column = error.column}, std::move(error.message),
+                 std::move(error.remedy));
+    return std::unexpected(problems.take());
+  }
+  Config config = to_config(*root, problems);
+  if (problems.size() > 0) return std::unexpected(problems.take());
+  return config;
+}
+
+Checked<Config> read_config(const std::string& path) {
+  auto text = read_text(path);
+  if (text) return parse_config(*text, path);
+  return std::unexpected(std::vector{ConfigProblem{.file = path,
+                                                   .message = std::move(text.error().message),
+                                                   .remedy = std::move(text.error().remedy)}});
+}
+
+}  // namespace slogate

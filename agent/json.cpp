@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/json.h"
+
+#include <fmt/chrono.h>
+
+#include <cmath>
+#include <string_view>
+
+namespace slogate {
+namespace {
+
+struct QuantileInfo {
+  const char* name;
+  double q;
+};
+constexpr QuantileInfo kQuantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
+
+// JSON has no NaN and no infinity.
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json seconds(std::chrono::nanoseconds duration) {
+  return number(std::chrono::duration<double>(duration).count());
+}
+
+std::string time_text(std::chrono::system_clock::time_point time) {
+  return fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(time));
+}
+
+Json signal_json(const Histogram& histogram, uint64_t count) {
+  Json json = {{"count", count}, {"sum", number(sum(histogram))}};
+  for (const QuantileInfo& row : kQuantiles)
+    json[row.name] = number(quantile(histogram, row.q).value_or(0));
+  return json;
+}
+
+Json signals_json(const Counts& counts) {
+  Json json = Json::object();
+  for (size_t i = 0; i < kSignals.size(); ++i)
+    if (const uint64_t n = count(counts.histograms[i]); n != 0)
+      json[std::string(kSignals[i].name)] = signal_json(counts.histograms[i], n);
+  return json;
+}
+
+Json drops_json(const Counts& counts, const std::vector<std::string>& reasons) {
+  Json json = Json::object();
+  for (size_t i = 0; i < counts.drops.size(); ++i) {
+    if (counts.drops[i] == 0) continue;
+    const std::string name = i == 0 ? "OTHER" : i < reasons.size() ? reasons[i] : "";
+    if (!name.empty()) json[name] = counts.drops[i];
+  }
+  return json;
+}
+
+Json counters_json(const Counts& counts, const std::vector<std::string>& reasons) {
+  Json json = Json::object();
+  for (size_t i = 0; i < kCounters.size(); ++i) {
+    if (i == SLOGATE_COUNTER_lost) continue;  // stands beside the counters
+    const CounterInfo& row = kCounters[i];
+    Json* at = &json[std::string(row.family)];
+    for (const std::string_view value : {row.value, row.value2})
+      if (!value.empty()) at = &(*at)[std::string(value)];
+    *at = counts.counters[i];
+  }
+  json["drops"] = drops_json(counts, reasons);
+  return json;
+}
+
+Json inflight_json(const Inflight& inflight) {
+  return {{"requests", inflight.requests}, {"oldest_seconds", seconds(inflight.oldest)}};
+}
+
+Json classes_json(const Workload& workload, const std::vector<std::string>& reasons) {
+  Json json = Json::object();
+  for (const auto& [which, counts] : workload.others)
+    json[std::string(kClasses[which])] = {{"signals", signals_json(*counts)},
+                                          {"counters", counters_json(*counts, reasons)},
+                                          {"lost", counts->counters[SLOGATE_COUNTER_lost]}};
+  return json;
+}
+
+Json buckets_json(const Histogram& histogram) {
+  Json json = Json::array();
+  for (size_t i = 0; i < histogram.size(); ++i)
+    json.push_back({{"le", number(bucket_edge(i))}, {"count", histogram[i]}});
+  return json;
+}
+
+Json lost_json(const AgentStatus& agent) {
+  Json json = Json::object();
+  for (size_t i = 0; i < kSites.size(); ++i) json[std::string(kSites[i].name)] = agent.lost[i];
+  return json;
+}
+
+Json degraded_json(const std::vector<ProbeStatus>& probes) {
+  Json json = Json::array();
+  for (const ProbeStatus& probe : probes)
+    if (probe.degraded)
+      json.push_back({{"program", kProbes[probe.probe].name},
+                      {"reason", probe.reason},
+                      {"without", kProbes[probe.probe].what}});
+  return json;
+}
+
+}  // namespace
+
+std::string dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json status_json(const Snapshot& snapshot) {
+  const AgentStatus& agent = snapshot.agent;
+  return {{"version", agent.version},
+          {"kernel", agent.kernel},
+          {"started", time_text(agent.started)},
+          {"uptime_seconds", seconds(agent.now - agent.started)},
+          {"ticks", agent.ticks},
+          {"tick_seconds", seconds(agent.last_tick)},
+          {"cgroups", snapshot.workloads.size()},
+          {"lost", lost_json(agent)},
+          {"degraded", degraded_json(snapshot.probes)},
+          {"notes", agent.notes}};
+}
+
+Json cgroup_json(const Workload& workload, const std::vector<std::string>& drop_reasons) {
+  Json json = {
+      {"id", workload.id},
+      {"path", workload.path},
+      {"gone", workload.gone},
+      {"signals", signals_json(*workload.service)},
+      {"counters", counters_json(*workload.service, drop_reasons)},
+      {"inflight",
+       {{"server", inflight_json(workload.server)}, {"client", inflight_json(workload.client)}}},
+      {"lost", workload.service->counters[SLOGATE_COUNTER_lost]}};
+  if (!workload.others.empty()) json["classes"] = classes_json(workload, drop_reasons);
+  return json;
+}
+
+Json histograms_json(const Workload& workload) {
+  Json signals = Json::object();
+  for (size_t i = 0; i < kSignals.size(); ++i)
+    signals[std::string(kSignals[i].name)] = buckets_json(workload.service->histograms[i]);
+  return {{"id", workload.id}, {"path", workload.path}, {"signals", std::move(signals)}};
+}
+
+Json map_json(const MapStatus& map) {
+  return {{"name", map.name},
+          {"type", map.type},
+          {"entries", map.entries},
+          {"capacity", map.capacity == 0 ? Json(nullptr) : Json(map.capacity)},
+          {"bytes", map.bytes},
+          {"pressure", number(map.pressure())},
+          {"resizes", map.resizes},
+          {"lost", map.lost}};
+}
+
+Json probe_json(const ProbeStatus& probe) {
+  const ProbeInfo& info = kProbes[probe.probe];
+  const auto ns = probe.ns_per_run();
+  return {{"program", info.name},
+          {"object", info.object},
+          {"tracepoint", info.tracepoint},
+          {"attached", probe.attached},
+          {"reason", probe.reason},
+          {"degraded", probe.degraded},
+          {"what", info.what},
+          {"runs", probe.runs},
+          {"ns_per_run", ns ? number(*ns) : Json(nullptr)}};
+}
+
+}  // namespace slogate

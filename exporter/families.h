@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Prometheus view of a snapshot.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <vector>
+
+#include "agent/snapshot.h"
+
+namespace slogate {
+
+// Every metric family of the snapshot; a pure function of it. Families without a series are left
+// out; the series of a family are sorted by their labels.
+//
+// Only the sockets of class `service` are in the families of workloads: no label tells the classes
+// apart, and summed up, probes and scrapes would drown or flatter the service.
+//
+// No label set comes twice: workloads that share one (cgroups whose path is not known, or that were
+// removed and made again) are summed, and of the ages of their open requests the highest counts.
+//
+// Which series a workload has. rate() does not see the first value of a series, so a counter that
+// came with its first error would hide that error; but a series for everything that might happen
+// would be several times as many. Therefore:
+// - A histogram has a series from its first value on.
+// - A counter with a label `role` has all its series of a role, zeroes included, as soon as the
+//   workload did anything in that role: a connection, an error, a request answered or open.
+// - Every other counter has all its series as soon as the workload did anything at all.
+// - Drops have a series for each reason that occurred: a kernel knows more than a hundred.
+// - The gauges of open requests follow the rule of counters with a role and are 0 when there are
+//   none.
+[[nodiscard]] std::vector<prometheus::MetricFamily> to_families(const Snapshot& snapshot);
+
+}  // namespace slogate

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <prometheus/client_metric.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/snapshot.h"
+
+namespace slogate {
+
+using Labels = std::vector<prometheus::ClientMetric::Label>;
+
+// What names a workload in every series about it, and the only place that decides so: its cgroup's
+// path, "unknown" while that is not known.
+[[nodiscard]] Labels workload_labels(const Workload& workload);
+
+// The text as a label value. A path may hold any bytes, but one label that is not UTF-8 makes
+// Prometheus refuse the whole scrape: each byte that is no part of valid UTF-8 becomes `\xhh`, as
+// systemd writes the bytes it escapes in unit names.
+[[nodiscard]] std::string label_value(std::string_view text);
+
+}  // namespace slogate

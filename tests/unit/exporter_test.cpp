@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <locale>
+#include <map>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "exporter/classic_histogram.h"
+#include "exporter/families.h"
+#include "exporter/labels.h"
+#include "exporter/text.h"
+
+namespace slogate {
+namespace {
+
+using prometheus::MetricFamily;
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+Snapshot snapshot_of(std::vector<Workload> workloads) {
+  Snapshot snapshot;
+  snapshot.agent.version = "0.1.0";
+  snapshot.agent.kernel = "6.18.44";
+  snapshot.workloads = std::move(workloads);
+  snapshot.drop_reasons = std::make_shared<const std::vector<std::string>>(
+      std::vector<std::string>{"", "", "", "NO_SOCKET", "", "TCP_CSUM"});
+  return snapshot;
+}
+
+Workload workload(std::string path, const Counts& counts) {
+  Workload row;
+  row.path = std::move(path);
+  row.service = std::make_shared<const Counts>(counts);
+  return row;
+}
+
+Counts with_counter(slogate_counter counter, uint64_t value) {
+  Counts counts;
+  counts.counters[counter] = value;
+  return counts;
+}
+
+// Every signal, counter and a few drops.
+Counts busy() {
+  Counts counts;
+  for (Histogram& histogram : counts.histograms)
+    for (uint64_t ns = 1000; ns < 40'000'000'000; ns *= 3) ++histogram[slogate_bucket(ns)];
+  for (size_t i = 0; i < counts.counters.size(); ++i) counts.counters[i] = i + 1;
+  counts.drops[0] = 1;
+  counts.drops[3] = 2;
+  return counts;
+}
+
+// A snapshot from which every family follows.
+Snapshot full() {
+  Workload row = workload("/demo/canary", busy());
+  row.server = {.requests = 2, .oldest = milliseconds(1500)};
+  Snapshot snapshot = snapshot_of({row, workload("/demo/stable", busy())});
+  snapshot.agent.ticks = 12;
+  snapshot.agent.total_ticks = milliseconds(3);
+  snapshot.agent.lost[SLOGATE_SITE_no_storage] = 7;
+  snapshot.maps.resize(2);
+  snapshot.maps[0].name = "slogate_slab";
+  snapshot.maps[0].entries = 16;
+  snapshot.maps[0].capacity = 64;
+  snapshot.maps[0].resizes = 1;
+  snapshot.maps[1].name = "slogate_events";
+  snapshot.maps[1].bytes = 262144;
+  snapshot.probes.resize(2);
+  snapshot.probes[0].probe = SLOGATE_PROBE_set_state;
+  snapshot.probes[0].attached = true;
+  snapshot.probes[0].runs = 4000;
+  snapshot.probes[0].timed = 3;
+  snapshot.probes[0].timed_total = std::chrono::nanoseconds(600);
+  snapshot.probes[1].probe = SLOGATE_PROBE_data_ready;
+  return snapshot;
+}
+
+const MetricFamily* find(const std::vector<MetricFamily>& families, std::string_view name) {
+  const auto found = std::ranges::find(families, name, &MetricFamily::name);
+  return found == families.end() ? nullptr : &*found;
+}
+
+// Each series of a text by name and labels, comments left out.
+std::map<std::string, double> parse_text(const std::string& text) {
+  std::map<std::string, double> values;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with('#')) continue;
+    const size_t space = line.rfind(' ');
+    const std::string number = line.substr(space + 1);
+    double value = 0;
+    const auto done = std::from_chars(number.data(), number.data() + number.size(), value);
+    EXPECT_EQ(done.ptr, number.data() + number.size()) << line;
+    EXPECT_TRUE(values.emplace(line.substr(0, space), value).second) << "twice: " << line;
+  }
+  return values;
+}
+
+std::map<std::string, double> series_of(const Snapshot& snapshot) {
+  return parse_text(to_text(to_families(snapshot)));
+}
+
+// Those of one family.
+std::map<std::string, double> series_of(const Snapshot& snapshot, std::string_view family) {
+  auto values = series_of(snapshot);
+  std::erase_if(values, [&](const auto& entry) {
+    return entry.first != family && !entry.first.starts_with(std::string(family) + '{');
+  });
+  return values;
+}
+
+using Series = std::map<std::string, double>;
+
+TEST(ClassicHistogram, EdgesAreWholePowersOfTwo) {
+  const auto classic = to_classic(Histogram{});
+  ASSERT_EQ(classic.bucket.size(), 19u);
+  for (int i = 0; i < 18; ++i) EXPECT_EQ(classic.bucket[i].upper_bound, std::ldexp(1.0, i - 13));
+  EXPECT_TRUE(std::isinf(classic.bucket.back().upper_bound));
+  EXPECT_EQ(classic.sample_count, 0u);
+  EXPECT_EQ(classic.sample_sum, 0.0);
+}
+
+TEST(ClassicHistogram, CountsAreExactToTheNanosecond) {
+  // What lies on an edge is in its bucket, one nanosecond more is not.
+  for (size_t at = 0; at < 18; ++at) {
+    const auto edge = static_cast<uint64_t>(std::ldexp(1e9, static_cast<int>(at) - 13));
+    Histogram histogram{};
+    ++histogram[slogate_bucket(edge)];
+    ++histogram[slogate_bucket(edge + 1)];
+    const auto classic = to_classic(histogram);
+    const uint64_t before = at == 0 ? 0 : classic.bucket[at - 1].cumulative_count;
+    EXPECT_EQ(before, 0u) << edge;
+    EXPECT_EQ(classic.bucket[at].cumulative_count, 1u) << edge;
+    EXPECT_EQ(classic.bucket[at + 1].cumulative_count, 2u) << edge;
+  }
+}
+
+TEST(ClassicHistogram, TheEndsTakeTheRest) {
+  Histogram histogram{};
+  histogram.front() = 3;                        // about 1 us and less
+  histogram.back() = 5;                         // more than 64 s
+  ++histogram[slogate_bucket(20'000'000'000)];  // past the last classic edge
+  const auto classic = to_classic(histogram);
+  EXPECT_EQ(classic.bucket.front().cumulative_count, 3u);
+  EXPECT_EQ(classic.bucket[17].cumulative_count, 3u);
+  EXPECT_EQ(classic.bucket[18].cumulative_count, 9u);
+  EXPECT_EQ(classic.sample_count, 9u);
+  EXPECT_EQ(classic.sample_sum, sum(histogram));
+}
+
+TEST(Labels, KeepWhatIsUtf8AndEscapeTheRest) {
+  const std::pair<std::string_view, std::string_view> rows[] = {
+      {"", ""},
+      {"/kubepods.slice/dev\\x2ddisk", "/kubepods.slice/dev\\x2ddisk"},
+      {"/a b\"\n", "/a b\"\n"},  // the serializer escapes these
+      {"\u00e9\u20ac\U0001f600", "\u00e9\u20ac\U0001f600"},
+      {"\xf4\x8f\xbf\xbf", "\xf4\x8f\xbf\xbf"},
+      {"/a\xff/b", "/a\\xff/b"},
+      {"\x80", "\\x80"},
+      {"\xc0\xaf", "\\xc0\\xaf"},                    // overlong
+      {"\xe0\x80\xaf", "\\xe0\\x80\\xaf"},           //
+      {"\xf0\x80\x80\xaf", "\\xf0\\x80\\x80\\xaf"},  //
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},           // a surrogate
+      {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // past U+10FFFF
+      {"\xf8\x88\x80\x80\x80", "\\xf8\\x88\\x80\\x80\\x80"},
+      {"\xe2\x82", "\\xe2\\x82"},    // cut off
+      {"\xe2\x82x", "\\xe2\\x82x"},  //
+      {"\xc3\xa9\xc3", "\u00e9\\xc3"},
+  };
+  for (const auto& [text, value] : rows) EXPECT_EQ(label_value(text), value);
+}
+
+TEST(Labels, AWorkloadWithoutPathIsUnknown) {
+  EXPECT_THAT(workload_labels(workload("/a", {})),
+              ElementsAre(prometheus::ClientMetric::Label{"cgroup", "/a"}));
+  EXPECT_THAT(workload_labels(workload("", {})),
+              ElementsAre(prometheus::ClientMetric::Label{"cgroup", "unknown"}));
+}
+
+TEST(Families, AreThoseOfTheContract) {
+  std::vector<std::string> names;
+  for (const MetricFamily& family : to_families(full())) names.push_back(family.name);
+  EXPECT_THAT(
+      names,
+      ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
+                  "slogate_connect_duration_seconds", "slogate_rtt_seconds",
+                  "slogate_connections_total", "slogate_connection_errors_total",
+                  "slogate_retransmits_total", "slogate_segments_total", "slogate_resets_total",
+                  "slogate_unanswered_requests_total", "slogate_overlapped_requests_total",
+                  "slogate_drops_total", "slogate_inflight_requests",
+                  "slogate_inflight_oldest_seconds", "slogate_lost_samples_total",
+                  "slogate_bpf_map_entries", "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
+                  "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
+                  "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
+                  "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
+                  "slogate_tick_seconds_total", "slogate_build_info"));
+}
+
+TEST(Families, AllHaveOneLineOfHelp) {
+  for (const MetricFamily& family : to_families(full())) {
+    EXPECT_THAT(family.help, Not(IsEmpty())) << family.name;
+    // The serializer writes help as it stands.
+    EXPECT_EQ(family.help.find_first_of("\n\\"), std::string::npos) << family.name;
+  }
+}
+
+TEST(Families, OfNothingAreTheAgentsOwn) {
+  EXPECT_THAT(series_of(snapshot_of({workload("/idle", {})})),
+              testing::ContainerEq(Series{
+                  {"slogate_build_info{version=\"0.1.0\",kernel=\"6.18.44\"}", 1},
+                  {"slogate_lost_samples_total{site=\"index_full\"}", 0},
+                  {"slogate_lost_samples_total{site=\"no_name\"}", 0},
+                  {"slogate_lost_samples_total{site=\"no_slot\"}", 0},
+                  {"slogate_lost_samples_total{site=\"no_storage\"}", 0},
+                  {"slogate_tick_seconds_total", 0},
+                  {"slogate_ticks_total", 0},
+              }));
+}
+
+TEST(Families, AreInOneOrder) {
+  Snapshot there = full(), back = there;
+  std::ranges::reverse(back.workloads);
+  std::ranges::reverse(back.maps);
+  std::ranges::reverse(back.probes);
+  EXPECT_EQ(to_text(to_families(there)), to_text(to_families(back)));
+  for (const MetricFamily& family : to_families(back))
+    EXPECT_TRUE(std::ranges::is_sorted(family.metric, {}, &prometheus::ClientMetric::label))
+        << family.name;
+}
+
+TEST(Families, HoldFiniteNumbers) {
+  for (const auto& [name, value] : series_of(full())) EXPECT_TRUE(std::isfinite(value)) << name;
+}
+
+TEST(Histograms, ReadBackExactly) {
+  Counts counts;
+  Histogram& histogram = counts.histograms[SLOGATE_SIGNAL_client_request];
+  histogram[slogate_bucket(1'000'000)] = 3;
+  histogram[slogate_bucket(3'000'000'000)] = 2;
+  const Snapshot snapshot = snapshot_of({workload("/a", counts)});
+  const auto buckets = series_of(snapshot, "slogate_request_duration_seconds_bucket");
+  ASSERT_EQ(buckets.size(), 19u);
+  std::set<double> edges;
+  for (const auto& [name, value] : buckets) {
+    const std::string prefix =
+        R"(slogate_request_duration_seconds_bucket{cgroup="/a",role="client",le=")";
+    ASSERT_TRUE(name.starts_with(prefix)) << name;
+    std::string edge = name.substr(prefix.size());
+    edge.resize(edge.find('"'));
+    const double le =
+        edge == "+Inf" ? std::numeric_limits<double>::infinity() : std::strtod(edge.c_str(), {});
+    edges.insert(le);
+    EXPECT_EQ(value, (le >= 0x1p-9 ? 3 : 0) + (le >= 4 ? 2 : 0)) << name;
+  }
+  for (int octave = -13; octave <= 4; ++octave) EXPECT_TRUE(edges.contains(std::ldexp(1, octave)));
+
+  const std::string labels = R"({cgroup="/a",role="client"})";
+  EXPECT_EQ(series_of(snapshot, "slogate_request_duration_seconds_count"),
+            (Series{{"slogate_request_duration_seconds_count" + labels, 5}}));
+  const auto sums = series_of(snapshot, "slogate_request_duration_seconds_sum");
+  ASSERT_EQ(sums.size(), 1u);
+  EXPECT_DOUBLE_EQ(sums.begin()->second, sum(histogram));
+}
+
+TEST(Histograms, WithoutAValueHaveNoSeries) {
+  Counts counts;
+  counts.histograms[SLOGATE_SIGNAL_rtt][9] = 1;
+  const auto families = to_families(snapshot_of({workload("/a", counts)}));
+  EXPECT_NE(find(families, "slogate_rtt_seconds"), nullptr);
+  EXPECT_EQ(find(families, "slogate_request_duration_seconds"), nullptr);
+  EXPECT_EQ(find(families, "slogate_queue_duration_seconds"), nullptr);
+}
+
+TEST(Counters, OfARoleComeTogetherWithItsFirstSign) {
+  const Series server = {
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="listen_overflow"})", 0},
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="other"})", 0},
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="reset"})", 0},
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="timed_out"})", 0},
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="unreachable"})", 0},
+  };
+  const auto errors = [](const Workload& row) {
+    return series_of(snapshot_of({row}), "slogate_connection_errors_total");
+  };
+  Counts answered;
+  answered.histograms[SLOGATE_SIGNAL_request][50] = 1;
+  Workload hung = workload("/a", {});
+  hung.server.requests = 1;
+  EXPECT_EQ(errors(workload("/a", with_counter(SLOGATE_COUNTER_connections_server, 1))), server);
+  EXPECT_EQ(errors(workload("/a", with_counter(SLOGATE_COUNTER_unanswered_server, 1))), server);
+  EXPECT_EQ(errors(workload("/a", answered)), server);
+  EXPECT_EQ(errors(hung), server);
+  EXPECT_THAT(errors(workload("/a", with_counter(SLOGATE_COUNTER_segments_in, 1))), IsEmpty());
+
+  const auto refused = errors(workload("/a", with_counter(SLOGATE_COUNTER_client_refused, 4)));
+  EXPECT_EQ(refused.size(), 5u);
+  EXPECT_EQ(
+      refused.at(R"(slogate_connection_errors_total{cgroup="/a",role="client",error="refused"})"),
+      4);
+}
+
+TEST(Counters, WithoutRoleComeWithAnySign) {
+  const Series retransmits = {{R"(slogate_retransmits_total{cgroup="/a"})", 0}};
+  Counts dropped;
+  dropped.drops[3] = 1;
+  for (const Counts& counts : {dropped, with_counter(SLOGATE_COUNTER_resets_in, 1)}) {
+    const Snapshot snapshot = snapshot_of({workload("/a", counts)});
+    EXPECT_EQ(series_of(snapshot, "slogate_retransmits_total"), retransmits);
+    EXPECT_EQ(series_of(snapshot, "slogate_segments_total").size(), 2u);
+    EXPECT_THAT(series_of(snapshot, "slogate_connections_total"), IsEmpty());
+  }
+}
+
+TEST(Counters, LostSamplesAreTheAgentsBySite) {
+  EXPECT_EQ(series_of(full(), "slogate_lost_samples_total"),
+            (Series{{R"(slogate_lost_samples_total{site="index_full"})", 0},
+                    {R"(slogate_lost_samples_total{site="no_name"})", 0},
+                    {R"(slogate_lost_samples_total{site="no_slot"})", 0},
+                    {R"(slogate_lost_samples_total{site="no_storage"})", 7}}));
+}
+
+TEST(Drops, HaveTheKernelsNames) {
+  Counts counts;
+  counts.drops[0] = 1;                         // of a subsystem
+  counts.drops[3] = 2;                         // named
+  counts.drops[4] = 3;                         // does not count as a drop
+  counts.drops[SLOGATE_DROP_REASONS - 1] = 4;  // past the names
+  EXPECT_EQ(series_of(snapshot_of({workload("/a", counts)}), "slogate_drops_total"),
+            (Series{{R"(slogate_drops_total{cgroup="/a",reason="OTHER"})", 1},
+                    {R"(slogate_drops_total{cgroup="/a",reason="NO_SOCKET"})", 2}}));
+}
+
+TEST(Workloads, OfOneLabelSetAreSummed) {
+  const Counts one = busy();
+  Workload a = workload("", one), b = workload("", one);
+  a.server = {.requests = 2, .oldest = milliseconds(250)};
+  b.server = {.requests = 3, .oldest = milliseconds(1500)};
+  b.gone = true;
+  const auto values = series_of(snapshot_of({a, b}));  // parse_text() refuses a repeated label set
+  EXPECT_EQ(values.at(R"(slogate_request_duration_seconds_count{cgroup="unknown",role="server"})"),
+            2 * count(one.histograms[SLOGATE_SIGNAL_request]));
+  EXPECT_EQ(values.at(R"(slogate_retransmits_total{cgroup="unknown"})"),
+            2 * one.counters[SLOGATE_COUNTER_retransmits]);
+  EXPECT_EQ(values.at(R"(slogate_drops_total{cgroup="unknown",reason="NO_SOCKET"})"), 4);
+  EXPECT_EQ(values.at(R"(slogate_inflight_requests{cgroup="unknown",role="server"})"), 5);
+  EXPECT_EQ(values.at(R"(slogate_inflight_oldest_seconds{cgroup="unknown",role="server"})"), 1.5);
+  EXPECT_EQ(*a.service, one) << "the snapshot must not change";
+}
+
+TEST(Workloads, HaveOnlyTheirServiceInTheMetrics) {
+  const auto probe = std::make_shared<const Counts>(busy());
+  Workload row = workload("/a", with_counter(SLOGATE_COUNTER_connections_server, 1));
+  row.others.emplace_back(SLOGATE_CLASS_probe, probe);
+  Workload without = row;
+  without.others.clear();
+  EXPECT_EQ(series_of(snapshot_of({row})), series_of(snapshot_of({without})));
+}
+
+TEST(Inflight, FollowsTheRoles) {
+  Workload row = workload("/a", with_counter(SLOGATE_COUNTER_connections_client, 1));
+  row.server = {.requests = 2, .oldest = milliseconds(1500)};
+  EXPECT_EQ(series_of(snapshot_of({row}), "slogate_inflight_requests"),
+            (Series{{R"(slogate_inflight_requests{cgroup="/a",role="client"})", 0},
+                    {R"(slogate_inflight_requests{cgroup="/a",role="server"})", 2}}));
+  EXPECT_EQ(series_of(snapshot_of({row}), "slogate_inflight_oldest_seconds"),
+            (Series{{R"(slogate_inflight_oldest_seconds{cgroup="/a",role="client"})", 0},
+                    {R"(slogate_inflight_oldest_seconds{cgroup="/a",role="server"})", 1.5}}));
+}
+
+TEST(Agent, TellsOfItsMapsProgramsAndTicks) {
+  const auto values = series_of(full());
+  EXPECT_EQ(values.at(R"(slogate_bpf_map_entries{map="slogate_slab"})"), 16);
+  EXPECT_EQ(values.at(R"(slogate_bpf_map_capacity{map="slogate_slab"})"), 64);
+  EXPECT_EQ(values.at(R"(slogate_bpf_map_pressure_ratio{map="slogate_slab"})"), 0.25);
+  EXPECT_EQ(values.at(R"(slogate_bpf_map_resizes_total{map="slogate_slab"})"), 1);
+  EXPECT_EQ(values.at(R"(slogate_bpf_map_bytes{map="slogate_events"})"), 262144);
+  EXPECT_FALSE(values.contains(R"(slogate_bpf_map_capacity{map="slogate_events"})"));
+  EXPECT_FALSE(values.contains(R"(slogate_bpf_map_pressure_ratio{map="slogate_events"})"));
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_attached{program="set_state"})"), 1);
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_attached{program="data_ready"})"), 0);
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_runs_total{program="set_state"})"), 4000);
+  EXPECT_DOUBLE_EQ(values.at(R"(slogate_bpf_program_run_seconds_total{program="set_state"})"),
+                   600e-9 * 1024);
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_run_seconds_total{program="data_ready"})"), 0);
+  EXPECT_EQ(values.at("slogate_ticks_total"), 12);
+  EXPECT_EQ(values.at("slogate_tick_seconds_total"), 0.003);
+}
+
+TEST(Agent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {
+  Snapshot snapshot = full();
+  const auto run_seconds = [&] {
+    return series_of(snapshot, "slogate_bpf_program_run_seconds_total")
+        .at(R"(slogate_bpf_program_run_seconds_total{program="set_state"})");
+  };
+  ProbeStatus& probe = snapshot.probes.front();
+  probe.runs = 2047, probe.timed = 1, probe.timed_total = std::chrono::nanoseconds(1000);
+  const double before = run_seconds();
+  probe.runs = 2048, probe.timed = 2, probe.timed_total = std::chrono::nanoseconds(1010);
+  EXPECT_GT(run_seconds(), before);
+}
+
+TEST(Text, WritesLargeCountsInFull) {
+  const uint64_t large = (uint64_t{1} << 53) - 1;
+  const Snapshot snapshot =
+      snapshot_of({workload("/a", with_counter(SLOGATE_COUNTER_segments_in, large))});
+  EXPECT_THAT(
+      to_text(to_families(snapshot)),
+      HasSubstr("slogate_segments_total{cgroup=\"/a\",direction=\"in\"} 9007199254740991\n"));
+}
+
+TEST(Text, KeepsAHostilePathInItsLabel) {
+  const Snapshot snapshot = snapshot_of(
+      {workload("/a\"} 1\nevil_total{x=\"\\\xff", with_counter(SLOGATE_COUNTER_retransmits, 1))});
+  const std::string text = to_text(to_families(snapshot));
+  EXPECT_THAT(text,
+              HasSubstr(R"(slogate_retransmits_total{cgroup="/a\"} 1\nevil_total{x=\"\\\\xff"} 1)"
+                        "\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\nevil_total")));
+}
+
+// Some locale with a comma, whichever are installed.
+struct Comma : std::numpunct<char> {
+  char do_decimal_point() const override { return ','; }
+  char do_thousands_sep() const override { return '.'; }
+  std::string do_grouping() const override { return "\3"; }
+};
+
+TEST(Text, DoesNotDependOnTheLocale) {
+  const std::string before = to_text(to_families(full()));
+  const std::locale saved = std::locale::global(std::locale(std::locale::classic(), new Comma));
+  const std::string after = to_text(to_families(full()));
+  std::locale::global(saved);
+  EXPECT_EQ(before, after);
+}
+
+// A file for as long as a test needs it.
+class TempFile {
+ public:
+  explicit TempFile(const std::string& text)
+      : path_(testing::TempDir() + "slogate_exporter_test." + std::to_string(getpid())) {
+    std::ofstream(path_) << text;
+  }
+  TempFile(const TempFile&) = delete;
+  TempFile& operator=(const TempFile&) = delete;
+  ~TempFile() { (void)std::remove(path_.c_str()); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// What a shell command writes, and its exit status.
+std::pair<std::string, int> run(const std::string& command) {
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (pipe == nullptr) return {"popen failed", -1};
+  std::string output;
+  std::array<char, 4096> block;
+  while (const size_t got = fread(block.data(), 1, block.size(), pipe))
+    output.append(block.data(), got);
+  const int status = pclose(pipe);
+  return {output, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
+}
+
+TEST(Text, IsCleanForPromtool) {
+  if (run("command -v promtool").second != 0) GTEST_SKIP() << "promtool is not installed";
+  Snapshot snapshot = full();
+  snapshot.workloads.push_back(workload("", busy()));
+  snapshot.workloads.push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
+  const TempFile file(to_text(to_families(snapshot)));
+  const auto [output, status] = run("promtool check metrics < '" + file.path() + "'");
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_EQ(output, "");
+}
+
+}  // namespace
+}  // namespace slogate
