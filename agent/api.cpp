@@ -14,10 +14,14 @@ namespace {
 // request of 8 KiB could ask for seconds of it. No path of a pod comes near this.
 constexpr size_t kPatternLimit = 512;
 
+// More than any map could ever need, and far from overflowing anything.
+constexpr uint64_t kMostEntries = 1u << 20;
+
 // One request on its way to its row.
 struct Call {
   const HttpRequest& request;
   const Snapshot& snapshot;
+  const ApiActions& actions;
   std::string_view argument;  // the part of the path that stood for "{}"
 };
 
@@ -71,6 +75,37 @@ HttpResponse get_probes(const Call& call) {
   return ok(json);
 }
 
+bool may_change(const Call& call) {
+  const auto& peer = call.request.peer;
+  return peer && (peer->uid == 0 || std::ranges::count(call.actions.admins, peer->uid) != 0);
+}
+
+// {"entries": N}, and nothing else.
+Result<size_t> parse_entries(std::string_view body) {
+  const Json json = Json::parse(body, nullptr, false);
+  if (!json.is_object() || json.size() != 1 || !json.contains("entries") ||
+      !json["entries"].is_number_unsigned())
+    return fail("the body is not {\"entries\": N} with a whole number N");
+  const auto entries = json["entries"].get<uint64_t>();
+  if (entries > kMostEntries)
+    return fail(fmt::format("no map can have more than {} entries", kMostEntries));
+  return entries;
+}
+
+HttpResponse post_resize(const Call& call) {
+  if (!call.actions.resize) return error_response(403, "nothing can be changed over this address");
+  if (!may_change(call))
+    return error_response(403, "only root and the uids in admin_uids may change anything");
+  const std::string map(call.argument);
+  if (std::ranges::find(call.snapshot.maps, map, &MapStatus::name) == call.snapshot.maps.end())
+    return error_response(404, "no such map");
+  const auto entries = parse_entries(call.request.body);
+  if (!entries) return error_response(400, entries.error().line());
+  const auto done = call.actions.resize(map, *entries);
+  if (!done) return error_response(400, done.error().line());
+  return ok(Json{{"map", map}, {"done", *done}});
+}
+
 // One endpoint.
 struct Route {
   std::string_view method;
@@ -86,6 +121,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/cgroups/{}/histograms", "", get_histograms},
     {"GET", "/v1/maps", "", get_maps},
     {"GET", "/v1/probes", "", get_probes},
+    {"POST", "/v1/maps/{}/resize", "", post_resize},
 };
 
 // The part of `path` that stands for "{}" ("" where the pattern has none), or nothing when the path
@@ -117,14 +153,15 @@ std::optional<HttpResponse> refuse_query(const Route& route, const Pairs& query)
 
 }  // namespace
 
-HttpResponse answer(const HttpRequest& request, const Snapshot& snapshot) {
+HttpResponse answer(const HttpRequest& request, const Snapshot& snapshot,
+                    const ApiActions& actions) {
   std::string allow;
   for (const Route& route : kRoutes) {
     const auto argument = match_path(route.path, request.path);
     if (!argument) continue;
     if (route.method == request.method) {
       if (auto refused = refuse_query(route, request.query)) return std::move(*refused);
-      return route.answer({request, snapshot, *argument});
+      return route.answer({request, snapshot, actions, *argument});
     }
     allow += allow.empty() ? "" : ", ";
     allow += route.method == "GET" ? "GET, HEAD" : route.method;

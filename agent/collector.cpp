@@ -18,11 +18,6 @@ constexpr auto kScanInterval = 10s;
 // Each tick asks after one cgroup in this many whether it is still there.
 constexpr uint64_t kGoneShare = 10;
 
-bool any_matches(const std::vector<Glob>& globs, std::string_view path) {
-  return std::any_of(globs.begin(), globs.end(),
-                     [path](const Glob& glob) { return glob.matches(path); });
-}
-
 std::shared_ptr<const Counts> plus(const std::shared_ptr<const Counts>& a,
                                    const std::shared_ptr<const Counts>& b) {
   if (!a) return b;
@@ -64,10 +59,6 @@ void add_open(Inflight& inflight, std::chrono::nanoseconds age) {
 }
 
 }  // namespace
-
-bool CgroupFilter::shows(std::string_view path) const {
-  return path.empty() || (any_matches(include, path) && !any_matches(exclude, path));
-}
 
 Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events,
                      Sizer& sizer, const KernelFeatures& features, AgentStatus about,

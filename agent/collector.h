@@ -8,8 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/cgroup_filter.h"
 #include "agent/cgroups.h"
-#include "agent/glob.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
 #include "agent/snapshot.h"
@@ -18,13 +18,6 @@
 #include "maps/owner_events.h"
 
 namespace slogate {
-
-// Which cgroups the views show: those that an include pattern matches and no exclude pattern.
-struct CgroupFilter {
-  std::vector<Glob> include, exclude;
-  // A cgroup without a known name is shown: hiding it would hide its traffic.
-  [[nodiscard]] bool shows(std::string_view path) const;
-};
 
 // Reads the maps. Between two ticks it keeps the last values of each slot and shares those that did
 // not change with the next snapshot, so that a tick costs what changed, not what exists.

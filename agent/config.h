@@ -9,18 +9,12 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/glob.h"
+#include "agent/cgroup_filter.h"
 #include "agent/slo.h"
 #include "agent/units.h"
 #include "maps/abi.h"
 
 namespace slogate {
-
-// Which cgroups are watched: those an include matches and no exclude does.
-struct CgroupFilter {
-  std::vector<Glob> include = {*Glob::parse("/**")};
-  std::vector<Glob> exclude = {};
-};
 
 // Puts server sockets into a traffic class. At least one of the two conditions is set.
 struct ClassRule {

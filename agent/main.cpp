@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// slogate-agent: the one place that wires configuration, measuring and views.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "agent/agent.h"
+#include "agent/api.h"
+#include "agent/config.h"
+#include "agent/event_loop.h"
+#include "agent/host.h"
+#include "agent/http.h"
+#include "agent/log.h"
+#include "exporter/families.h"
+#include "exporter/text.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kCannotStart = 1;
+constexpr int kBadUsage = 2;
+constexpr auto kTick = 1s;
+constexpr const char* kDefaultConfig = "/etc/slogate/slogate.yaml";
+constexpr const char* kDefaultPinDir = "/sys/fs/bpf/slogate";
+
+// The command line; what is not given comes from the configuration or the host.
+struct CommandLine {
+  std::string config, socket, cgroup_root, state_dir;
+  std::optional<std::string> listen, api_listen;
+  std::string pin_dir = kDefaultPinDir;
+  bool check = false, unpin = false;
+};
+
+void define(CLI::App& app, CommandLine& line) {
+  app.add_option("--config", line.config,
+                 fmt::format("configuration file (default {} if present)", kDefaultConfig));
+  app.add_flag("--check", line.check, "check the configuration and exit: 0 good, 2 bad");
+  app.add_option("--socket", line.socket, "Unix socket of the API");
+  app.add_option("--listen", line.listen, "address of /metrics, \"\" for none");
+  app.add_option("--api-listen", line.api_listen, "address of the read-only API, \"\" for none");
+  app.add_option("--cgroup-root", line.cgroup_root, "where the host's cgroup2 is mounted");
+  app.add_option("--pin-dir", line.pin_dir,
+                 "directory on bpffs in which counting outlives the agent, or none");
+  app.add_option("--state-dir", line.state_dir, "directory for what must survive a restart");
+  app.add_flag("--unpin", line.unpin, "remove what an agent left in the pin directory and exit");
+}
+
+// ---- configuration ----
+
+std::string config_path(const CommandLine& line) {
+  if (!line.config.empty()) return line.config;
+  std::error_code error;
+  return std::filesystem::exists(kDefaultConfig, error) ? kDefaultConfig : "";
+}
+
+Result<void> set_address(std::optional<ListenAddress>& to, const std::optional<std::string>& text) {
+  if (!text) return {};
+  to.reset();
+  if (text->empty()) return {};
+  auto address = parse_address(*text);
+  if (!address) return fail(address.error());
+  to = std::move(*address);
+  return {};
+}
+
+// What the command line says goes over the file.
+Result<void> override_config(Config& config, const CommandLine& line) {
+  if (!line.socket.empty()) config.socket = line.socket;
+  if (!line.state_dir.empty()) config.state_dir = line.state_dir;
+  if (auto done = set_address(config.listen, line.listen); !done)
+    return fail(done.error().within("--listen"));
+  if (auto done = set_address(config.api_listen, line.api_listen); !done)
+    return fail(done.error().within("--api-listen"));
+  return {};
+}
+
+// The file with what the command line says over it; problems are printed.
+std::optional<Config> read_settings(const CommandLine& line) {
+  Config config;
+  if (const std::string path = config_path(line); !path.empty()) {
+    auto read = read_config(path);
+    if (!read) {
+      for (const ConfigProblem& problem : read.error()) log_line(problem.line());
+      return std::nullopt;
+    }
+    config = std::move(*read);
+  }
+  if (auto done = override_config(config, line); !done) {
+    log_line(done.error().line());
+    return std::nullopt;
+  }
+  return config;
+}
+
+MeasureSettings measure_settings(const Config& config) {
+  struct sysinfo memory {};
+  sysinfo(&memory);
+  MeasureSettings settings;
+  settings.filter = config.cgroups;
+  settings.size.ceiling =
+      ceiling_slots(config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit);
+  for (const ClassRule& rule : config.classes)
+    settings.classes.emplace_back(
+        slogate_class_key{rule.port, static_cast<__u16>(rule.from_node ? 1 : 0)}, rule.class_);
+  return settings;
+}
+
+// ---- views ----
+
+HttpResponse not_ready() {
+  return error_response(503, "the first tick has not been made yet");
+}
+
+HttpResponse metrics(const HttpRequest& request, const Agent& agent) {
+  if (request.path != "/metrics") return error_response(404, "metrics are at /metrics");
+  if (request.method != "GET") return method_not_allowed("GET, HEAD");
+  const auto snapshot = agent.snapshot();
+  if (!snapshot) return not_ready();
+  return {.content_type = std::string(kTextContentType),
+          .body = to_text(to_families(*snapshot)),
+          .headers = {}};
+}
+
+HttpHandler api_handler(Agent& agent, bool read_only) {
+  return [&agent, read_only](const HttpRequest& request) {
+    const auto snapshot = agent.snapshot();
+    if (!snapshot) return not_ready();
+    ApiActions actions;
+    if (!read_only)
+      actions.resize = [&agent](const std::string& map, size_t entries) {
+        return agent.resize(map, entries);
+      };
+    return answer(request, *snapshot, actions);
+  };
+}
+
+Result<HttpServer> serve(Agent& agent, const Config& config) {
+  std::vector<HttpEndpoint> endpoints;
+  auto socket = listen_unix(config.socket, "slogate");
+  if (!socket) return fail(socket.error());
+  endpoints.push_back({std::move(*socket), api_handler(agent, false)});
+  const auto add_tcp = [&endpoints](const std::optional<ListenAddress>& address,
+                                    HttpHandler handler) -> Result<void> {
+    if (!address) return {};
+    auto tcp = listen_tcp(address->host, address->port);
+    if (!tcp) return fail(tcp.error());
+    endpoints.push_back({std::move(*tcp), std::move(handler)});
+    return {};
+  };
+  const auto show_metrics = [&agent](const HttpRequest& request) {
+    return metrics(request, agent);
+  };
+  if (auto done = add_tcp(config.listen, show_metrics); !done) return fail(done.error());
+  if (auto done = add_tcp(config.api_listen, api_handler(agent, true)); !done)
+    return fail(done.error());
+  return HttpServer::start(std::move(endpoints), log_line);
+}
+
+// ---- life ----
+
+// What the host lacks without stopping us.
+std::vector<std::string> notes_of(const std::vector<Finding>& findings) {
+  std::vector<std::string> notes;
+  for (const Finding& finding : findings)
+    if (finding.state == FindingState::Degraded)
+      notes.push_back(fmt::format("{}: {}", finding.name, finding.detail));
+  return notes;
+}
+
+AgentStatus about(const std::vector<Finding>& findings) {
+  AgentStatus status;
+  status.version = SLOGATE_VERSION;
+  struct utsname name {};
+  if (uname(&name) == 0) status.kernel = name.release;
+  status.started = now().system;
+  status.notes = notes_of(findings);
+  return status;
+}
+
+// What a new configuration cannot change while running.
+void warn_of_fixed(const Config& before, const Config& after) {
+  if (before.socket != after.socket || before.listen != after.listen ||
+      before.api_listen != after.api_listen || before.state_dir != after.state_dir)
+    log_line("socket, listen, api_listen and state_dir change with the next start");
+}
+
+bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent) {
+  if (signal != SIGHUP) return false;
+  const auto read = read_settings(line);
+  if (!read) {
+    log_line("the configuration was not changed");
+    return true;
+  }
+  warn_of_fixed(config, *read);
+  if (auto done = agent.apply(measure_settings(*read)); !done) {
+    log_line(done.error().line());
+  } else {
+    config = *read;
+    log_line("configuration reloaded");
+  }
+  return true;
+}
+
+std::string_view describe(Origin origin) {
+  switch (origin) {
+    case Origin::made:
+      return "counting from zero";
+    case Origin::adopted:
+      return "counting went on while no agent was here";
+    case Origin::folded:
+      return "the counts of another version were taken over";
+  }
+  return "";
+}
+
+Result<void> run(const CommandLine& line, Config config) {
+  const HostRoots roots;
+  const std::vector<Finding> findings = inspect_host(roots);
+  if (auto usable = require_host(findings); !usable) return usable;
+  std::string cgroup_root = line.cgroup_root;
+  if (cgroup_root.empty()) {
+    auto found = find_cgroup2(roots);
+    if (!found) return fail(found.error());
+    cgroup_root = *found;
+  }
+  auto features = read_kernel_features();
+  if (!features) return fail(features.error());
+  // Before any other thread, so that all of them leave these signals to the loop.
+  auto loop = EventLoop::make(kTick, {SIGTERM, SIGINT, SIGHUP});
+  if (!loop) return fail(loop.error());
+  auto agent = Agent::start({.cgroup_root = cgroup_root,
+                             .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
+                             .about = about(findings),
+                             .features = std::move(*features),
+                             .settings = measure_settings(config)});
+  if (!agent) return fail(agent.error());
+  (*agent)->tick(now());
+  auto server = serve(**agent, config);
+  if (!server) return fail(server.error());
+  log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
+                       describe((*agent)->origin())));
+
+  loop->watch((*agent)->owner_events_fd(), [&agent] { (*agent)->on_owner_events(now()); });
+  loop->watch((*agent)->commands().poll_fd(), [&agent] { (*agent)->commands().work(); });
+  return loop->run({
+      .tick = [&agent] { (*agent)->tick(now()); },
+      .signal = [&](int signal) { return on_signal(signal, line, config, **agent); },
+  });
+}
+
+int main_of(const CommandLine& line) {
+  if (line.unpin) {
+    const auto done = unpin_all(line.pin_dir);
+    if (!done) log_line(done.error().line());
+    return done ? 0 : kCannotStart;
+  }
+  auto config = read_settings(line);
+  if (!config) return kBadUsage;
+  if (line.check) {
+    log_line("the configuration is good");
+    return 0;
+  }
+  const auto done = run(line, std::move(*config));
+  if (!done) log_line(done.error().line());
+  return done ? 0 : kCannotStart;
+}
+
+}  // namespace
+}  // namespace slogate
+
+int main(int argc, char** argv) {
+  CLI::App app("Measures what each workload of this node does to its users, in the kernel.",
+               "slogate-agent");
+  slogate::CommandLine line;
+  slogate::define(app, line);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : slogate::kBadUsage;
+  }
+  return slogate::main_of(line);
+}
