@@ -65,7 +65,8 @@ HttpResponse get_histograms(const Call& call) {
 
 HttpResponse get_maps(const Call& call) {
   Json json = Json::array();
-  for (const MapStatus& map : call.snapshot.maps) json.push_back(map_json(map));
+  for (const MapStatus& map : call.snapshot.maps)
+    json.push_back(map_json(map, call.snapshot.resizes));
   return ok(json);
 }
 

@@ -24,7 +24,7 @@ Result<std::optional<ListenAddress>> parse_listen(std::string_view text) {
 
 Result<std::string> parse_path(std::string_view text) {
   if (!text.starts_with('/'))
-    return fail(fmt::format("{} is not an absolute path", quoted(text)), "start it with \"/\"");
+    return fail(fmt::format("{} is not an absolute path", in_quotes(text)), "start it with \"/\"");
   return std::string(text);
 }
 
@@ -36,7 +36,7 @@ Result<std::string> parse_socket(std::string_view text) {
     return fail(fmt::format("the path has {} bytes", path->size()),
                 fmt::format("a Unix socket's has at most {}", kLongest));
   if (path->ends_with('/'))
-    return fail(fmt::format("{} is not the path of a socket", quoted(text)),
+    return fail(fmt::format("{} is not the path of a socket", in_quotes(text)),
                 "add the name of the socket");
   return path;
 }

@@ -75,7 +75,7 @@ Error unknown_name(std::string_view what, std::string_view name,
                    std::span<const std::string_view> known) {
   const std::string_view near = nearest(name, known);
   const std::string hint = near.empty() ? "" : fmt::format("did you mean \"{}\"? ", near);
-  return {fmt::format("unknown {} {}", what, quoted(name)),
+  return {fmt::format("unknown {} {}", what, in_quotes(name)),
           fmt::format("{}known: {}", hint, fmt::join(known, ", "))};
 }
 
@@ -101,10 +101,10 @@ bool read_fields(const YamlNode& node, std::string_view what, Problems& problems
     if (!field)
       problems.add(key, unknown_key(what, key.text, fields));
     else if (!is_new)
-      problems.add(key, fmt::format("key {} stands twice", quoted(key.text)),
+      problems.add(key, fmt::format("key {} stands twice", in_quotes(key.text)),
                    fmt::format("it is also in line {}: remove one", first->second));
     else if (node.items[i].kind == YamlNode::Kind::Null)
-      problems.add(key, fmt::format("key {} has no value", quoted(key.text)),
+      problems.add(key, fmt::format("key {} has no value", in_quotes(key.text)),
                    "give it one, or remove the key");
     else
       field->read(node.items[i]);

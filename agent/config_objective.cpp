@@ -19,9 +19,9 @@ Result<nanoseconds> parse_latency(std::string_view text) {
   if (!latency) return latency;
   const double longest = bucket_edge(SLOGATE_EDGES - 1);
   if (latency->count() == 0)
-    return fail(fmt::format("duration {} is not above zero", quoted(text)), "at least 1ns");
+    return fail(fmt::format("duration {} is not above zero", in_quotes(text)), "at least 1ns");
   if (std::chrono::duration<double>(*latency).count() > longest)
-    return fail(fmt::format("duration {} is beyond what is measured", quoted(text)),
+    return fail(fmt::format("duration {} is beyond what is measured", in_quotes(text)),
                 fmt::format("latencies are told apart up to {} s", longest));
   return latency;
 }

@@ -8,14 +8,14 @@ namespace {
 // The forms are those of Kubernetes: what it would refuse can match no pod.
 Result<std::string> parse_namespace(std::string_view text) {
   if (!is_name(text, 63, "-"))
-    return fail(fmt::format("{} is not a namespace", quoted(text)),
+    return fail(fmt::format("{} is not a namespace", in_quotes(text)),
                 "at most 63 of a-z, 0-9 and, inside, \"-\"");
   return std::string(text);
 }
 
 Result<std::string> parse_label_value(std::string_view text) {
   if (!text.empty() && !is_name(text, 63, "-_.", true))
-    return fail(fmt::format("{} is not the value of a label", quoted(text)),
+    return fail(fmt::format("{} is not the value of a label", in_quotes(text)),
                 "at most 63 letters and digits and, inside, \"-\", \"_\" and \".\"");
   return std::string(text);
 }
@@ -32,13 +32,13 @@ void read_label(const YamlNode& key, const YamlNode& value, Problems& problems,
                 std::map<std::string, std::string>& to) {
   if (!is_scalar(key, problems)) return;
   if (!is_label_key(key.text)) {
-    problems.add(key, fmt::format("{} is not the key of a label", quoted(key.text)),
+    problems.add(key, fmt::format("{} is not the key of a label", in_quotes(key.text)),
                  "NAME or PREFIX/NAME, like app or app.kubernetes.io/name");
     return;
   }
   const auto [label, is_new] = to.try_emplace(key.text);
   if (!is_new)
-    problems.add(key, fmt::format("label {} stands twice", quoted(key.text)), "remove one");
+    problems.add(key, fmt::format("label {} stands twice", in_quotes(key.text)), "remove one");
   else
     read_value(value, problems, label->second, parse_label_value);
 }

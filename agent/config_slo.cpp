@@ -11,14 +11,14 @@ constexpr std::string_view kWhat = "an SLO";
 
 Result<std::string> parse_slo_name(std::string_view text) {
   if (!is_name(text, 63, "-."))
-    return fail(fmt::format("{} is not the name of an SLO", quoted(text)),
+    return fail(fmt::format("{} is not the name of an SLO", in_quotes(text)),
                 "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
   return std::string(text);
 }
 
 Result<std::string> parse_container(std::string_view text) {
   if (!is_name(text, 63, "-"))
-    return fail(fmt::format("{} is not the name of a container", quoted(text)),
+    return fail(fmt::format("{} is not the name of a container", in_quotes(text)),
                 "at most 63 of a-z, 0-9 and, inside, \"-\"");
   return std::string(text);
 }
@@ -92,7 +92,7 @@ std::vector<Slo> read_slos(const YamlNode& node, Problems& problems) {
     const YamlNode& name = *item.find("name");
     const auto [first, is_new] = lines.try_emplace(slo.name, name.line);
     if (!is_new)
-      problems.add(name, fmt::format("a second SLO {}", quoted(slo.name)),
+      problems.add(name, fmt::format("a second SLO {}", in_quotes(slo.name)),
                    fmt::format("the first is in line {}: rename one", first->second));
   });
   return slos;

@@ -115,8 +115,7 @@ void Listener::serve(int fd) {
   const std::optional<Peer> peer = read_peer(fd);
   Protocol::socket socket(io_);
   error_code error;
-  socket.assign(Protocol(peer ? AF_UNIX : AF_INET, 0), fd, error);
-  if (error) {
+  if (socket.assign(Protocol(peer ? AF_UNIX : AF_INET, 0), fd, error)) {
     ::close(fd);
     return;
   }

@@ -26,9 +26,9 @@ struct HttpEndpoint {
 // What one client can take from the others. Tests use smaller ones.
 struct HttpLimits {
   // No client of ours sends headers of more than a few hundred bytes; proxies add a few thousand.
-  size_t header_bytes = 8 * 1024;
+  size_t header_bytes = 8192;
   // The largest body of the API is a handful of fields.
-  size_t body_bytes = 64 * 1024;
+  size_t body_bytes = 65536;
   // From the first byte of a request to its last: local clients need microseconds.
   std::chrono::milliseconds read{5'000};
   // Between requests. Prometheus scrapes every 15 s or 30 s and may come back on the same one.
@@ -43,7 +43,7 @@ struct HttpLimits {
   size_t connections = 128;
   // Answers that wait to be sent, all clients of an endpoint together: clients that ask and do not
   // read must not drive the agent into its memory limit.
-  size_t unsent_bytes = 64 * 1024 * 1024;
+  size_t unsent_bytes = size_t{64} << 20;
 };
 
 // Takes one line of text; called on the server's thread.

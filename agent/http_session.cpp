@@ -122,7 +122,7 @@ void HttpSession::end_when_idle() {
 }
 
 void HttpSession::read() {
-  parser_.emplace();
+  parser_ = std::make_unique<Parser>();
   parser_->header_limit(static_cast<uint32_t>(desk_->limits.header_bytes));
   parser_->body_limit(desk_->limits.body_bytes);
   stream_.expires_after(desk_->limits.read);
@@ -178,7 +178,7 @@ void HttpSession::sent(bool keep_alive) {
 // Closing with input unread would reset the connection, perhaps before the client has the answer.
 void HttpSession::linger() {
   error_code ignored;
-  stream_.socket().shutdown(Protocol::socket::shutdown_send, ignored);
+  (void)stream_.socket().shutdown(Protocol::socket::shutdown_send, ignored);
   buffer_.clear();
   set_idle(true);
   stream_.expires_after(desk_->limits.linger);

@@ -70,6 +70,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
 
  private:
   using Body = boost::beast::http::string_body;
+  using Parser = boost::beast::http::request_parser<Body>;
 
   void end_when_idle();
   void read();
@@ -87,7 +88,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   boost::asio::steady_timer idle_timer_;
   std::optional<Peer> peer_;
   boost::beast::flat_buffer buffer_;
-  std::optional<boost::beast::http::request_parser<Body>> parser_;
+  std::unique_ptr<Parser> parser_;
   std::optional<boost::beast::http::response<Body>> response_;
   std::optional<std::list<HttpSession*>::iterator> idle_;  // where it stands in desk_->idle
   size_t unsent_ = 0;                                      // its part of desk_->unsent_bytes

@@ -56,7 +56,6 @@ Json drops_json(const Counts& counts, const std::vector<std::string>& reasons) {
 Json counters_json(const Counts& counts, const std::vector<std::string>& reasons) {
   Json json = Json::object();
   for (size_t i = 0; i < kCounters.size(); ++i) {
-    if (i == SLOGATE_COUNTER_lost) continue;  // stands beside the counters
     const CounterInfo& row = kCounters[i];
     Json* at = &json[std::string(row.family)];
     for (const std::string_view value : {row.value, row.value2})
@@ -75,8 +74,7 @@ Json classes_json(const Workload& workload, const std::vector<std::string>& reas
   Json json = Json::object();
   for (const auto& [which, counts] : workload.others)
     json[std::string(kClasses[which])] = {{"signals", signals_json(*counts)},
-                                          {"counters", counters_json(*counts, reasons)},
-                                          {"lost", counts->counters[SLOGATE_COUNTER_lost]}};
+                                          {"counters", counters_json(*counts, reasons)}};
   return json;
 }
 
@@ -103,6 +101,23 @@ Json degraded_json(const std::vector<ProbeStatus>& probes) {
   return json;
 }
 
+// What no cgroup of the list holds.
+Json rest_json(const Counts& counts, const std::vector<std::string>& reasons) {
+  return {{"signals", signals_json(counts)}, {"counters", counters_json(counts, reasons)}};
+}
+
+// The latest changes of one map's size.
+Json resizes_json(const std::vector<Resize>& resizes, const std::string& map) {
+  Json json = Json::array();
+  for (const Resize& resize : resizes)
+    if (resize.map == map)
+      json.push_back({{"time", time_text(resize.time)},
+                      {"from", resize.from},
+                      {"to", resize.to},
+                      {"reason", resize.reason}});
+  return json;
+}
+
 }  // namespace
 
 std::string dump(const Json& json) {
@@ -119,6 +134,8 @@ Json status_json(const Snapshot& snapshot) {
           {"tick_seconds", seconds(agent.last_tick)},
           {"cgroups", snapshot.workloads.size()},
           {"lost", lost_json(agent)},
+          {"removed", rest_json(*snapshot.removed, *snapshot.drop_reasons)},
+          {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
           {"degraded", degraded_json(snapshot.probes)},
           {"notes", agent.notes}};
 }
@@ -132,7 +149,7 @@ Json cgroup_json(const Workload& workload, const std::vector<std::string>& drop_
       {"counters", counters_json(*workload.service, drop_reasons)},
       {"inflight",
        {{"server", inflight_json(workload.server)}, {"client", inflight_json(workload.client)}}},
-      {"lost", workload.service->counters[SLOGATE_COUNTER_lost]}};
+      {"lost", workload.lost}};
   if (!workload.others.empty()) json["classes"] = classes_json(workload, drop_reasons);
   return json;
 }
@@ -144,7 +161,7 @@ Json histograms_json(const Workload& workload) {
   return {{"id", workload.id}, {"path", workload.path}, {"signals", std::move(signals)}};
 }
 
-Json map_json(const MapStatus& map) {
+Json map_json(const MapStatus& map, const std::vector<Resize>& resizes) {
   return {{"name", map.name},
           {"type", map.type},
           {"entries", map.entries},
@@ -152,7 +169,8 @@ Json map_json(const MapStatus& map) {
           {"bytes", map.bytes},
           {"pressure", number(map.pressure())},
           {"resizes", map.resizes},
-          {"lost", map.lost}};
+          {"lost", map.lost},
+          {"latest_resizes", resizes_json(resizes, map.name)}};
 }
 
 Json probe_json(const ProbeStatus& probe) {

@@ -25,7 +25,7 @@ using Json = nlohmann::ordered_json;
 // Every bucket of every signal of class `service`.
 [[nodiscard]] Json histograms_json(const Workload& workload);
 
-[[nodiscard]] Json map_json(const MapStatus& map);
+[[nodiscard]] Json map_json(const MapStatus& map, const std::vector<Resize>& resizes);
 [[nodiscard]] Json probe_json(const ProbeStatus& probe);
 
 }  // namespace slogate

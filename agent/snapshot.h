@@ -68,7 +68,8 @@ struct Snapshot {
   std::vector<Workload> workloads;  // by path
   // Counts of cgroups that are gone and no longer among the workloads, and of what found no slot;
   // never null. All workloads and these together are everything that was ever counted.
-  std::shared_ptr<const Counts> removed, unattributed;
+  std::shared_ptr<const Counts> removed = std::make_shared<const Counts>();
+  std::shared_ptr<const Counts> unattributed = std::make_shared<const Counts>();
   std::vector<MapStatus> maps;
   std::vector<Resize> resizes;  // the latest, oldest first
   std::vector<ProbeStatus> probes;

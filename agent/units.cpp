@@ -68,7 +68,7 @@ bool is_address(int family, const std::string& host) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr size_t kLongest = 60;
   if (text.size() <= kLongest) return fmt::format("\"{}\"", text);
   size_t end = kLongest;
@@ -80,21 +80,22 @@ std::string quoted(std::string_view text) {
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
   constexpr std::string_view kRemedy = "write a number and a unit, like 250us, 15ms, 1.5s or 2m";
   const auto number = split_number(text, std::chars_format::fixed);
-  if (!number) return fail(fmt::format("{} is not a duration", quoted(text)), std::string(kRemedy));
+  if (!number)
+    return fail(fmt::format("{} is not a duration", in_quotes(text)), std::string(kRemedy));
   if (number->rest.empty())
-    return fail(fmt::format("duration {} has no unit", quoted(text)), std::string(kRemedy));
+    return fail(fmt::format("duration {} has no unit", in_quotes(text)), std::string(kRemedy));
   const double unit = unit_ns(number->rest);
   if (unit == 0)
-    return fail(fmt::format("{} is not a unit of time", quoted(number->rest)),
+    return fail(fmt::format("{} is not a unit of time", in_quotes(number->rest)),
                 "one of ns, us, ms, s, m, h");
   if (std::signbit(number->value))
-    return fail(fmt::format("duration {} is negative", quoted(text)), std::string(kRemedy));
+    return fail(fmt::format("duration {} is negative", in_quotes(text)), std::string(kRemedy));
   const double ns = number->value * unit;
   if (ns > static_cast<double>(kLongestDuration.count()))
-    return fail(fmt::format("duration {} is too long", quoted(text)), "at most 24h");
+    return fail(fmt::format("duration {} is too long", in_quotes(text)), "at most 24h");
   const std::chrono::nanoseconds rounded{std::llround(ns)};
   if (rounded.count() == 0 && number->value != 0)
-    return fail(fmt::format("duration {} is too short", quoted(text)), "at least 1ns");
+    return fail(fmt::format("duration {} is too short", in_quotes(text)), "at least 1ns");
   return rounded;
 }
 
@@ -102,18 +103,18 @@ Result<double> parse_ratio(std::string_view text, double most) {
   const std::string remedy =
       fmt::format("write a ratio like 1% or 0.01: above 0, at most {}", most);
   const auto value = parse_fraction(text);
-  if (!value) return fail(fmt::format("{} is not a ratio", quoted(text)), remedy);
+  if (!value) return fail(fmt::format("{} is not a ratio", in_quotes(text)), remedy);
   if (!(*value > 0 && *value <= most))
-    return fail(fmt::format("ratio {} is out of range", quoted(text)), remedy);
+    return fail(fmt::format("ratio {} is out of range", in_quotes(text)), remedy);
   return *value;
 }
 
 Result<double> parse_quantile(std::string_view text) {
   constexpr const char* kRemedy = "write it like 0.99: above 0, below 1";
   const auto value = parse_fraction(text);
-  if (!value) return fail(fmt::format("{} is not a quantile", quoted(text)), kRemedy);
+  if (!value) return fail(fmt::format("{} is not a quantile", in_quotes(text)), kRemedy);
   if (!(*value > 0 && *value < 1))
-    return fail(fmt::format("quantile {} is out of range", quoted(text)), kRemedy);
+    return fail(fmt::format("quantile {} is out of range", in_quotes(text)), kRemedy);
   return *value;
 }
 
@@ -122,12 +123,12 @@ Result<uint16_t> parse_port(std::string_view text) {
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, port);
   if (error != std::errc{} || stop != end || port == 0)
-    return fail(fmt::format("{} is not a port", quoted(text)), "a number from 1 to 65535");
+    return fail(fmt::format("{} is not a port", in_quotes(text)), "a number from 1 to 65535");
   return port;
 }
 
 Result<ListenAddress> parse_address(std::string_view text) {
-  const std::string bad = fmt::format("{} is not an address to listen on", quoted(text));
+  const std::string bad = fmt::format("{} is not an address to listen on", in_quotes(text));
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || text.ends_with(']'))
     return fail(bad, "write ADDR:PORT, like 0.0.0.0:9937 or [::]:9937");

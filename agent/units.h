@@ -38,6 +38,6 @@ inline constexpr std::chrono::nanoseconds kLongestDuration = std::chrono::hours{
 [[nodiscard]] Result<ListenAddress> parse_address(std::string_view text);
 
 // The value in quotes for a message, cut when it is long.
-[[nodiscard]] std::string quoted(std::string_view text);
+[[nodiscard]] std::string in_quotes(std::string_view text);
 
 }  // namespace slogate

@@ -51,6 +51,8 @@ std::optional<YamlError> check_line(std::string_view line, int number) {
   const size_t start = line.find_first_not_of(" \t");
   if (const size_t tab = line.find('\t'); tab < start && start != std::string_view::npos)
     return error(tab, "a tab in the indentation", "YAML is indented with spaces");
+  // yaml-cpp passes over directives it doesn't know, wherever they are.
+  if (line.starts_with('%')) return error(0, "a YAML directive", "remove the line");
   for (size_t i = 0; i < line.size();) {
     const size_t length = utf8_length(line.substr(i));
     if (length == 0) return error(i, "not UTF-8", "save the file as UTF-8");
@@ -75,14 +77,39 @@ std::optional<YamlError> check_text(std::string_view text) {
   return std::nullopt;
 }
 
+// Whether the quoted text that begins `text` ends before the line does.
+bool closes_on_line(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  const char quote = line.front();
+  const char escape = quote == '"' ? '\\' : quote;
+  for (size_t i = 1; i < line.size(); ++i) {
+    const bool is_escape =
+        line[i] == escape && (escape == '\\' || line.substr(i + 1).starts_with(quote));
+    if (is_escape)
+      ++i;
+    else if (line[i] == quote)
+      return true;
+  }
+  return false;
+}
+
+// Whether a scalar stands on one line of the file, `text` being the file from its start on. What
+// does not is a missing quote or colon: yaml-cpp takes an open quote to reach to the end of the
+// file, and adds the line after a plain value to it.
+bool is_on_one_line(std::string_view text, std::string_view value) {
+  if (text.starts_with('"') || text.starts_with('\'')) return closes_on_line(text);
+  return text.starts_with(value);
+}
+
 // Builds the tree from yaml-cpp's events and throws a YamlError at what is not supported.
 class TreeBuilder : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(std::string_view text) : text_(text) {}
   YamlNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (std::exchange(started_, true))
-      refuse(mark, "a second document", "remove the line ---: a configuration is one document");
+      refuse(mark, "a second document", "remove a line \"---\", or check the indentation");
   }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -94,9 +121,10 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     YamlNode node = make(YamlNode::Kind::Scalar, mark, tag, anchor);
+    if (!is_on_one_line(from(mark), value))
+      refuse(mark, "the value does not end on its line", "is there a quote or a colon missing?");
     if (std::ranges::any_of(value, is_control))
-      refuse(mark, "the value has a line break or a control character",
-             "values are printable text on one line");
+      refuse(mark, "the value has a control character", "values are printable text");
     node.text = value;
     place(std::move(node));
   }
@@ -112,11 +140,16 @@ class TreeBuilder : public YAML::EventHandler {
   void OnMapEnd() override { close(); }
 
  private:
-  static YamlNode make(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag,
-                       YAML::anchor_t anchor) {
+  // The file from a mark on.
+  [[nodiscard]] std::string_view from(const YAML::Mark& mark) const {
+    return text_.substr(std::min(static_cast<size_t>(mark.pos), text_.size()));
+  }
+
+  [[nodiscard]] YamlNode make(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag,
+                              YAML::anchor_t anchor) const {
     if (anchor != 0) refuse(mark, "an anchor", kQuoteStars);
-    // "?" and "!" are yaml-cpp's own, for plain and for quoted values.
-    if (!tag.empty() && tag != "?" && tag != "!")
+    // "?" and "!" are yaml-cpp's own, for plain and for quoted values; but "!" may stand there too.
+    if ((!tag.empty() && tag != "?" && tag != "!") || from(mark).starts_with('!'))
       refuse(mark, "a tag", "tags are not supported: remove it, or quote the value");
     return {.kind = kind, .line = mark.line + 1, .column = mark.column + 1};
   }
@@ -144,6 +177,7 @@ class TreeBuilder : public YAML::EventHandler {
     (is_key ? parent.keys : parent.items).push_back(std::move(node));
   }
 
+  std::string_view text_;
   bool started_ = false;
   YamlNode root_;
   std::vector<YamlNode> open_;
@@ -188,7 +222,7 @@ std::expected<YamlNode, YamlError> parse_yaml(std::string_view text) {
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    TreeBuilder builder;
+    TreeBuilder builder(text);
     while (parser.HandleNextDocument(builder)) {
     }
     return builder.take();

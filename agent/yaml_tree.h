@@ -37,8 +37,8 @@ inline constexpr size_t kMaxYamlDepth = 32;
 
 // The one document of a file, a Null node when there is none. Refuses what is longer than
 // kMaxYamlBytes, nested deeper than kMaxYamlDepth, not UTF-8, or has control characters, tabs as
-// indentation, anchors, aliases, tags or a second document. Scalars come out as printable UTF-8 on
-// one line.
+// indentation, anchors, aliases, tags, directives, a second document or a value that does not
+// end on its line. Scalars come out as printable UTF-8.
 [[nodiscard]] std::expected<YamlNode, YamlError> parse_yaml(std::string_view text);
 
 }  // namespace slogate

@@ -113,8 +113,11 @@ void add_rows(std::vector<MetricFamily>& families, std::span<const Metric<Row>> 
 }
 
 MetricFamily lost_samples(const AgentStatus& agent) {
-  const CounterInfo& row = kCounters[SLOGATE_COUNTER_lost];
-  MetricFamily family{"slogate_lost_samples_total", std::string(row.help), MetricType::Counter, {}};
+  MetricFamily family{
+      "slogate_lost_samples_total",
+      "Samples that could not be kept where they belong, by the place that lost them.",
+      MetricType::Counter,
+      {}};
   for (size_t site = 0; site < kSites.size(); ++site)
     family.metric.push_back(series({{"site", std::string(kSites[site].name)}}, family.type,
                                    static_cast<double>(agent.lost[site])));

@@ -107,7 +107,6 @@ void add_histograms(std::vector<MetricFamily>& families, const std::vector<Entry
 
 void add_counters(std::vector<MetricFamily>& families, const std::vector<Entry>& entries) {
   for (size_t i = 0; i < kCounters.size(); ++i) {
-    if (i == SLOGATE_COUNTER_lost) continue;
     const CounterInfo& row = kCounters[i];
     auto& family = family_of(families, fmt::format("slogate_{}_total", row.family),
                              std::string(row.help), MetricType::Counter);

@@ -23,8 +23,7 @@ using WorkloadSums = std::map<Labels, WorkloadSum>;
 
 [[nodiscard]] WorkloadSums sum_by_labels(const std::vector<Workload>& workloads);
 
-// Latency histograms, counters, drops and open requests. The counter `lost_samples` is not among
-// them: a workload does not know the site.
+// Latency histograms, counters, drops and open requests.
 [[nodiscard]] std::vector<prometheus::MetricFamily> to_workload_families(
     const WorkloadSums& sums, const std::vector<std::string>& drop_reasons);
 

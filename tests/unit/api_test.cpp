@@ -29,7 +29,6 @@ std::shared_ptr<const Counts> canary_counts() {
   counts.counters[SLOGATE_COUNTER_segments_in] = 11;
   counts.counters[SLOGATE_COUNTER_segments_out] = 12;
   counts.counters[SLOGATE_COUNTER_retransmits] = 3;
-  counts.counters[SLOGATE_COUNTER_lost] = 4;
   counts.drops[0] = 5;
   counts.drops[2] = 1;
   counts.drops[3] = 77;    // has no name: not a drop
@@ -40,7 +39,6 @@ std::shared_ptr<const Counts> canary_counts() {
 std::shared_ptr<const Counts> probe_counts() {
   Counts counts;
   counts.histograms[SLOGATE_SIGNAL_rtt].back() = 1;
-  counts.counters[SLOGATE_COUNTER_lost] = 1;
   return std::make_shared<const Counts>(counts);
 }
 
@@ -58,6 +56,8 @@ Snapshot snapshot() {
   s.workloads.resize(2);
   Workload& canary = s.workloads[0];
   canary.id = 1234;
+  canary.lost = 4;
+  s.resizes = {{s.agent.started, "slogate_slab", 32, 64, "test"}};
   canary.path = "/demo/canary";
   canary.service = canary_counts();
   canary.others = {{SLOGATE_CLASS_probe, probe_counts()}};
@@ -104,14 +104,21 @@ int status(const HttpRequest& request) {
 }
 
 TEST(Api, Status) {
-  EXPECT_EQ(body(get("/v1/status")).dump(), Json::parse(R"({
+  Json status = body(get("/v1/status"));
+  // What no cgroup holds, in the form of a class.
+  for (const char* rest : {"removed", "unattributed"}) {
+    EXPECT_TRUE(status[rest]["signals"].is_object());
+    EXPECT_TRUE(status[rest]["counters"].contains("connections"));
+    status.erase(rest);
+  }
+  EXPECT_EQ(status.dump(), Json::parse(R"({
     "version": "0.1.0", "kernel": "6.18.44", "started": "2026-11-21T08:00:00Z",
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
     "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
     "notes": ["pods are invisible"]
   })")
-                                                .dump());
+                               .dump());
 }
 
 TEST(Api, Cgroups) {
@@ -130,7 +137,7 @@ TEST(Api, Cgroups) {
     "inflight": {"server": {"requests": 2, "oldest_seconds": 1.5},
                  "client": {"requests": 0, "oldest_seconds": 0.0}},
     "lost": 4,
-    "classes": {"probe": {"signals": {}, "counters": {}, "lost": 1}}}])");
+    "classes": {"probe": {"signals": {}, "counters": {}}}}])");
   Json& request = expected[0]["signals"]["request"];
   for (const char* name : {"p50", "p90", "p99", "p999"}) request[name] = middle;
   request["sum"] = middle * 1000;
@@ -188,9 +195,10 @@ TEST(Api, HistogramsOfTheLargestId) {
 TEST(Api, Maps) {
   EXPECT_EQ(body(get("/v1/maps")).dump(), Json::parse(R"([
     {"name": "slogate_slab", "type": "array_of_maps", "entries": 3, "capacity": 64,
-     "bytes": 655360, "pressure": 0.046875, "resizes": 1, "lost": 2},
+     "bytes": 655360, "pressure": 0.046875, "resizes": 1, "lost": 2,
+     "latest_resizes": [{"time": "2026-11-21T08:00:00Z", "from": 32, "to": 64, "reason": "test"}]},
     {"name": "slogate_socks", "type": "sk_storage", "entries": 5, "capacity": null,
-     "bytes": 0, "pressure": 0.0, "resizes": 0, "lost": 0}])")
+     "bytes": 0, "pressure": 0.0, "resizes": 0, "lost": 0, "latest_resizes": []}])")
                                               .dump());
 }
 
@@ -256,6 +264,52 @@ TEST(Api, WhatAnErrorQuotesIsEscaped) {
   const HttpResponse response = answer(get("/v1/cgroups", {{"match", "\"<\xff"}}), snapshot());
   EXPECT_EQ(response.status, 400);
   EXPECT_THAT(Json::parse(response.body)["error"].get<std::string>(), HasSubstr("\"<\xef\xbf\xbd"));
+}
+
+HttpRequest resize_request(std::string_view map, std::string body, uid_t uid) {
+  HttpRequest request;
+  request.method = "POST";
+  request.path = fmt::format("/v1/maps/{}/resize", map);
+  request.body = std::move(body);
+  request.peer = Peer{.uid = uid, .gid = 0, .pid = 1};
+  return request;
+}
+
+TEST(Api, ResizeIsForRootAndAdmins) {
+  std::string asked;
+  ApiActions actions;
+  actions.resize = [&asked](const std::string& map, size_t entries) -> Result<std::string> {
+    asked = fmt::format("{} {}", map, entries);
+    return "done";
+  };
+  const HttpRequest good = resize_request("slogate_slab", R"({"entries": 500})", 0);
+  EXPECT_EQ(answer(good, snapshot(), actions).status, 200);
+  EXPECT_EQ(asked, "slogate_slab 500");
+  EXPECT_EQ(answer(good, snapshot(), {}).status, 403);
+
+  HttpRequest other = good;
+  other.peer->uid = 1000;
+  EXPECT_EQ(answer(other, snapshot(), actions).status, 403);
+  other.peer.reset();
+  EXPECT_EQ(answer(other, snapshot(), actions).status, 403);
+  actions.admins = {1000};
+  other.peer = Peer{.uid = 1000, .gid = 0, .pid = 1};
+  EXPECT_EQ(answer(other, snapshot(), actions).status, 200);
+}
+
+TEST(Api, ResizeRefusesWhatItCannotMean) {
+  ApiActions actions;
+  actions.resize = [](const std::string&, size_t) -> Result<std::string> {
+    return fail("it cannot be resized");
+  };
+  EXPECT_EQ(answer(resize_request("nothing", R"({"entries": 5})", 0), snapshot(), actions).status,
+            404);
+  for (const char* body :
+       {"", "{}", "5", R"({"entries": -1})", R"({"entries": 1.5})", R"({"entries": "5"})",
+        R"({"entries": 5, "more": 1})", R"({"entries": 99999999999999999999})",
+        R"({"entries": 9999999})", R"({"entries": 5})"})
+    EXPECT_EQ(answer(resize_request("slogate_slab", body, 0), snapshot(), actions).status, 400)
+        << body;
 }
 
 }  // namespace

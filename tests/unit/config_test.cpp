@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "maps/tables.h"
+
 namespace slogate {
 namespace {
 
@@ -46,8 +48,8 @@ void expect_defaults(const Config& config) {
 
 TEST(Config, DefaultsWhereNothingIsSaid) {
   expect_defaults(Config{});
-  for (const char* yaml : {"", "\n\n", "# only a comment\n", "---\n", "---\n...\n", "\xef\xbb\xbf",
-                           "{}", "%YAML 1.2\n---\n"}) {
+  for (const char* yaml :
+       {"", "\n\n", "# only a comment\n", "---\n", "---\n...\n", "\xef\xbb\xbf", "{}"}) {
     SCOPED_TRACE(yaml);
     expect_defaults(parsed(yaml));
   }
@@ -175,6 +177,14 @@ TEST(Config, AnSloOfThreeLines) {
   ASSERT_EQ(config.slos.size(), 1U);
   EXPECT_EQ(patterns(config.slos[0].canary), (Patterns{"/a", "/b"}));
   EXPECT_TRUE(config.slos[0].objectives.empty());
+}
+
+TEST(Config, QuotedAndPlainValuesAreAsTheyStand) {
+  EXPECT_EQ(parsed("socket: '/a''b'\n").socket, "/a'b");
+  EXPECT_EQ(parsed("socket: \"/a\\\"\\\\\\u00e9\" # x\n").socket, "/a\"\\\u00e9");
+  EXPECT_EQ(parsed("# \u00e9\r\nsocket:  /a  b#\u00e9 \u00e9 # x\r\n").socket,
+            "/a  b#\u00e9 \u00e9");
+  EXPECT_EQ(parsed("\"socket\": /a").socket, "/a");
 }
 
 TEST(Config, LinesMayEndAsOnWindows) {

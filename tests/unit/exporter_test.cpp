@@ -170,7 +170,7 @@ TEST(ClassicHistogram, TheEndsTakeTheRest) {
   EXPECT_EQ(classic.sample_sum, sum(histogram));
 }
 
-TEST(Labels, KeepWhatIsUtf8AndEscapeTheRest) {
+TEST(ExporterLabels, KeepWhatIsUtf8AndEscapeTheRest) {
   const std::pair<std::string_view, std::string_view> rows[] = {
       {"", ""},
       {"/kubepods.slice/dev\\x2ddisk", "/kubepods.slice/dev\\x2ddisk"},
@@ -192,14 +192,14 @@ TEST(Labels, KeepWhatIsUtf8AndEscapeTheRest) {
   for (const auto& [text, value] : rows) EXPECT_EQ(label_value(text), value);
 }
 
-TEST(Labels, AWorkloadWithoutPathIsUnknown) {
+TEST(ExporterLabels, AWorkloadWithoutPathIsUnknown) {
   EXPECT_THAT(workload_labels(workload("/a", {})),
               ElementsAre(prometheus::ClientMetric::Label{"cgroup", "/a"}));
   EXPECT_THAT(workload_labels(workload("", {})),
               ElementsAre(prometheus::ClientMetric::Label{"cgroup", "unknown"}));
 }
 
-TEST(Families, AreThoseOfTheContract) {
+TEST(ExporterFamilies, AreThoseOfTheContract) {
   std::vector<std::string> names;
   for (const MetricFamily& family : to_families(full())) names.push_back(family.name);
   EXPECT_THAT(
@@ -218,7 +218,7 @@ TEST(Families, AreThoseOfTheContract) {
                   "slogate_tick_seconds_total", "slogate_build_info"));
 }
 
-TEST(Families, AllHaveOneLineOfHelp) {
+TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
   for (const MetricFamily& family : to_families(full())) {
     EXPECT_THAT(family.help, Not(IsEmpty())) << family.name;
     // The serializer writes help as it stands.
@@ -226,7 +226,7 @@ TEST(Families, AllHaveOneLineOfHelp) {
   }
 }
 
-TEST(Families, OfNothingAreTheAgentsOwn) {
+TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
   EXPECT_THAT(series_of(snapshot_of({workload("/idle", {})})),
               testing::ContainerEq(Series{
                   {"slogate_build_info{version=\"0.1.0\",kernel=\"6.18.44\"}", 1},
@@ -239,7 +239,7 @@ TEST(Families, OfNothingAreTheAgentsOwn) {
               }));
 }
 
-TEST(Families, AreInOneOrder) {
+TEST(ExporterFamilies, AreInOneOrder) {
   Snapshot there = full(), back = there;
   std::ranges::reverse(back.workloads);
   std::ranges::reverse(back.maps);
@@ -250,11 +250,11 @@ TEST(Families, AreInOneOrder) {
         << family.name;
 }
 
-TEST(Families, HoldFiniteNumbers) {
+TEST(ExporterFamilies, HoldFiniteNumbers) {
   for (const auto& [name, value] : series_of(full())) EXPECT_TRUE(std::isfinite(value)) << name;
 }
 
-TEST(Histograms, ReadBackExactly) {
+TEST(ExporterHistograms, ReadBackExactly) {
   Counts counts;
   Histogram& histogram = counts.histograms[SLOGATE_SIGNAL_client_request];
   histogram[slogate_bucket(1'000'000)] = 3;
@@ -284,7 +284,7 @@ TEST(Histograms, ReadBackExactly) {
   EXPECT_DOUBLE_EQ(sums.begin()->second, sum(histogram));
 }
 
-TEST(Histograms, WithoutAValueHaveNoSeries) {
+TEST(ExporterHistograms, WithoutAValueHaveNoSeries) {
   Counts counts;
   counts.histograms[SLOGATE_SIGNAL_rtt][9] = 1;
   const auto families = to_families(snapshot_of({workload("/a", counts)}));
@@ -293,7 +293,7 @@ TEST(Histograms, WithoutAValueHaveNoSeries) {
   EXPECT_EQ(find(families, "slogate_queue_duration_seconds"), nullptr);
 }
 
-TEST(Counters, OfARoleComeTogetherWithItsFirstSign) {
+TEST(ExporterCounters, OfARoleComeTogetherWithItsFirstSign) {
   const Series server = {
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="listen_overflow"})", 0},
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="other"})", 0},
@@ -321,7 +321,7 @@ TEST(Counters, OfARoleComeTogetherWithItsFirstSign) {
       4);
 }
 
-TEST(Counters, WithoutRoleComeWithAnySign) {
+TEST(ExporterCounters, WithoutRoleComeWithAnySign) {
   const Series retransmits = {{R"(slogate_retransmits_total{cgroup="/a"})", 0}};
   Counts dropped;
   dropped.drops[3] = 1;
@@ -333,7 +333,7 @@ TEST(Counters, WithoutRoleComeWithAnySign) {
   }
 }
 
-TEST(Counters, LostSamplesAreTheAgentsBySite) {
+TEST(ExporterCounters, LostSamplesAreTheAgentsBySite) {
   EXPECT_EQ(series_of(full(), "slogate_lost_samples_total"),
             (Series{{R"(slogate_lost_samples_total{site="index_full"})", 0},
                     {R"(slogate_lost_samples_total{site="no_name"})", 0},
@@ -341,7 +341,7 @@ TEST(Counters, LostSamplesAreTheAgentsBySite) {
                     {R"(slogate_lost_samples_total{site="no_storage"})", 7}}));
 }
 
-TEST(Drops, HaveTheKernelsNames) {
+TEST(ExporterDrops, HaveTheKernelsNames) {
   Counts counts;
   counts.drops[0] = 1;                         // of a subsystem
   counts.drops[3] = 2;                         // named
@@ -352,7 +352,7 @@ TEST(Drops, HaveTheKernelsNames) {
                     {R"(slogate_drops_total{cgroup="/a",reason="NO_SOCKET"})", 2}}));
 }
 
-TEST(Workloads, OfOneLabelSetAreSummed) {
+TEST(ExporterWorkloads, OfOneLabelSetAreSummed) {
   const Counts one = busy();
   Workload a = workload("", one), b = workload("", one);
   a.server = {.requests = 2, .oldest = milliseconds(250)};
@@ -369,7 +369,7 @@ TEST(Workloads, OfOneLabelSetAreSummed) {
   EXPECT_EQ(*a.service, one) << "the snapshot must not change";
 }
 
-TEST(Workloads, HaveOnlyTheirServiceInTheMetrics) {
+TEST(ExporterWorkloads, HaveOnlyTheirServiceInTheMetrics) {
   const auto probe = std::make_shared<const Counts>(busy());
   Workload row = workload("/a", with_counter(SLOGATE_COUNTER_connections_server, 1));
   row.others.emplace_back(SLOGATE_CLASS_probe, probe);
@@ -378,7 +378,7 @@ TEST(Workloads, HaveOnlyTheirServiceInTheMetrics) {
   EXPECT_EQ(series_of(snapshot_of({row})), series_of(snapshot_of({without})));
 }
 
-TEST(Inflight, FollowsTheRoles) {
+TEST(ExporterInflight, FollowsTheRoles) {
   Workload row = workload("/a", with_counter(SLOGATE_COUNTER_connections_client, 1));
   row.server = {.requests = 2, .oldest = milliseconds(1500)};
   EXPECT_EQ(series_of(snapshot_of({row}), "slogate_inflight_requests"),
@@ -389,7 +389,7 @@ TEST(Inflight, FollowsTheRoles) {
                     {R"(slogate_inflight_oldest_seconds{cgroup="/a",role="server"})", 1.5}}));
 }
 
-TEST(Agent, TellsOfItsMapsProgramsAndTicks) {
+TEST(ExporterAgent, TellsOfItsMapsProgramsAndTicks) {
   const auto values = series_of(full());
   EXPECT_EQ(values.at(R"(slogate_bpf_map_entries{map="slogate_slab"})"), 16);
   EXPECT_EQ(values.at(R"(slogate_bpf_map_capacity{map="slogate_slab"})"), 64);
@@ -408,7 +408,7 @@ TEST(Agent, TellsOfItsMapsProgramsAndTicks) {
   EXPECT_EQ(values.at("slogate_tick_seconds_total"), 0.003);
 }
 
-TEST(Agent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {
+TEST(ExporterAgent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {
   Snapshot snapshot = full();
   const auto run_seconds = [&] {
     return series_of(snapshot, "slogate_bpf_program_run_seconds_total")
@@ -421,7 +421,7 @@ TEST(Agent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {
   EXPECT_GT(run_seconds(), before);
 }
 
-TEST(Text, WritesLargeCountsInFull) {
+TEST(ExporterText, WritesLargeCountsInFull) {
   const uint64_t large = (uint64_t{1} << 53) - 1;
   const Snapshot snapshot =
       snapshot_of({workload("/a", with_counter(SLOGATE_COUNTER_segments_in, large))});
@@ -430,7 +430,7 @@ TEST(Text, WritesLargeCountsInFull) {
       HasSubstr("slogate_segments_total{cgroup=\"/a\",direction=\"in\"} 9007199254740991\n"));
 }
 
-TEST(Text, KeepsAHostilePathInItsLabel) {
+TEST(ExporterText, KeepsAHostilePathInItsLabel) {
   const Snapshot snapshot = snapshot_of(
       {workload("/a\"} 1\nevil_total{x=\"\\\xff", with_counter(SLOGATE_COUNTER_retransmits, 1))});
   const std::string text = to_text(to_families(snapshot));
@@ -447,7 +447,7 @@ struct Comma : std::numpunct<char> {
   std::string do_grouping() const override { return "\3"; }
 };
 
-TEST(Text, DoesNotDependOnTheLocale) {
+TEST(ExporterText, DoesNotDependOnTheLocale) {
   const std::string before = to_text(to_families(full()));
   const std::locale saved = std::locale::global(std::locale(std::locale::classic(), new Comma));
   const std::string after = to_text(to_families(full()));
@@ -483,7 +483,7 @@ std::pair<std::string, int> run(const std::string& command) {
   return {output, WIFEXITED(status) ? WEXITSTATUS(status) : -1};
 }
 
-TEST(Text, IsCleanForPromtool) {
+TEST(ExporterText, IsCleanForPromtool) {
   if (run("command -v promtool").second != 0) GTEST_SKIP() << "promtool is not installed";
   Snapshot snapshot = full();
   snapshot.workloads.push_back(workload("", busy()));

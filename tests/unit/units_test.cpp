@@ -102,10 +102,10 @@ TEST(Units, RefusesWhatIsNoAddress) {
 }
 
 TEST(Units, QuotesAreCutBetweenCharacters) {
-  EXPECT_EQ(quoted("a"), "\"a\"");
+  EXPECT_EQ(in_quotes("a"), "\"a\"");
   std::string text(59, 'a');
   text += "\u00e9\u00e9";
-  EXPECT_EQ(quoted(text), "\"" + std::string(59, 'a') + "...\"");
+  EXPECT_EQ(in_quotes(text), "\"" + std::string(59, 'a') + "...\"");
 }
 
 }  // namespace
