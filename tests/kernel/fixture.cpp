@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/kernel/fixture.h"
+
+#include <stdexcept>
+
+namespace slogate {
+namespace {
+
+template <typename T>
+T value_of(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().line());
+  return std::move(*result);
+}
+
+constexpr MapLimits kLimits{.headroom = 64, .ceiling = 4096};
+
+uint64_t lost_samples(const Maps& maps) {
+  // Not no_name: nobody reads the names here.
+  return maps.lost(SLOGATE_SITE_no_slot) + maps.lost(SLOGATE_SITE_index_full) +
+         maps.lost(SLOGATE_SITE_no_storage);
+}
+
+std::unique_ptr<Kernel> shared;
+Mode shared_mode;
+
+// Detaches before the process ends, so that leak checkers see an empty house.
+class DetachAtEnd : public testing::Environment {
+ public:
+  void TearDown() override { shared.reset(); }
+};
+const auto* const detach_at_end = testing::AddGlobalTestEnvironment(new DetachAtEnd);
+
+}  // namespace
+
+void PrintTo(Mode mode, std::ostream* out) {
+  *out << (mode == Mode::Locked ? "Locked" : "Length");
+}
+
+KernelFeatures features_of(Mode mode) {
+  KernelFeatures features = value_of(read_kernel_features());
+  if (mode == Mode::Length) features.tracepoints.erase("tcp_sendmsg_locked");
+  return features;
+}
+
+Kernel::Kernel(const KernelFeatures& features)
+    : maps_(value_of(Maps::create(kLimits))), probes_(value_of(Probes::attach(maps_, features))) {}
+
+Counts Kernel::counts(const TestCgroup& cgroup, slogate_class class_) const {
+  Counts total, one;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < maps_.slots(); ++i) {
+    const Owner owner = maps_.owner(i);
+    if (owner.cgroup != cgroup.id() || owner.class_ != class_) continue;
+    maps_.copy(i, one);
+    total += one;
+  }
+  return total;
+}
+
+std::vector<slogate_inflight> Kernel::inflight(const TestCgroup& cgroup) const {
+  std::vector<slogate_inflight> open = value_of(probes_.take_inventory());
+  std::erase_if(open, [&](const slogate_inflight& one) {
+    return maps_.owner(one.ref.slot).cgroup != cgroup.id();
+  });
+  return open;
+}
+
+void Kernel::take_inventory() const {
+  value_of(probes_.take_inventory());
+}
+
+Kernel& shared_kernel(Mode mode) {
+  if (!shared || shared_mode != mode) {
+    shared.reset();
+    shared = std::make_unique<Kernel>(features_of(mode));
+    shared_mode = mode;
+  }
+  return *shared;
+}
+
+uint64_t counter(const Counts& counts, slogate_counter which) {
+  return counts.counters[which];
+}
+
+uint64_t samples(const Counts& counts, slogate_signal signal) {
+  return count(counts.histograms[signal]);
+}
+
+uint64_t samples_from(const Counts& counts, slogate_signal signal, double seconds) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < SLOGATE_BUCKETS; ++i)
+    if (bucket_edge(i) >= seconds) n += counts.histograms[signal][i];
+  return n;
+}
+
+uint64_t errors(const Counts& counts) {
+  uint64_t n = 0;
+  for (size_t i = 0; i < kCounters.size(); ++i)
+    if (kCounters[i].family == "connection_errors") n += counts.counters[i];
+  return n;
+}
+
+void KernelTest::start(Mode mode) {
+  kernel_ = &shared_kernel(mode);
+  if (auto done = kernel_->maps().keep_headroom(); !done)
+    throw std::runtime_error(done.error().line());
+  lost_before_ = lost_samples(kernel_->maps());
+}
+
+void KernelTest::TearDown() {
+  if (kernel_ == nullptr) return;
+  EXPECT_EQ(lost_samples(kernel_->maps()), lost_before_);
+}
+
+void KernelTest::expect_requests(uint64_t n) const {
+  EXPECT_EQ(samples(server_counts(), SLOGATE_SIGNAL_request), n) << "request";
+  EXPECT_EQ(samples(server_counts(), SLOGATE_SIGNAL_queue), n) << "queue";
+  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), n) << "client_request";
+}
+
+void KernelTest::await(const TestCgroup& cgroup, slogate_counter which, uint64_t n) const {
+  eventually([&] { return counter(kernel_->counts(cgroup), which) >= n; });
+  EXPECT_EQ(counter(kernel_->counts(cgroup), which), n) << kCounters[which].name;
+}
+
+}  // namespace slogate
