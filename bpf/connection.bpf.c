@@ -7,20 +7,32 @@ static __always_inline void connecting(struct sock* sk) {
   if (state) state->opened = bpf_ktime_get_ns();
 }
 
+/* Fast Open brings the request with the SYN, and sk_data_ready says nothing of it: it is taken to
+ * arrive with the end of the handshake. Otherwise there is no data yet. */
+static __always_inline void opened_by_syn(struct slogate_sock* state, const struct tcp_sock* tp) {
+  if (state->opened || tp->rcv_nxt == tp->copied_seq) return;
+  state->opened = state->last = bpf_ktime_get_ns();
+  state->flags = SLOGATE_SOCK_unread;
+}
+
 static __always_inline void established(struct sock* sk) {
   struct slogate_sock* state = known_socket(sk);
   bool client = state && state->role == SLOGATE_ROLE_client;
-  /* An accepted socket is new here, unless Fast Open brought it data before. */
   if (!state) state = remember(sk, SLOGATE_ROLE_server, 0);
   struct slogate_slot* slot = state ? slot_of(sk, state) : 0;
-  if (!slot) return;
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!slot || !tp) return;
   if (!client) {
     add(slot, SLOGATE_COUNTER_connections_server, 1);
+    opened_by_syn(state, tp);
     return;
   }
   add(slot, SLOGATE_COUNTER_connections_client, 1);
   __u64 opened = state->opened;
   state->opened = 0;
+  /* Sequence numbers start only after SYN_SENT; without this one the first words of a server that
+   * speaks first would look like an answer. */
+  state->sent = tp->write_seq;
   if (opened) record(slot, SLOGATE_SIGNAL_connect, opened, bpf_ktime_get_ns());
 }
 
