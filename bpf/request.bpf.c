@@ -39,12 +39,23 @@ static __always_inline void close_client_request(struct sock* sk, struct slogate
   if (slot) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
 }
 
+#define FIN_SENT                                                                            \
+  ((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
+   (1 << TCP_TIME_WAIT))
+
+/* Whether the application has sent something since `sent` was noted; its FIN is nothing. */
+static __always_inline bool has_sent(const struct sock* sk, const struct tcp_sock* tp,
+                                     const struct slogate_sock* state) {
+  int fin = ((1 << sk->__sk_common.skc_state) & FIN_SENT) != 0;
+  return (__s32)(tp->write_seq - state->sent) > fin;
+}
+
 static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
                                             struct slogate_sock* state, __u64 now) {
   __u64 opened = state->opened;
   __u64 last = state->last;
   state->last = now;
-  if (close_at_send_length && opened && tp->write_seq != state->sent) {
+  if (close_at_send_length && opened && has_sent(sk, tp, state)) {
     /* The answer has begun but sock_send_length has not run yet. */
     state->sent = tp->write_seq;
     if (__sync_val_compare_and_swap(&state->opened, opened, now) == opened)
@@ -69,7 +80,7 @@ static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
   if (opened) {
     state->opened = 0;
     close_client_request(sk, state, opened, now);
-  } else if (close_at_send_length && tp->write_seq != state->sent) {
+  } else if (close_at_send_length && has_sent(sk, tp, state)) {
     /* Answered before sock_send_length ran for the request; TCP knows when it was sent. */
     close_client_request(sk, state, tp->rack.mstamp * 1000, now);
   }
