@@ -12,6 +12,7 @@ static __always_inline void connecting(struct sock* sk) {
 static __always_inline void opened_by_syn(struct slogate_sock* state, const struct tcp_sock* tp) {
   if (state->opened || tp->rcv_nxt == tp->copied_seq) return;
   state->opened = state->last = bpf_ktime_get_ns();
+  state->begun = tp->copied_seq;
   state->flags = SLOGATE_SOCK_unread;
 }
 

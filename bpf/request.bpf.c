@@ -50,6 +50,18 @@ static __always_inline bool has_sent(const struct sock* sk, const struct tcp_soc
   return (__s32)(tp->write_seq - state->sent) > fin;
 }
 
+/* One request of more bytes than this is taken for an upload. */
+#define LARGE_REQUEST 8192
+
+/* Whether data that arrives during an open request looks like another one. The rest of a large
+ * request does not: it comes within a round trip of what came before, unless the reader has no room
+ * for it, and there is much of it. */
+static __always_inline bool overlaps(const struct tcp_sock* tp, const struct slogate_sock* state,
+                                     __u64 since_last) {
+  return !(state->flags & (SLOGATE_SOCK_unread | SLOGATE_SOCK_overlapped)) &&
+         since_last > (__u64)tp->srtt_us * 1000 / 8 && tp->rcv_nxt - state->begun <= LARGE_REQUEST;
+}
+
 static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
                                             struct slogate_sock* state, __u64 now) {
   __u64 opened = state->opened;
@@ -62,14 +74,14 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
       close_request(sk, state, opened, now);
     else
       state->opened = now;
+    state->begun = tp->copied_seq;
     state->flags = SLOGATE_SOCK_unread;
   } else if (!opened) {
     state->sent = tp->write_seq;
+    state->begun = tp->copied_seq;
     state->flags = SLOGATE_SOCK_unread;
     state->opened = now;
-  } else if (!(state->flags & (SLOGATE_SOCK_unread | SLOGATE_SOCK_overlapped)) &&
-             now - last > (__u64)tp->srtt_us * 1000 / 8) {
-    /* Not the rest of a large request, which comes within a round trip of what came before. */
+  } else if (overlaps(tp, state, now - last)) {
     state->flags |= SLOGATE_SOCK_overlapped;
   }
 }

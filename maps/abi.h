@@ -184,7 +184,7 @@ enum slogate_sock_flags {
 
 /*
  * What is remembered with each socket. Written under the socket's lock, but for the fields from
- * segs_in on, which settle() in bpf/slot.h moves with compare-and-exchange, and for `opened` where
+ * segs_in to rtt_segs, which settle() in bpf/slot.h moves with compare-and-exchange, and for `opened` where
  * tcp_sendmsg_locked is missing (see bpf/request.bpf.c). Times are those of CLOCK_MONOTONIC in ns.
  */
 struct slogate_sock {
@@ -199,7 +199,7 @@ struct slogate_sock {
   __u32 retransmits;
   __u32 drops;    /* listeners: connections turned away */
   __u32 rtt_segs; /* segs_in at the last rtt sample */
-  __u32 pad;
+  __u32 begun;    /* sequence number of the open request's first byte */
 };
 
 /* Written to the iterator's output for each socket with an open request. */
