@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/kernel/fixture.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace slogate {
@@ -12,7 +13,13 @@ T value_of(Result<T> result) {
   return std::move(*result);
 }
 
-constexpr MapLimits kLimits{.headroom = 64, .ceiling = 4096};
+// Lists the free slots, and makes more when few are left.
+void keep_slots_free(Maps& maps) {
+  const size_t wanted = std::max<size_t>(maps.slots(), maps.used_slots() + 64);
+  const auto now = std::chrono::system_clock::now();
+  if (auto done = maps.resize(wanted, "test", now); !done)
+    throw std::runtime_error(done.error().line());
+}
 
 uint64_t lost_samples(const Maps& maps) {
   // Not no_name: nobody reads the names here.
@@ -20,13 +27,15 @@ uint64_t lost_samples(const Maps& maps) {
          maps.lost(SLOGATE_SITE_no_storage);
 }
 
-std::unique_ptr<Kernel> shared;
-Mode shared_mode;
+// By mode.
+std::array<std::unique_ptr<Kernel>, 2> shared;
 
 // Detaches before the process ends, so that leak checkers see an empty house.
 class DetachAtEnd : public testing::Environment {
  public:
-  void TearDown() override { shared.reset(); }
+  void TearDown() override {
+    for (auto& kernel : shared) kernel.reset();
+  }
 };
 const auto* const detach_at_end = testing::AddGlobalTestEnvironment(new DetachAtEnd);
 
@@ -43,7 +52,9 @@ KernelFeatures features_of(Mode mode) {
 }
 
 Kernel::Kernel(const KernelFeatures& features)
-    : maps_(value_of(Maps::create(kLimits))), probes_(value_of(Probes::attach(maps_, features))) {}
+    : maps_(value_of(Maps::open())), probes_(value_of(Probes::attach(maps_, features))) {
+  keep_slots_free(maps_);
+}
 
 Counts Kernel::counts(const TestCgroup& cgroup, slogate_class class_) const {
   Counts total, one;
@@ -69,12 +80,9 @@ void Kernel::take_inventory() const {
 }
 
 Kernel& shared_kernel(Mode mode) {
-  if (!shared || shared_mode != mode) {
-    shared.reset();
-    shared = std::make_unique<Kernel>(features_of(mode));
-    shared_mode = mode;
-  }
-  return *shared;
+  auto& kernel = shared.at(static_cast<size_t>(mode));
+  if (!kernel) kernel = std::make_unique<Kernel>(features_of(mode));
+  return *kernel;
 }
 
 uint64_t counter(const Counts& counts, slogate_counter which) {
@@ -101,8 +109,7 @@ uint64_t errors(const Counts& counts) {
 
 void KernelTest::start(Mode mode) {
   kernel_ = &shared_kernel(mode);
-  if (auto done = kernel_->maps().keep_headroom(); !done)
-    throw std::runtime_error(done.error().line());
+  keep_slots_free(kernel_->maps());
   lost_before_ = lost_samples(kernel_->maps());
 }
 

@@ -42,7 +42,7 @@ class Kernel {
   Probes probes_;
 };
 
-// Loaded once for all tests of a mode that follow each other.
+// The one that all tests of a mode share: loading takes seconds.
 Kernel& shared_kernel(Mode mode);
 
 [[nodiscard]] uint64_t counter(const Counts& counts, slogate_counter counter);

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One request, one count: whatever its segments, its writes, and the way it is answered.
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/uio.h>
-
+// One request, one count: whatever its segments, its connections and families.
 #include <thread>
 
 #include "tests/kernel/fixture.h"
@@ -86,89 +81,53 @@ TEST_P(Request, OfOneMegabyteCountsOnce) {
   expect_requests(1);
 }
 
-// ---- ways to answer ----
-
-constexpr size_t kAnswer = 32 << 10;
-
-Fd file_of_answer() {
-  Fd file(check(memfd_create("answer", MFD_CLOEXEC), "memfd_create"));
-  check(ftruncate(file.get(), kAnswer), "ftruncate");
-  return file;
-}
-
-void answer_in_pieces(int fd) {
-  const std::string piece(kAnswer / 8, 'a');
-  for (int i = 0; i < 8; ++i) send_text(fd, piece);
-}
-
-void answer_with_writev(int fd) {
-  std::string half(kAnswer / 2, 'a');
-  const iovec parts[] = {{half.data(), half.size()}, {half.data(), half.size()}};
-  ASSERT_EQ(writev(fd, parts, 2), static_cast<ssize_t>(kAnswer));
-}
-
-void answer_with_sendfile(int fd) {
-  const Fd file = file_of_answer();
-  off_t offset = 0;
-  while (offset < static_cast<off_t>(kAnswer))
-    check(sendfile(fd, file.get(), &offset, kAnswer - static_cast<size_t>(offset)), "sendfile");
-}
-
-void answer_with_splice(int fd) {
-  const Fd file = file_of_answer();
-  int ends[2];
-  check(pipe2(ends, O_CLOEXEC), "pipe2");
-  const Fd out(ends[0]), in(ends[1]);
-  for (size_t sent = 0; sent < kAnswer;) {
-    const ssize_t filled = check(splice(file.get(), nullptr, in.get(), nullptr, 4096, 0), "splice");
-    check(splice(out.get(), nullptr, fd, nullptr, static_cast<size_t>(filled), 0), "splice");
-    sent += static_cast<size_t>(filled);
-  }
-}
-
-void answer_with_zerocopy(int fd) {
-  set_option(fd, SOL_SOCKET, SO_ZEROCOPY, 1);
-  send_text(fd, std::string(kAnswer, 'a'), MSG_ZEROCOPY);
-}
-
-void answer_with_more(int fd) {
-  send_text(fd, std::string(kAnswer / 2, 'a'), MSG_MORE);
-  send_text(fd, std::string(kAnswer / 2, 'a'));
-}
-
-void answer_corked(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_CORK, 1);
-  answer_in_pieces(fd);
-  set_option(fd, IPPROTO_TCP, TCP_CORK, 0);
-}
-
-struct AnswerRow {
-  const char* name;
-  void (*answer)(int fd);
-};
-constexpr AnswerRow kAnswers[] = {
-    {"in pieces", answer_in_pieces},
-    {"writev", answer_with_writev},
-    {"sendfile", answer_with_sendfile},
-    {"splice", answer_with_splice},
-    {"MSG_ZEROCOPY", answer_with_zerocopy},
-    {"MSG_MORE", answer_with_more},
-    {"TCP_CORK", answer_corked},
-};
-
-TEST_P(Request, AnsweredInAnyWayCountsOnce) {
+TEST_P(Request, CountsWithIpv6AndMappedAddresses) {
   uint64_t n = 0;
-  for (const AnswerRow& row : kAnswers) {
-    SCOPED_TRACE(row.name);
-    const Connection connection = connect_both(server_, client_);
-    for (int i = 0; i < 3; ++i) {
-      send_text(connection.client.get(), "ping");
-      read_exactly(connection.server.get(), 4);
-      row.answer(connection.server.get());
-      read_exactly(connection.client.get(), kAnswer);
-      expect_requests(++n);
-    }
+  for (const char* ip : {"::1", "::ffff:127.0.0.1"}) {
+    SCOPED_TRACE(ip);
+    const Connection connection = connect_both(server_, client_, ip);
+    for (int i = 0; i < 5; ++i) exchange(connection);
+    expect_requests(n += 5);
   }
+  expect_apart();
+}
+
+TEST_P(Request, OfAnIpv4ClientToADualStackListenerCounts) {
+  const Fd listener = listen_on(server_, Address("::", 0));
+  Connection connection;
+  connection.client =
+      connect_to(client_, Address(kLoopback, Address::of_socket(listener.get()).port()));
+  connection.server = accept_from(listener.get());
+  for (int i = 0; i < 5; ++i) exchange(connection);
+  expect_requests(5);
+}
+
+TEST_P(Request, IsAsSlowAsItWaitsInTheAcceptQueue) {
+  const Fd listener = listen_on(server_, Address(kLoopback, 0));
+  Connection connection;
+  connection.client = connect_to(client_, Address::of_socket(listener.get()));
+  send_text(connection.client.get(), "ping");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  connection.server = accept_from(listener.get());
+  read_exactly(connection.server.get(), 4);
+  send_text(connection.server.get(), "pong");
+  read_exactly(connection.client.get(), 4);
+  expect_requests(1);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 1u);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_queue, 0.1), 1u);
+  EXPECT_EQ(samples_from(client_counts(), SLOGATE_SIGNAL_client_request, 0.1), 1u);
+}
+
+TEST_P(Request, ThatIsReadAtOnceAndAnsweredLateHasNoQueue) {
+  const Connection connection = connect_both(server_, client_);
+  send_text(connection.client.get(), "ping");
+  read_exactly(connection.server.get(), 4);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  send_text(connection.server.get(), "pong");
+  read_exactly(connection.client.get(), 4);
+  expect_requests(1);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 1u);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_queue, 0.1), 0u);
 }
 
 }  // namespace

@@ -71,23 +71,24 @@ int try_connect(int fd, const Address& address) {
 
 Fd connect_to(const TestCgroup& owner, const Address& address) {
   Fd fd = open_socket(owner, address.family());
-  check(connect(fd.get(), address.data(), address.size()), "connect");
+  retry([&] { return connect(fd.get(), address.data(), address.size()); }, "connect");
   return fd;
 }
 
 Fd accept_from(int listener) {
-  return Fd(check(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC), "accept"));
+  return Fd(retry([&] { return accept4(listener, nullptr, nullptr, SOCK_CLOEXEC); }, "accept"));
 }
 
 void send_text(int fd, std::string_view text, int flags) {
   while (!text.empty())
-    text.remove_prefix(check(send(fd, text.data(), text.size(), flags | MSG_NOSIGNAL), "send"));
+    text.remove_prefix(static_cast<size_t>(
+        retry([&] { return send(fd, text.data(), text.size(), flags | MSG_NOSIGNAL); }, "send")));
 }
 
 std::string read_exactly(int fd, size_t bytes) {
   std::string text(bytes, '\0');
   for (size_t got = 0; got < bytes;) {
-    const ssize_t more = check(recv(fd, text.data() + got, bytes - got, 0), "recv");
+    const ssize_t more = retry([&] { return recv(fd, text.data() + got, bytes - got, 0); }, "recv");
     if (more == 0) throw std::runtime_error("the connection ended early");
     got += static_cast<size_t>(more);
   }
@@ -96,7 +97,7 @@ std::string read_exactly(int fd, size_t bytes) {
 
 bool at_end(int fd) {
   char byte = 0;
-  return check(recv(fd, &byte, 1, 0), "recv") == 0;
+  return retry([&] { return recv(fd, &byte, 1, 0); }, "recv") == 0;
 }
 
 void abort_connection(Fd fd) {

@@ -60,7 +60,7 @@ void run_program(const std::vector<std::string>& arguments) {
     std::_Exit(127);
   }
   int status = 0;
-  check(waitpid(pid, &status, 0), "waitpid");
+  retry([&] { return waitpid(pid, &status, 0); }, "waitpid");
   if (status != 0) throw std::runtime_error(fmt::format("failed: {}", fmt::join(arguments, " ")));
 }
 
@@ -112,7 +112,8 @@ Child::~Child() {
 
 void Child::join() {
   int status = 0;
-  check(waitpid(std::exchange(pid_, -1), &status, 0), "waitpid");
+  const pid_t pid = std::exchange(pid_, -1);
+  retry([&] { return waitpid(pid, &status, 0); }, "waitpid");
   if (status != 0) throw std::runtime_error(fmt::format("a child ended with status {}", status));
 }
 
@@ -231,7 +232,7 @@ Fd receive_fd(int channel) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  check(recvmsg(channel, &message, MSG_CMSG_CLOEXEC), "receive_fd");
+  retry([&] { return recvmsg(channel, &message, MSG_CMSG_CLOEXEC); }, "receive_fd");
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
   if (header == nullptr) throw std::runtime_error("receive_fd: the other end is gone");
   int fd = -1;
@@ -245,7 +246,7 @@ void send_token(int channel) {
 
 void wait_token(int channel) {
   char byte = 0;
-  if (check(recv(channel, &byte, 1, 0), "wait_token") != 1)
+  if (retry([&] { return recv(channel, &byte, 1, 0); }, "wait_token") != 1)
     throw std::runtime_error("wait_token: the other end is gone");
 }
 

@@ -24,6 +24,14 @@ T check(T result, const char* what) {
   return result;
 }
 
+// The result of a call that a signal may interrupt; io_uring sends some that nobody sees.
+template <typename Call>
+auto retry(Call call, const char* what) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return check(result, what);
+}
+
 // Polls until the condition holds; false when it did not within the time.
 bool eventually(const std::function<bool()>& condition,
                 std::chrono::milliseconds within = std::chrono::seconds(3));
