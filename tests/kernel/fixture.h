@@ -26,9 +26,8 @@ class Kernel {
  public:
   explicit Kernel(const KernelFeatures& features);
 
-  // All that is booked to a cgroup in one class.
-  [[nodiscard]] Counts counts(const TestCgroup& cgroup,
-                              slogate_class class_ = SLOGATE_CLASS_service) const;
+  // All that is booked to a cgroup, by its id, in one class.
+  [[nodiscard]] Counts counts(uint64_t cgroup, slogate_class class_ = SLOGATE_CLASS_service) const;
   // What the inventory says is open and belongs to the cgroup.
   [[nodiscard]] std::vector<slogate_inflight> inflight(const TestCgroup& cgroup) const;
   // One pass over all sockets, for the counts that it brings up to date.
@@ -59,8 +58,11 @@ class KernelTest : public testing::Test {
   void TearDown() override;
 
   [[nodiscard]] Kernel& kernel() { return *kernel_; }
-  [[nodiscard]] Counts server_counts() const { return kernel_->counts(server_); }
-  [[nodiscard]] Counts client_counts() const { return kernel_->counts(client_); }
+  [[nodiscard]] Counts counts_of(const TestCgroup& cgroup) const {
+    return kernel_->counts(cgroup.id());
+  }
+  [[nodiscard]] Counts server_counts() const { return counts_of(server_); }
+  [[nodiscard]] Counts client_counts() const { return counts_of(client_); }
   // One line each for request, queue and client_request.
   void expect_requests(uint64_t n) const;
   // A counter that reaches a value only after packets have come and gone.
