@@ -99,10 +99,11 @@ Result<KernelFeatures> read_kernel_features() {
 }
 
 std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
-  static constexpr std::array<std::string_view, 12> kNotDrops = {
+  static constexpr std::array<std::string_view, 13> kNotDrops = {
       "NOT_SPECIFIED",     // freed, and nobody said it was a loss
       "MAX",               //
       "SOCKET_CLOSE",      // unread data of a socket the application closed
+      "QUEUE_PURGE",       // the same, by another road
       "TCP_CLOSE",         // came after the end of its connection
       "TCP_RESET",         // the reset itself
       "TCP_FLAGS",         // a segment without ACK, or a SYN where none belongs

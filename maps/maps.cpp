@@ -159,7 +159,7 @@ struct Maps::Parts {
   std::optional<Slab> slab;
   uint64_t programs_hash = 0;
   std::deque<Resize> resizes;
-  uint64_t slab_resizes = 0, index_resizes = 0;
+  uint64_t slab_resizes = 0, index_resizes = 0, node_addresses = 0;
 
   [[nodiscard]] slogate_control& control() const { return *control_memory.as<slogate_control>(); }
   [[nodiscard]] int fd(std::string_view name) const { return fds.find(name)->second.get(); }
@@ -414,6 +414,7 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
   wanted.reserve(addresses.size());
   for (const slogate_address& address : addresses) wanted.emplace_back(address, 1);
   if (wanted.size() > SLOGATE_NODE_ADDRESSES) wanted.resize(SLOGATE_NODE_ADDRESSES);
+  parts_->node_addresses = wanted.size();
   return replace_keys(fd("slogate_node"), wanted, "slogate_node");
 }
 
@@ -437,7 +438,7 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
        bytes("slogate_left_out"), 0, 0},
       {"slogate_classes", "hash", load(control.class_rules), SLOGATE_CLASS_RULES,
        bytes("slogate_classes"), 0, 0},
-      {"slogate_node", "hash", 0, SLOGATE_NODE_ADDRESSES, bytes("slogate_node"), 0, 0},
+      {"slogate_node", "hash", parts_->node_addresses, SLOGATE_NODE_ADDRESSES, bytes("slogate_node"), 0, 0},
       {"slogate_control", "array", 1, 1, bytes("slogate_control"), 0, 0},
       {"slogate_runs", "array", SLOGATE_RUN_LINES, SLOGATE_RUN_LINES, bytes("slogate_runs"), 0, 0},
       {"slogate_schema", "array", 1, 1, bytes("slogate_schema"), 0, 0},

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node-local client: arguments to commands.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <thread>
+
+#include "maps/tables.h"
+#include "tools/cli/cgroups.h"
+#include "tools/cli/doctor.h"
+#include "tools/cli/hist.h"
+#include "tools/cli/live.h"
+#include "tools/cli/maps.h"
+#include "tools/cli/probes.h"
+#include "tools/cli/terminal.h"
+
+namespace slogate::cli {
+namespace {
+
+struct Arguments {
+  std::string socket = "/run/slogate/agent.sock";
+  Output output;
+  std::string pattern, cgroup, signal = "request";
+  TopOptions top;
+};
+
+using Command = std::function<Outcome<Report>()>;
+
+Fetch fetch_from(const Arguments& arguments, std::chrono::milliseconds timeout = kPatience) {
+  return [&arguments, timeout](const std::string& target) {
+    return get(arguments.socket, target, timeout);
+  };
+}
+
+bool print(std::string_view text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fflush(stdout) == 0;
+}
+
+Outcome<Report> top(const Arguments& arguments) {
+  const bool live = window_size() && !arguments.output.json && !arguments.top.frames;
+  // A terminal that does not answer to Ctrl-C is worse than one attempt too few.
+  if (live) return watch_top(fetch_from(arguments, std::chrono::seconds(2)), arguments.top);
+  return print_top(
+      fetch_from(arguments), arguments.top, arguments.output,
+      [](std::chrono::milliseconds pause) { std::this_thread::sleep_for(pause); }, print);
+}
+
+void add_top(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* sub = app.add_subcommand("top", "Workloads by request rate, refreshed in place");
+  sub->add_option_function<double>(
+         "--interval",
+         [&](double seconds) {
+           arguments.top.interval = std::chrono::milliseconds(std::lround(seconds * 1000));
+         },
+         "Seconds between two looks, 2 unless told")
+      ->check(CLI::Range(0.1, 3600.0).description(""))
+      ->type_name("SECONDS");
+  CLI::Option* frames = sub->add_option("-n", arguments.top.frames, "Print N intervals and end")
+                            ->check(CLI::Range(1, 1'000'000).description(""))
+                            ->type_name("N");
+  sub->add_flag_callback(
+         "--once", [&] { arguments.top.frames = 1; }, "Print one interval and end")
+      ->excludes(frames);
+  sub->callback([&] { command = [&] { return top(arguments); }; });
+}
+
+void add_hist(CLI::App& app, Arguments& arguments, Command& command) {
+  std::vector<std::string> names;
+  for (const SignalInfo& signal : kSignals) names.emplace_back(signal.name);
+  CLI::App* sub = app.add_subcommand("hist", "One latency histogram, drawn");
+  sub->add_option("cgroup", arguments.cgroup, "An id, a path, or a glob that matches one cgroup")
+      ->required()
+      ->type_name("CGROUP");
+  sub->add_option("--signal", arguments.signal,
+                  fmt::format("Which latency: {}; request unless told", fmt::join(names, ", ")))
+      ->check(CLI::IsMember(names).description(""))
+      ->type_name("SIGNAL");
+  sub->callback([&] {
+    command = [&] {
+      return show_histogram(fetch_from(arguments), arguments.cgroup, arguments.signal,
+                            arguments.output);
+    };
+  });
+}
+
+void add_tables(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* cgroups = app.add_subcommand("cgroups", "Every cgroup that used TCP");
+  cgroups->add_option("pattern", arguments.pattern, "A glob over paths: /kubepods.slice/**")
+      ->type_name("PATTERN");
+  cgroups->callback([&] {
+    command = [&] {
+      return show_cgroups(fetch_from(arguments), arguments.pattern, arguments.output);
+    };
+  });
+  app.add_subcommand("maps", "The BPF maps and how full they are")->callback([&] {
+    command = [&] { return show_maps(fetch_from(arguments), arguments.output); };
+  });
+  app.add_subcommand("probes", "The BPF programs, attached or why not, and their cost")
+      ->callback(
+          [&] { command = [&] { return show_probes(fetch_from(arguments), arguments.output); }; });
+  app.add_subcommand("doctor", "What this host offers and lacks, and the remedy; needs no agent")
+      ->callback([&] {
+        command = [&] {
+          return show_doctor(inspect_host({}), fetch_from(arguments), arguments.output);
+        };
+      });
+}
+
+void add_globals(CLI::App& app, Arguments& arguments) {
+  app.set_version_flag("--version", std::string(SLOGATE_VERSION));
+  app.add_option("--socket", arguments.socket, "The agent's socket")
+      ->type_name("PATH")
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "-o", [&](const std::string& format) { arguments.output.json = format == "json"; },
+         "How to print: table, json")
+      ->check(CLI::IsMember({"table", "json"}).description(""))
+      ->type_name("FORMAT");
+  // Global options may stand behind the command as well.
+  app.fallthrough();
+  app.footer("Exit: 0; 1 failed (doctor: unusable); 3 agent unreachable; 64 usage.");
+}
+
+}  // namespace
+}  // namespace slogate::cli
+
+int main(int argc, char** argv) {
+  using namespace slogate::cli;
+  Arguments arguments;
+  Command command;
+  CLI::App app("What slogate measures on this node.", "slogate");
+  add_globals(app, arguments);
+  add_top(app, arguments, command);
+  add_tables(app, arguments, command);
+  add_hist(app, arguments, command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  if (!command) {
+    fmt::print(stderr, "slogate: name a command\n{}", app.help());
+    return kUsage;
+  }
+  arguments.output.style = detect_style();
+  return finish(guarded(command));
+}

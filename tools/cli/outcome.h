@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a command ends.
+#pragma once
+
+#include <expected>
+#include <string>
+
+#include "maps/error.h"
+
+namespace slogate::cli {
+
+// Exit codes that scripts rely on.
+enum Exit : int { kOk = 0, kFailed = 1, kUnreachable = 3, kUsage = 64 };
+
+// Why a command has nothing to show.
+struct Failure {
+  Error error;
+  Exit exit = kFailed;
+};
+
+template <typename T>
+using Outcome = std::expected<T, Failure>;
+
+// What a command prints, and how the program ends when it succeeded in saying so.
+struct Report {
+  std::string text;
+  Exit exit = kOk;
+};
+
+inline std::unexpected<Failure> fail(Exit exit, std::string message, std::string remedy = {}) {
+  return std::unexpected(Failure{{std::move(message), std::move(remedy)}, exit});
+}
+
+}  // namespace slogate::cli
