@@ -51,9 +51,12 @@ Result<Glob> Glob::parse(std::string_view pattern) {
     return fail(fmt::format("pattern \"{}\" can match no cgroup", pattern),
                 "paths start with \"/\": begin the pattern with \"/\" or \"**\"");
   for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] == '\\' && ++i == pattern.size())
+    if (pattern[i] == '\\') {
+      ++i;
+      if (i < pattern.size()) continue;
       return fail(fmt::format("pattern \"{}\" ends in a backslash", pattern),
                   "write \\\\ for a backslash");
+    }
     if (pattern[i] == '[') {
       const Step set = match_set(pattern, i, 'x');
       if (set.length == 0)

@@ -43,7 +43,7 @@ struct ProbeInfo {
 };
 inline constexpr std::array<ProbeInfo, SLOGATE_PROBES> kProbes = {{
 #define SLOGATE_PROBE(name, object, tracepoint, needed, what) \
-  {#name, #object, tracepoint, needed != 0, what},
+  {#name, #object, (tracepoint), (needed) != 0, (what)},
 #include "maps/signals.def"
 }};
 

@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/bench/event.sh [--rounds N] [--pairs N] [--requests N]
+#
+# What one event costs: ns per run of our programs (with the signal queue, which nobody else has, and
+# without: slogate-request), of an empty program on the same hooks, of
+# bpftrace doing the same job and of the hash-map pattern that exporters use, by the kernel's own
+# statistics; then the throughput lost at saturation. The job is redis GET over loopback, 50
+# connections, server and client on a CPU each, both ends traced. The machine's speed drifts, so
+# everything is taken in turn and only ratios of one round are compared. Everything runs
+# ahead of what else wants the CPU, but a quiet machine is better. Leaves build/bench/event.json; needs root and `tools/build release`.
+set -euo pipefail
+# shellcheck source=../../tools/lib.sh
+. "$(dirname "$0")/../../tools/lib.sh"
+
+rounds=10 pairs=10 requests=100000
+while (($#)); do
+  case $1 in
+    --rounds) rounds=$2 ;;
+    --pairs) pairs=$2 ;;
+    --requests) requests=$2 ;;
+    *) usage_error "$(help_text)" ;;
+  esac
+  shift 2
+done
+
+here=$root/tests/bench
+subjects=(empty slogate-request slogate bpftrace hash)
+is_root || die "loading BPF programs needs root"
+[ -x "$root/build/release/bench_subject" ] || die "run \`tools/build release\` first"
+# bpftrace looks for its tracepoints in tracefs: mounted for this script alone where it is missing.
+if [ ! -d /sys/kernel/tracing/events ]; then
+  [ -z "${SLOGATE_BENCH_UNSHARED-}" ] || die "cannot mount tracefs"
+  # shellcheck disable=SC2016 # for the inner shell
+  SLOGATE_BENCH_UNSHARED=1 exec unshare --mount sh -c \
+    'mount -t tracefs tracefs /sys/kernel/tracing && exec "$0" "$@"' \
+    "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests"
+fi
+
+work=$(mktemp -d)
+running=()
+# shellcheck disable=SC2016 # when it ends
+on_exit 'stop_process "${running[@]}"; rm -rf "$work"'
+port=$(free_port 7390)
+last_cpu=$(($(nproc) - 1))
+
+progress() { [ ! -t 2 ] || printf '\r%-40s\r' "$*" >&2; }
+
+# Ahead of everything else that runs, where that is allowed.
+ahead=(chrt --fifo 1)
+"${ahead[@]}" true 2>/dev/null || ahead=(nice -n -20)
+
+# start COMMAND...: in the background, until it says "ready"; its pid in $started.
+start() {
+  : >"$work/said"
+  "${ahead[@]}" "$@" >"$work/said" 2>"$work/errors" &
+  started=$!
+  running+=("$started")
+  wait_until 60 grep -q ready "$work/said" || die "not ready: $* $(cat "$work/errors")"
+}
+stop() {
+  stop_process "$1"
+  local pid left=()
+  for pid in "${running[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
+  running=("${left[@]}")
+}
+start_subject() {
+  case $1 in
+    bpftrace) start bpftrace -B none "$here/event.bt" ;;
+    *) start "$root/build/release/bench_subject" "$1" ;;
+  esac
+}
+
+# load REQUESTS: sets $rate to requests per second and $cpu to the CPU time both ends took for one,
+# in ns, which is less shaken by what else runs.
+load() {
+  local before after client
+  before=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
+  TIMEFORMAT='%U %S'
+  { time "${ahead[@]}" taskset -c "$last_cpu" redis-benchmark -p "$port" -n "$1" -c 50 -t get --csv \
+    >"$work/rate" 2>/dev/null; } 2>"$work/time"
+  after=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
+  client=$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")
+  cpu=$(((after - before + client) / $1))
+  rate=$(awk -F '"' '$2 == "GET" { print $4 }' "$work/rate")
+}
+
+# programs PID: id, name, run time and run count of the programs a process holds.
+programs() {
+  local ids
+  ids=$(awk '$1 == "prog_id:" { print $2 }' /proc/"$1"/fdinfo/* 2>/dev/null | sort -un | jq -s .)
+  bpftool -j prog show | jq -c --argjson ids "$ids" '[.[] | select(.id as $id | $ids | index($id))
+    | {id, name, ns: (.run_time_ns // 0), runs: (.run_cnt // 0), missed: (.recursion_misses // 0)}]'
+}
+
+# measure_events ROUND SUBJECT: a line for each of its programs that ran.
+measure_events() {
+  local before after
+  start_subject "$2"
+  load $((requests / 10)) # its maps are warm then
+  before=$(programs "$started")
+  load "$requests"
+  after=$(programs "$started")
+  stop "$started"
+  jq -nc --argjson round "$1" --arg subject "$2" --argjson before "$before" --argjson after "$after" '
+    INDEX($before[]; .id) as $old | $after[] | $old["\(.id)"] as $b
+    | {round: $round, subject: $subject, program: .name, runs: (.runs - $b.runs),
+       ns: (.ns - $b.ns), missed: (.missed - $b.missed)} | select(.runs > 0)'
+}
+
+loaded() {
+  load "$requests"
+  say "{\"per_s\": $rate, \"cpu_ns\": $cpu}"
+}
+# measure_pair PAIR SUBJECT: the load without and with it, the order changing from pair to pair.
+measure_pair() {
+  local without with first=$((($1 + 1) % 2))
+  ((first)) || without=$(loaded)
+  start_subject "$2"
+  load $((requests / 10))
+  with=$(loaded)
+  stop "$started"
+  ((!first)) || without=$(loaded)
+  say "{\"pair\": $1, \"subject\": \"$2\", \"without\": $without, \"with\": $with}"
+}
+
+"${ahead[@]}" taskset -c 0 redis-server --port "$port" --bind 127.0.0.1 --save '' >/dev/null &
+server=$!
+running+=("$server")
+wait_until 10 port_is_taken "$port" || die "redis-server does not start"
+load "$requests"
+
+start "$root/build/release/bench_subject" stats
+stats=$started
+for ((round = 1; round <= rounds; round++)); do
+  for subject in "${subjects[@]}"; do
+    measure_events "$round" "$subject" >>"$work/events"
+    progress "round $round of $rounds: $subject"
+  done
+done
+stop "$stats" # it costs every run two reads of the clock
+
+: >"$work/pairs"
+for ((pair = 1; pair <= pairs; pair++)); do
+  for subject in "${subjects[@]}"; do
+    measure_pair "$pair" "$subject" >>"$work/pairs"
+    progress "pair $pair of $pairs: $subject"
+  done
+done
+progress ''
+
+mkdir -p "$root/build/bench"
+jq -n --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
+  --slurpfile events "$work/events" --slurpfile pairs "$work/pairs" \
+  -f "$here/event.jq" >"$root/build/bench/event.json"
+jq -r -f "$here/event_table.jq" "$root/build/bench/event.json"
