@@ -65,7 +65,8 @@ Result<void> run_alternative(Skeleton* skeleton) {
 
 // What the agent does to the maps in each tick.
 Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read) {
-  if (auto done = maps.keep_headroom(); !done) return done;
+  const auto now = std::chrono::system_clock::now();
+  if (auto done = maps.resize(maps.slots(), "", now); !done) return done;
   if (auto open = probes.take_inventory(); !open) return fail(open.error());
   read.resize(maps.slots());
   for (size_t slot = 0; slot < maps.slots(); ++slot)
@@ -77,7 +78,7 @@ Result<void> run_slogate(bool queue) {
   auto features = read_kernel_features();
   if (!features) return fail(features.error());
   if (!queue) features->tracepoints.erase("tcp_rcv_space_adjust");
-  auto maps = Maps::create({});
+  auto maps = Maps::open();
   if (!maps) return fail(maps.error());
   auto probes = Probes::attach(*maps, *features);
   if (!probes) return fail(probes.error());

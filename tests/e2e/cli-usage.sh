@@ -15,7 +15,6 @@ expect_exit 64 slogate no-such-command
 expect_exit 64 slogate --no-such-option cgroups
 expect_exit 64 slogate -o yaml cgroups
 expect_exit 64 slogate hist
-expect_exit 64 slogate maps resize slogate_index --entries many
 
 for command in cgroups maps probes "hist /"; do
   # shellcheck disable=SC2086 # a command and its argument

@@ -61,7 +61,7 @@ resize() { api "/v1/maps/$1/resize" --request POST --data "{\"entries\": $2}"; }
 resize slogate_slab 500 >/dev/null
 [ "$(api /v1/maps | jq '.[] | select(.name == "slogate_slab").capacity')" -ge 500 ] ||
   fail "resize had no effect"
-slogate maps resize slogate_index --entries 2000 >/dev/null
+resize slogate_index 2000 >/dev/null
 expect_exit 22 resize slogate_control 7
 expect_exit 22 resize slogate_slab -1
 as_nobody=(runuser -u nobody -- curl --silent --fail --unix-socket "$socket")

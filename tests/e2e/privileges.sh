@@ -42,7 +42,7 @@ expect_exit 1 unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec
 
 # Enough is enough: it starts, counts and grows.
 pins=/sys/fs/bpf/slogate-e2e-$$
-on_exit "'$programs/slogate-agent' --unpin --pin-dir '$pins'; cleanup"
+on_exit "cleanup; '$programs/slogate-agent' --unpin --pin-dir '$pins'"
 real_programs=$programs
 programs=$work/limited
 mkdir "$programs"

@@ -11,7 +11,7 @@ need_cgroup2
 
 kills=${SLOGATE_KILLS:-8}
 pins=/sys/fs/bpf/slogate-e2e-$$
-on_exit "'$programs/slogate-agent' --unpin --pin-dir '$pins'; cleanup"
+on_exit "cleanup; '$programs/slogate-agent' --unpin --pin-dir '$pins'"
 server=$(make_cgroup server)
 client=$(make_cgroup client)
 
@@ -26,6 +26,7 @@ requests=$((kills * 20000))
 requests_of() {
   api "/v1/cgroups?match=$cgroup_prefix/$1" | jq "[.[].signals.$2.count // 0] | add // 0"
 }
+sleep 1.2 # a tick, so that the ping is in it
 before=$(requests_of server request)
 run_in_cgroup "$client" redis-benchmark -p "$port" -t get -n "$requests" -c 20 --csv \
   >"$work/benchmark" 2>&1 &
