@@ -29,12 +29,12 @@ Result<std::string> parse_path(std::string_view text) {
 }
 
 Result<std::string> parse_socket(std::string_view text) {
-  constexpr size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
+  constexpr size_t longest = sizeof(sockaddr_un::sun_path) - 1;
   auto path = parse_path(text);
   if (!path) return path;
-  if (path->size() > kLongest)
+  if (path->size() > longest)
     return fail(fmt::format("the path has {} bytes", path->size()),
-                fmt::format("a Unix socket's has at most {}", kLongest));
+                fmt::format("a Unix socket's has at most {}", longest));
   if (path->ends_with('/'))
     return fail(fmt::format("{} is not the path of a socket", in_quotes(text)),
                 "add the name of the socket");
@@ -53,9 +53,8 @@ Result<slogate_class> parse_class(std::string_view text) {
 
 // Whether only peers on this node are meant.
 Result<bool> parse_peer(std::string_view text) {
-  constexpr std::array<std::string_view, 2> kPeers = {"any", "node"};
-  if (std::ranges::find(kPeers, text) == kPeers.end())
-    return fail(unknown_name("peer", text, kPeers));
+  constexpr std::array<std::string_view, 2> peers = {"any", "node"};
+  if (std::ranges::find(peers, text) == peers.end()) return fail(unknown_name("peer", text, peers));
   return text == "node";
 }
 
@@ -71,15 +70,15 @@ void read_filter(const YamlNode& node, Problems& problems, CgroupFilter& to) {
 }
 
 ClassRule read_class_rule(const YamlNode& node, Problems& problems) {
-  constexpr std::string_view kWhat = "a rule for a class";
+  constexpr std::string_view what = "a rule for a class";
   ClassRule rule;
   const bool is_map = read_fields(
-      node, kWhat, problems,
+      node, what, problems,
       {{"class", [&](const YamlNode& v) { read_value(v, problems, rule.class_, parse_class); }},
        {"port", [&](const YamlNode& v) { read_value(v, problems, rule.port, parse_port); }},
        {"peer", [&](const YamlNode& v) { read_value(v, problems, rule.from_node, parse_peer); }}});
   if (!is_map) return rule;
-  require_key(node, "class", kWhat, problems);
+  require_key(node, "class", what, problems);
   const YamlNode* peer = node.find("peer");
   if (!node.find("port") && (!peer || peer->text == "any"))
     problems.add(node, "a rule for every socket", "give it a port or peer: node");

@@ -98,10 +98,10 @@ void ObjectiveReader::check_keys(const YamlNode& item) {
 }
 
 LatencyObjective ObjectiveReader::read_latency(const YamlNode& item, slogate_signal signal) {
-  constexpr std::string_view kWhat = "an objective for a latency";
+  constexpr std::string_view what = "an objective for a latency";
   LatencyObjective objective{.signal = signal};
   read_fields(
-      item, kWhat, problems_,
+      item, what, problems_,
       {{"signal", [](const YamlNode&) {}},
        {"quantile",
         [&](const YamlNode& v) { read_value(v, problems_, objective.quantile, parse_quantile); }},
@@ -109,7 +109,7 @@ LatencyObjective ObjectiveReader::read_latency(const YamlNode& item, slogate_sig
        {"max_increase", [&](const YamlNode& v) {
           read_value(v, problems_, objective.max_increase, parse_latency);
         }}});
-  require_key(item, "quantile", kWhat, problems_);
+  require_key(item, "quantile", what, problems_);
   check_bounds(item, "max");
   if (objective.quantile == 0) return objective;
   note(item, "max", objective.quantile, objective.max);
@@ -173,7 +173,7 @@ std::vector<Objective> read_objectives(const YamlNode& node, bool has_baseline,
     problems.add(node, "no objectives",
                  "add one, like { signal: request, quantile: 0.99, max: 15ms }");
   read_list(node, problems, kMaxObjectives, [&](const YamlNode& item) {
-    if (auto objective = reader.read(item)) objectives.push_back(std::move(*objective));
+    if (auto objective = reader.read(item)) objectives.push_back(*objective);
   });
   return objectives;
 }

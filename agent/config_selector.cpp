@@ -53,16 +53,16 @@ void read_labels(const YamlNode& node, Problems& problems, std::map<std::string,
 }
 
 PodSelector read_pods(const YamlNode& node, Problems& problems) {
-  constexpr std::string_view kWhat = "a selector of pods";
+  constexpr std::string_view what = "a selector of pods";
   PodSelector pods;
   const bool is_map = read_fields(
-      node, kWhat, problems,
+      node, what, problems,
       {{"namespace",
         [&](const YamlNode& v) { read_value(v, problems, pods.namespace_, parse_namespace); }},
        {"labels", [&](const YamlNode& v) { read_labels(v, problems, pods.labels); }}});
   if (is_map) {
-    require_key(node, "namespace", kWhat, problems);
-    require_key(node, "labels", kWhat, problems);
+    require_key(node, "namespace", what, problems);
+    require_key(node, "labels", what, problems);
   }
   return pods;
 }

@@ -19,10 +19,10 @@ struct Number {
 
 std::optional<Number> split_number(std::string_view text, std::chars_format format) {
   Number number{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, number.value, format);
+  const char* end = text.end();
+  const auto [stop, error] = std::from_chars(text.begin(), end, number.value, format);
   if (error != std::errc{} || !std::isfinite(number.value)) return std::nullopt;
-  number.digits = {text.data(), stop};
+  number.digits = {text.begin(), stop};
   number.rest = {stop, end};
   return number;
 }
@@ -34,15 +34,15 @@ double unit_ns(std::string_view unit) {
     double ns;
   };
   // The two spellings of "µs" are U+00B5 and U+03BC.
-  static constexpr std::array<Unit, 8> kUnits = {{{"ns", 1},
-                                                  {"us", 1e3},
-                                                  {"\u00b5s", 1e3},
-                                                  {"\u03bcs", 1e3},
-                                                  {"ms", 1e6},
-                                                  {"s", 1e9},
-                                                  {"m", 60e9},
-                                                  {"h", 3600e9}}};
-  for (const Unit& known : kUnits)
+  static constexpr std::array<Unit, 8> units = {{{"ns", 1},
+                                                 {"us", 1e3},
+                                                 {"\u00b5s", 1e3},
+                                                 {"\u03bcs", 1e3},
+                                                 {"ms", 1e6},
+                                                 {"s", 1e9},
+                                                 {"m", 60e9},
+                                                 {"h", 3600e9}}};
+  for (const Unit& known : units)
     if (known.name == unit) return known.ns;
   return 0;
 }
@@ -69,27 +69,27 @@ bool is_address(int family, const std::string& host) {
 }  // namespace
 
 std::string in_quotes(std::string_view text) {
-  constexpr size_t kLongest = 60;
-  if (text.size() <= kLongest) return fmt::format("\"{}\"", text);
-  size_t end = kLongest;
+  constexpr size_t longest = 60;
+  if (text.size() <= longest) return fmt::format("\"{}\"", text);
+  size_t end = longest;
   // Not in the middle of a UTF-8 sequence.
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return fmt::format("\"{}...\"", text.substr(0, end));
 }
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
-  constexpr std::string_view kRemedy = "write a number and a unit, like 250us, 15ms, 1.5s or 2m";
+  constexpr std::string_view remedy = "write a number and a unit, like 250us, 15ms, 1.5s or 2m";
   const auto number = split_number(text, std::chars_format::fixed);
   if (!number)
-    return fail(fmt::format("{} is not a duration", in_quotes(text)), std::string(kRemedy));
+    return fail(fmt::format("{} is not a duration", in_quotes(text)), std::string(remedy));
   if (number->rest.empty())
-    return fail(fmt::format("duration {} has no unit", in_quotes(text)), std::string(kRemedy));
+    return fail(fmt::format("duration {} has no unit", in_quotes(text)), std::string(remedy));
   const double unit = unit_ns(number->rest);
   if (unit == 0)
     return fail(fmt::format("{} is not a unit of time", in_quotes(number->rest)),
                 "one of ns, us, ms, s, m, h");
   if (std::signbit(number->value))
-    return fail(fmt::format("duration {} is negative", in_quotes(text)), std::string(kRemedy));
+    return fail(fmt::format("duration {} is negative", in_quotes(text)), std::string(remedy));
   const double ns = number->value * unit;
   if (ns > static_cast<double>(kLongestDuration.count()))
     return fail(fmt::format("duration {} is too long", in_quotes(text)), "at most 24h");
@@ -110,18 +110,18 @@ Result<double> parse_ratio(std::string_view text, double most) {
 }
 
 Result<double> parse_quantile(std::string_view text) {
-  constexpr const char* kRemedy = "write it like 0.99: above 0, below 1";
+  constexpr const char* remedy = "write it like 0.99: above 0, below 1";
   const auto value = parse_fraction(text);
-  if (!value) return fail(fmt::format("{} is not a quantile", in_quotes(text)), kRemedy);
+  if (!value) return fail(fmt::format("{} is not a quantile", in_quotes(text)), remedy);
   if (!(*value > 0 && *value < 1))
-    return fail(fmt::format("quantile {} is out of range", in_quotes(text)), kRemedy);
+    return fail(fmt::format("quantile {} is out of range", in_quotes(text)), remedy);
   return *value;
 }
 
 Result<uint16_t> parse_port(std::string_view text) {
   uint16_t port = 0;
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, port);
+  const char* end = text.end();
+  const auto [stop, error] = std::from_chars(text.begin(), end, port);
   if (error != std::errc{} || stop != end || port == 0)
     return fail(fmt::format("{} is not a port", in_quotes(text)), "a number from 1 to 65535");
   return port;

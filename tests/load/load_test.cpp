@@ -127,7 +127,7 @@ struct Failure {
 
 // One connection at a time and 24 requests.
 const Failure kFailures[] = {
-    {"hang", {"--hang-after", "20"}, "hung", "answer_timeout", 4},
+    {"hang", {"--hang-after", "22"}, "hung", "answer_timeout", 2},
     {"reset", {"--reset-after", "3"}, "reset", "ECONNRESET", 6},
     {"close", {"--close-without-answer"}, "closed_unanswered", "eof", 24},
 };
@@ -137,7 +137,7 @@ class LoadFailure : public ::testing::TestWithParam<Failure> {};
 TEST_P(LoadFailure, IsAccountedFor) {
   const Failure& failure = GetParam();
   Server server = start_server("serve", failure.serve);
-  const Json client = drive(server.port, {"--requests", "24", "--answer-timeout", "50ms"});
+  const Json client = drive(server.port, {"--requests", "24", "--answer-timeout", "1s"});
   const Json facts = stop_server(server);
   expect_all_accounted_for(facts, client);
   EXPECT_EQ(facts[failure.server_count], failure.failed);
@@ -179,7 +179,7 @@ TEST(Load, AFullAcceptQueueLetsNobodyIn) {
   Server server = start_server("serve", {"--no-accept", "--backlog", "1"});
   auto process =
       Process::spawn(
-          to_command({"connect", "--port", server.port, "--count", "4", "--timeout", "100ms"}, {}))
+          to_command({"connect", "--port", server.port, "--count", "4", "--timeout", "500ms"}, {}))
           .value();
   // The kernel lets in one more than the backlog.
   EXPECT_EQ(take_facts(process)["outcomes"], (Json{{"connected", 2}, {"gave_up", 2}}));

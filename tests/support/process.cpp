@@ -3,9 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-extern "C" {  // glibc 2.36 forgot it in there
-#include <sys/pidfd.h>
-}
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +11,11 @@ extern "C" {  // glibc 2.36 forgot it in there
 #include <array>
 #include <cerrno>
 #include <csignal>
+
+// glibc 2.36 declares its functions without C linkage.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 namespace slogate::support {
 namespace {
@@ -92,12 +94,13 @@ Result<Process> Process::start(const TestCgroup* cgroup, const std::function<int
 }
 
 Result<Process> Process::spawn(const std::vector<std::string>& argv, const TestCgroup* cgroup) {
+  if (argv.empty()) return fail("no program to start");
   std::vector<char*> arguments;
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   auto process =
       start(cgroup, [&arguments](int) { return ::execvp(arguments[0], arguments.data()); });
-  if (!process) return fail(process.error().within(argv.empty() ? "no program" : argv[0]));
+  if (!process) return fail(process.error().within(argv[0]));
   return process;
 }
 

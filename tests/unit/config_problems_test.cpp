@@ -335,7 +335,7 @@ TEST(ConfigProblems, SizeIsBounded) {
 
 // Bytes that mean something to YAML or to slogate, so that random texts get past the first check.
 std::string random_text(std::mt19937& random) {
-  static const std::vector<std::string> kPieces = {
+  static const std::vector<std::string> pieces = {
       "listen", "slos",   "cgroups", "include", "name",     "canary", "objectives", "signal",
       "drops",  "cgroup", "pods",    "labels",  "baseline", "/a/**",  "1%",         "15ms",
       ": ",     "\n",     "\n  ",    "- ",      "{",        "}",      "[",          "]",
@@ -344,13 +344,13 @@ std::string random_text(std::mt19937& random) {
   std::string text;
   for (size_t n = random() % 40; n > 0; --n)
     text += random() % 50 == 0 ? std::string(1, static_cast<char>(random()))
-                               : kPieces[random() % kPieces.size()];
+                               : pieces[random() % pieces.size()];
   return text;
 }
 
 // Every answer is a configuration or problems inside the file; the sanitizers watch the rest.
 TEST(ConfigProblems, RandomTextsAreAnswered) {
-  std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed): the same texts every time
+  std::mt19937 random(1);  // the same texts every time
   for (int i = 0; i < 5000; ++i) {
     const std::string text = random_text(random);
     const int lines = 2 + static_cast<int>(std::ranges::count(text, '\n'));
