@@ -123,9 +123,9 @@ HttpResponse metrics(const HttpRequest& request, const Agent& agent) {
   if (request.method != "GET") return method_not_allowed("GET, HEAD");
   const auto snapshot = agent.snapshot();
   if (!snapshot) return not_ready();
-  return {.content_type = std::string(kTextContentType),
-          .body = to_text(to_families(*snapshot)),
-          .headers = {}};
+  std::string text = to_text(to_families(*snapshot));
+  if (text.empty()) return error_response(503, "the metrics could not be written");
+  return {.content_type = std::string(kTextContentType), .body = std::move(text), .headers = {}};
 }
 
 HttpHandler api_handler(Agent& agent, bool read_only) {
@@ -244,6 +244,9 @@ Result<void> run(const CommandLine& line, Config config) {
   (*agent)->tick(now());
   auto server = serve(**agent, config);
   if (!server) return fail(server.error());
+  if (!config.slos.empty())
+    log_line(fmt::format("{} SLOs were read and are sound; this version does not judge them yet",
+                         config.slos.size()));
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe((*agent)->origin())));
 
