@@ -30,7 +30,8 @@ constexpr Unit kBytes[] = {{" B", 1024, 1024},
 std::string scale(double value, std::span<const Unit> units) {
   size_t unit = 0;
   // Rounded as it will be shown, or 999.9 ms would read "1000 ms".
-  for (; std::round(value) >= units[unit].limit; ++unit) value /= units[unit].step;
+  for (; unit + 1 < units.size() && std::round(value) >= units[unit].limit; ++unit)
+    value /= units[unit].step;
   const bool decimal = unit != 0 && std::fabs(value) < 9.95;
   return fmt::format("{:.{}f}{}", value, decimal ? 1 : 0, units[unit].name);
 }
