@@ -57,6 +57,6 @@ api /v1/maps/slogate_slab/resize --request POST --data '{"entries": 300}' >/dev/
 inside=$(make_cgroup inside)
 run_in_cgroup "$inside" curl --silent --output /dev/null "http://$metrics/metrics"
 counted() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/inside" | jq '[.[].signals.client_request.count] | add')" = 1 ]; }
-wait_until 5 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
+wait_until 20 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
 stop_agent
 say "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough, and what is missing is named"
