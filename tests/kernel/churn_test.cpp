@@ -22,10 +22,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// SLOGATE_CHURN: how many cgroups (default 1000).
+// SLOGATE_CHURN: how many cgroups (default 300).
 int churn() {
   const char* wish = getenv("SLOGATE_CHURN");
-  return wish != nullptr ? atoi(wish) : 1000;
+  return wish != nullptr ? atoi(wish) : 300;
 }
 
 // One connection with one request, from a process that is born in the cgroup: moving one there
@@ -100,6 +100,7 @@ uint64_t slab_capacity(const Snapshot& snapshot) {
 }
 
 TEST(Churn, CgroupsByTheThousandLoseNothingAndLeaveNoMemoryBehind) {
+  if (getenv("SLOGATE_CHURN") == nullptr) GTEST_SKIP() << "long: set SLOGATE_CHURN to a number";
   const std::string root = find_cgroup2({}).value();
   auto started =
       Agent::start({.cgroup_root = root,
