@@ -5,6 +5,7 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "agent/log.h"
@@ -127,6 +128,39 @@ Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   const auto row = std::find_if(rows.begin(), rows.end(),
                                 [&map](const MapStatus& status) { return status.name == map; });
   return fmt::format("{} has {} entries", map, row->capacity);
+}
+
+Result<MapContents> Agent::contents(const std::string& map) {
+  Result<MapContents> contents;
+  const auto done = commands_.run(
+      [this, &map, &contents]() -> Commands::Outcome {
+        contents = contents_now(map);
+        return "";
+      },
+      kPatience);
+  if (!done) return fail(done.error());
+  return contents;
+}
+
+// Every socket that is remembered, reached through the iterator of the inventory.
+Result<MapContents> Agent::sockets_now() {
+  maps_->list_sockets(true);
+  const auto sockets = probes_->take_inventory();
+  maps_->list_sockets(false);
+  if (!sockets) return fail(sockets.error());
+  return socket_contents(*maps_, *sockets, static_cast<uint64_t>(now().monotonic.count()));
+}
+
+Result<MapContents> Agent::contents_now(const std::string& map) {
+  auto contents = map == "slogate_sockets" ? sockets_now() : read_contents(*maps_, map);
+  if (!contents) return contents;
+  const auto column = std::ranges::find(contents->columns, "cgroup");
+  if (column == contents->columns.end()) return contents;
+  const auto place = column - contents->columns.begin();
+  contents->columns.insert(column + 1, "path");
+  for (auto& row : contents->rows)
+    row.insert(row.begin() + place + 1, names_.path(std::get<uint64_t>(row[place])));
+  return contents;
 }
 
 Result<void> unpin_all(const std::string& pin_dir) {

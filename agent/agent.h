@@ -11,6 +11,7 @@
 #include "agent/commands.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
+#include "maps/contents.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
 #include "maps/pins.h"
@@ -54,12 +55,17 @@ class Agent {
   // From any thread but the one that ticks: changes a map's size by hand and says what became of
   // it.
   Commands::Outcome resize(const std::string& map, size_t entries);
+  // Likewise: what lies in a map, with the paths of its cgroups. The one view that is not of the
+  // snapshot, since nobody else needs so much of every tick.
+  Result<MapContents> contents(const std::string& map);
 
  private:
   Agent(Commands commands, std::string cgroup_root)
       : commands_(std::move(commands)), names_(std::move(cgroup_root)) {}
   Result<void> open(Options options);
   Commands::Outcome resize_now(const std::string& map, size_t entries);
+  Result<MapContents> contents_now(const std::string& map);
+  Result<MapContents> sockets_now();
   void refresh_node_addresses(TickTime now);
 
   Commands commands_;

@@ -76,6 +76,17 @@ HttpResponse get_probes(const Call& call) {
   return ok(json);
 }
 
+HttpResponse get_map(const Call& call) {
+  const std::string map(call.argument);
+  if (std::ranges::find(call.snapshot.maps, map, &MapStatus::name) == call.snapshot.maps.end())
+    return error_response(404, "no such map");
+  if (!call.actions.contents)
+    return error_response(403, "what lies in a map is only told on the Unix socket");
+  const auto contents = call.actions.contents(map);
+  if (!contents) return error_response(400, contents.error().line());
+  return ok(contents_json(map, *contents));
+}
+
 bool may_change(const Call& call) {
   const auto& peer = call.request.peer;
   return peer && (peer->uid == 0 || std::ranges::count(call.actions.admins, peer->uid) != 0);
@@ -121,6 +132,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/cgroups", "match", get_cgroups},
     {"GET", "/v1/cgroups/{}/histograms", "", get_histograms},
     {"GET", "/v1/maps", "", get_maps},
+    {"GET", "/v1/maps/{}", "", get_map},
     {"GET", "/v1/probes", "", get_probes},
     {"POST", "/v1/maps/{}/resize", "", post_resize},
 };

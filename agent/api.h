@@ -6,14 +6,18 @@
 
 #include "agent/http_message.h"
 #include "agent/snapshot.h"
+#include "maps/contents.h"
 
 namespace slogate {
 
-// What a request may change. A sentence about what was done, or why not.
+// What a request may do beyond reading the snapshot. A change answers with a sentence about what
+// was done.
 struct ApiActions {
   // Null where nothing may be changed, as over TCP.
   std::function<Result<std::string>(const std::string& map, size_t entries)> resize;
-  // Who may besides root.
+  // What lies in a map. Null over TCP, too: it costs more than a view of the snapshot.
+  std::function<Result<MapContents>(const std::string& map)> contents;
+  // Who may change something besides root.
   std::vector<uid_t> admins;
 };
 

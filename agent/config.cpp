@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <map>
 
 #include "agent/config_fields.h"
@@ -43,6 +44,24 @@ Result<std::string> parse_socket(std::string_view text) {
 
 Result<double> parse_memory_ratio(std::string_view text) {
   return parse_ratio(text, 0.5);
+}
+
+Result<std::chrono::seconds> parse_grace(std::string_view text) {
+  using namespace std::chrono_literals;
+  const auto grace = parse_duration(text);
+  if (!grace) return fail(grace.error());
+  if (*grace < 1s || *grace > 1h)
+    return fail(fmt::format("{} is too {}", in_quotes(text), *grace < 1s ? "short" : "long"),
+                "from 1s to 1h, and longer than the interval of your scrapes");
+  return std::chrono::round<std::chrono::seconds>(*grace);
+}
+
+Result<uint32_t> parse_uid(std::string_view text) {
+  uint32_t uid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), uid);
+  if (error != std::errc{} || end != text.data() + text.size() || uid == UINT32_MAX)
+    return fail(fmt::format("{} is not a uid", in_quotes(text)), "give it as a number: id -u NAME");
+  return uid;
 }
 
 Result<slogate_class> parse_class(std::string_view text) {
@@ -120,9 +139,19 @@ Config to_config(const YamlNode& root, Problems& problems) {
        {"maps",
         [&](const YamlNode& v) {
           read_fields(v, "the limits of maps", problems,
-                      {{"memory_ratio", [&](const YamlNode& ratio) {
+                      {{"memory_ratio",
+                        [&](const YamlNode& ratio) {
                           read_value(ratio, problems, config.maps.memory_ratio, parse_memory_ratio);
+                        }},
+                       {"grace", [&](const YamlNode& grace) {
+                          read_value(grace, problems, config.maps.grace, parse_grace);
                         }}});
+        }},
+       {"admin_uids",
+        [&](const YamlNode& v) {
+          read_list(v, problems, kMaxAdmins, [&](const YamlNode& item) {
+            read_value(item, problems, config.admin_uids.emplace_back(), parse_uid);
+          });
         }},
        {"state_dir",
         [&](const YamlNode& v) { read_value(v, problems, config.state_dir, parse_path); }},

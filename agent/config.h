@@ -28,6 +28,8 @@ struct ClassRule {
 // Ceilings of the BPF maps.
 struct MapLimits {
   double memory_ratio = 0.0025;  // of the node's memory, for all maps together; at most 0.5
+  // How long the counts of a removed cgroup stay to be seen: 1 s to 1 h.
+  std::chrono::seconds grace{60};
 
   bool operator==(const MapLimits&) const = default;
 };
@@ -40,8 +42,9 @@ struct Config {
   CgroupFilter cgroups;
   MapLimits maps;
   std::string state_dir = "/var/lib/slogate";
-  std::vector<ClassRule> classes;  // no two with the same conditions
-  std::vector<Slo> slos;           // no two with the same name
+  std::vector<uint32_t> admin_uids;  // who may change something besides root
+  std::vector<ClassRule> classes;    // no two with the same conditions
+  std::vector<Slo> slos;             // no two with the same name
 };
 
 // One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;
@@ -59,6 +62,7 @@ template <typename T>
 using Checked = std::expected<T, std::vector<ConfigProblem>>;
 
 // What one list may hold at the most.
+inline constexpr size_t kMaxAdmins = 100;
 inline constexpr size_t kMaxSlos = 1000;
 inline constexpr size_t kMaxObjectives = 100;
 inline constexpr size_t kMaxGlobs = 1000;

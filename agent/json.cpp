@@ -106,6 +106,13 @@ Json rest_json(const Counts& counts, const std::vector<std::string>& reasons) {
   return {{"signals", signals_json(counts)}, {"counters", counters_json(counts, reasons)}};
 }
 
+// Each loss is one map's doing; most maps can lose nothing.
+Json lost_by_site_json(const MapStatus& map) {
+  Json json = Json::object();
+  if (!map.site.empty()) json[std::string(map.site)] = map.lost;
+  return json;
+}
+
 // The latest changes of one map's size.
 Json resizes_json(const std::vector<Resize>& resizes, const std::string& map) {
   Json json = Json::array();
@@ -170,7 +177,22 @@ Json map_json(const MapStatus& map, const std::vector<Resize>& resizes) {
           {"pressure", number(map.pressure())},
           {"resizes", map.resizes},
           {"lost", map.lost},
+          {"lost_by_site", lost_by_site_json(map)},
           {"latest_resizes", resizes_json(resizes, map.name)}};
+}
+
+Json contents_json(const std::string& map, const MapContents& contents) {
+  Json entries = Json::array();
+  for (const auto& row : contents.rows) {
+    Json entry = Json::object();
+    for (size_t i = 0; i < row.size(); ++i)
+      std::visit([&](const auto& value) { entry[contents.columns[i]] = value; }, row[i]);
+    entries.push_back(std::move(entry));
+  }
+  return {{"name", map},
+          {"columns", contents.columns},
+          {"entries", std::move(entries)},
+          {"left_out", contents.left_out}};
 }
 
 Json probe_json(const ProbeStatus& probe) {

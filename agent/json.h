@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/snapshot.h"
+#include "maps/contents.h"
 
 namespace slogate {
 
@@ -26,6 +27,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json histograms_json(const Workload& workload);
 
 [[nodiscard]] Json map_json(const MapStatus& map, const std::vector<Resize>& resizes);
+[[nodiscard]] Json contents_json(const std::string& map, const MapContents& contents);
 [[nodiscard]] Json probe_json(const ProbeStatus& probe);
 
 }  // namespace slogate

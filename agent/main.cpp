@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "agent/agent.h"
 #include "agent/api.h"
@@ -16,6 +17,7 @@
 #include "agent/host.h"
 #include "agent/http.h"
 #include "agent/log.h"
+#include "agent/memory_limit.h"
 #include "exporter/families.h"
 #include "exporter/text.h"
 
@@ -99,13 +101,27 @@ std::optional<Config> read_settings(const CommandLine& line) {
   return config;
 }
 
+// What the agent's own cgroup allows the maps: as the host shows it or, where this is a container
+// that sees only its own part of the tree, as the container does.
+uint64_t memory_allowed() {
+  std::ifstream file("/proc/self/cgroup");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const std::string own = parse_own_cgroup(text);
+  uint64_t least = UINT64_MAX;
+  for (const std::string& root : {find_cgroup2({}).value_or(""), std::string("/sys/fs/cgroup")})
+    if (const auto limit = read_memory_limit(root, own))
+      least = std::min(least, memory_for_maps(*limit));
+  return least;
+}
+
 MeasureSettings measure_settings(const Config& config) {
   struct sysinfo memory {};
   sysinfo(&memory);
   MeasureSettings settings;
   settings.filter = config.cgroups;
-  settings.size.ceiling =
-      ceiling_slots(config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit);
+  settings.size.ceiling = ceiling_slots(
+      config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit, memory_allowed());
+  settings.size.grace = config.maps.grace;
   for (const ClassRule& rule : config.classes)
     settings.classes.emplace_back(
         slogate_class_key{rule.port, static_cast<__u16>(rule.from_node ? 1 : 0)}, rule.class_);
@@ -128,15 +144,18 @@ HttpResponse metrics(const HttpRequest& request, const Agent& agent) {
   return {.content_type = std::string(kTextContentType), .body = std::move(text), .headers = {}};
 }
 
-HttpHandler api_handler(Agent& agent, bool read_only) {
-  return [&agent, read_only](const HttpRequest& request) {
+HttpHandler api_handler(Agent& agent, const std::vector<uint32_t>& admins, bool read_only) {
+  return [&agent, admins, read_only](const HttpRequest& request) {
     const auto snapshot = agent.snapshot();
     if (!snapshot) return not_ready();
     ApiActions actions;
-    if (!read_only)
+    if (!read_only) {
+      actions.admins.assign(admins.begin(), admins.end());
       actions.resize = [&agent](const std::string& map, size_t entries) {
         return agent.resize(map, entries);
       };
+      actions.contents = [&agent](const std::string& map) { return agent.contents(map); };
+    }
     return answer(request, *snapshot, actions);
   };
 }
@@ -145,7 +164,7 @@ Result<HttpServer> serve(Agent& agent, const Config& config) {
   std::vector<HttpEndpoint> endpoints;
   auto socket = listen_unix(config.socket, "slogate");
   if (!socket) return fail(socket.error());
-  endpoints.push_back({std::move(*socket), api_handler(agent, false)});
+  endpoints.push_back({std::move(*socket), api_handler(agent, config.admin_uids, false)});
   const auto add_tcp = [&endpoints](const std::optional<ListenAddress>& address,
                                     HttpHandler handler) -> Result<void> {
     if (!address) return {};
@@ -158,7 +177,7 @@ Result<HttpServer> serve(Agent& agent, const Config& config) {
     return metrics(request, agent);
   };
   if (auto done = add_tcp(config.listen, show_metrics); !done) return fail(done.error());
-  if (auto done = add_tcp(config.api_listen, api_handler(agent, true)); !done)
+  if (auto done = add_tcp(config.api_listen, api_handler(agent, {}, true)); !done)
     return fail(done.error());
   return HttpServer::start(std::move(endpoints), log_line);
 }
@@ -187,8 +206,9 @@ AgentStatus about(const std::vector<Finding>& findings) {
 // What a new configuration cannot change while running.
 void warn_of_fixed(const Config& before, const Config& after) {
   if (before.socket != after.socket || before.listen != after.listen ||
-      before.api_listen != after.api_listen || before.state_dir != after.state_dir)
-    log_line("socket, listen, api_listen and state_dir change with the next start");
+      before.api_listen != after.api_listen || before.state_dir != after.state_dir ||
+      before.admin_uids != after.admin_uids)
+    log_line("socket, listen, api_listen, admin_uids and state_dir change with the next start");
 }
 
 bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent) {

@@ -47,7 +47,8 @@ class Probes {
   [[nodiscard]] std::vector<ProbeStatus> status(const slogate_runs& runs) const;
 
   // One pass over all sockets: brings their segments, round-trip times and overflows up to date,
-  // and gives those that have an open request. Runs the program `inventory` once for each socket.
+  // and gives those that have an open request, or every one (Maps::list_sockets()). Runs the
+  // program `inventory` once for each socket.
   [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory() const;
 
  private:

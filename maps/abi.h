@@ -99,7 +99,7 @@ struct slogate_slot {
 #define SLOGATE_FREE_SLOTS 4096       /* free slots listed for new owners, at most; a power of 2 */
 #define SLOGATE_CLASS_RULES 256       /* rules of the configuration */
 #define SLOGATE_NODE_ADDRESSES 1024   /* addresses of this node */
-#define SLOGATE_EVENT_BYTES (1 << 18) /* ring of owner events; a power of two */
+#define SLOGATE_EVENT_BYTES (1 << 19) /* ring of owner events; a power of two */
 
 /* What finds no slot is booked here, so that a sum over all slots stays true. Nobody owns it. */
 #define SLOGATE_UNATTRIBUTED 0
@@ -150,7 +150,7 @@ struct slogate_control {
    */
   __u64 fold;
   __u32 programs_epoch; /* the one that was activated last; epoch may have fallen to 0 since */
-  __u32 pad;
+  __u32 list_sockets;   /* 1: the inventory reports every socket, not only open requests */
 };
 
 /* Programs go quiet when no agent came for this long. */
@@ -203,12 +203,13 @@ struct slogate_sock {
   __u32 begun;    /* sequence number of the open request's first byte */
 };
 
-/* Written to the iterator's output for each socket with an open request. */
+/* Written to the iterator's output for each socket with an open request, or for every one. */
 struct slogate_inflight {
   struct slogate_ref ref;
-  __u64 opened;
-  __u32 role;
-  __u32 pad;
+  __u64 opened; /* as in struct slogate_sock */
+  __u16 role;   /* enum slogate_role */
+  __u16 port;   /* local port, host order; 0 once the kernel has given it up */
+  __u32 state;  /* of TCP, as in include/net/tcp_states.h */
 };
 
 /*

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace slogate {
 
@@ -15,7 +16,8 @@ struct MapStatus {
   uint64_t capacity = 0;  // 0: no limit of its own
   uint64_t bytes = 0;     // as the kernel charges them
   uint64_t resizes = 0;
-  uint64_t lost = 0;  // samples this map had no room for
+  uint64_t lost = 0;           // samples this map had no room for
+  std::string_view site = {};  // where they are counted (kSites), "" where none can be lost
 
   // entries / capacity, 0 where there is no capacity.
   [[nodiscard]] double pressure() const {

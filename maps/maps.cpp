@@ -283,6 +283,10 @@ int Maps::fd(std::string_view name) const {
   return found == parts_->fds.end() ? -1 : found->second.get();
 }
 
+int Maps::index_fd() const {
+  return parts_->index->fd();
+}
+
 Counts Maps::totals() const {
   Counts counts;
   slab().copy(slab().totals(), counts);
@@ -302,7 +306,9 @@ Result<void> Maps::resize(size_t capacity, std::string_view reason,
   slab().list_free();
   const size_t before = slab().slots();
   if (capacity > before) {
-    // The index first: a slot whose owner cannot be entered is no use.
+    // At once what the index has room for: replacing it waits for every program that is running,
+    // and on a busy node that is long in a burst of new cgroups.
+    if (auto done = slab().grow(std::min(capacity, parts_->index->capacity())); !done) return done;
     if (index_entries_for(capacity) > parts_->index->capacity())
       if (auto done = resize_index(index_entries_for(capacity), reason, now); !done) return done;
     if (auto done = slab().grow(capacity); !done) return done;
@@ -399,6 +405,10 @@ slogate_runs Maps::runs() const {
   return total;
 }
 
+void Maps::list_sockets(bool all) {
+  __atomic_store_n(&parts_->control().list_sockets, all ? 1 : 0, __ATOMIC_RELEASE);
+}
+
 Result<void> Maps::set_class_rules(
     const std::vector<std::pair<slogate_class_key, slogate_class>>& rules) {
   const std::vector<std::pair<slogate_class_key, __u32>> wanted(rules.begin(), rules.end());
@@ -424,16 +434,19 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   const slogate_control& control = parts_->control();
   return {
       {"slogate_slab", "array_of_maps", used, slab().slots() - SLOGATE_FIRST_SLOT,
-       bytes("slogate_slab") + slab().bytes(), parts_->slab_resizes, lost(SLOGATE_SITE_no_slot)},
+       bytes("slogate_slab") + slab().bytes(), parts_->slab_resizes, lost(SLOGATE_SITE_no_slot),
+       "no_slot"},
       {"slogate_index", "hash", used, parts_->index->capacity(),
        bytes("slogate_index") + charged_bytes(parts_->index->fd()), parts_->index_resizes,
-       lost(SLOGATE_SITE_index_full)},
+       lost(SLOGATE_SITE_index_full), "index_full"},
       {"slogate_free", "array", slab().listed(), SLOGATE_FREE_SLOTS, bytes("slogate_free"), 0, 0},
       // Its elements are charged one by one, to whoever makes the kernel allocate them: this is
       // their net size.
       {"slogate_sockets", "sk_storage", sockets, 0,
-       bytes("slogate_sockets") + sockets * sizeof(slogate_sock), 0, lost(SLOGATE_SITE_no_storage)},
-      {"slogate_events", "ringbuf", 0, 0, bytes("slogate_events"), 0, lost(SLOGATE_SITE_no_name)},
+       bytes("slogate_sockets") + sockets * sizeof(slogate_sock), 0, lost(SLOGATE_SITE_no_storage),
+       "no_storage"},
+      {"slogate_events", "ringbuf", 0, 0, bytes("slogate_events"), 0, lost(SLOGATE_SITE_no_name),
+       "no_name"},
       {"slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT,
        bytes("slogate_left_out"), 0, 0},
       {"slogate_classes", "hash", load(control.class_rules), SLOGATE_CLASS_RULES,

@@ -37,6 +37,8 @@ class Maps {
   [[nodiscard]] Origin origin() const;
   // The descriptor of a map by its name, -1 when there is none of that name.
   [[nodiscard]] int fd(std::string_view name) const;
+  // That of the hash from owner to slot, which a resize replaces.
+  [[nodiscard]] int index_fd() const;
 
   // ---- slots; see Slab ----
   [[nodiscard]] size_t slots() const { return slab().slots(); }
@@ -76,6 +78,8 @@ class Maps {
   // Cgroups whose samples found no slot, with how many there were.
   [[nodiscard]] std::vector<std::pair<uint64_t, uint64_t>> left_out() const;
   [[nodiscard]] slogate_runs runs() const;  // summed over the lines
+  // Whether the inventory reports every socket or only those with an open request.
+  void list_sockets(bool all);
   // Replaces the rules that give a server socket its class; at most SLOGATE_CLASS_RULES.
   Result<void> set_class_rules(
       const std::vector<std::pair<slogate_class_key, slogate_class>>& rules);

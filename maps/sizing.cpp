@@ -82,7 +82,7 @@ size_t ceiling_slots(double memory_ratio, uint64_t ram_bytes, uint64_t allowed_b
 }
 
 size_t index_entries_for(size_t slots) {
-  return std::bit_ceil(slots + slots / 2);
+  return std::bit_ceil(std::max<size_t>(slots + slots / 2, 1024));
 }
 
 }  // namespace slogate

@@ -24,8 +24,9 @@ struct SizingPlan {
   size_t evict = 0;     // at the ceiling: owners that must go to have any reserve at all
 };
 
-// Free slots that are kept ready even where nothing happens.
-inline constexpr size_t kMinReserve = 64;
+// Free slots that are kept ready even where nothing happens: 1.8 MiB, for what a burst of a
+// thousand cgroups a second needs until an agent on a busy node gets the CPU and has made more.
+inline constexpr size_t kMinReserve = 192;
 // What is kept for as long as new owners come: this many seconds of them.
 inline constexpr double kReserveSeconds = 2;
 // Memory is given back when it has not been needed for so long.
@@ -65,7 +66,8 @@ inline constexpr double kIdleSeconds = 10;
 [[nodiscard]] size_t ceiling_slots(double memory_ratio, uint64_t ram_bytes,
                                    uint64_t allowed_bytes = UINT64_MAX);
 
-// Entries of the index for so many slots: a power of two, at most two thirds full.
+// Entries of the index for so many slots: a power of two, at most two thirds full and never so few
+// that the first burst has to wait for a larger one.
 [[nodiscard]] size_t index_entries_for(size_t slots);
 
 }  // namespace slogate

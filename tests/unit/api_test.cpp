@@ -68,7 +68,7 @@ Snapshot snapshot() {
   stable.gone = true;
   stable.service = std::make_shared<const Counts>();
 
-  s.maps = {{"slogate_slab", "array_of_maps", 3, 64, 655360, 1, 2},
+  s.maps = {{"slogate_slab", "array_of_maps", 3, 64, 655360, 1, 2, "no_slot"},
             {"slogate_socks", "sk_storage", 5}};
   s.probes.resize(2);
   s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns};
@@ -196,10 +196,31 @@ TEST(Api, Maps) {
   EXPECT_EQ(body(get("/v1/maps")).dump(), Json::parse(R"([
     {"name": "slogate_slab", "type": "array_of_maps", "entries": 3, "capacity": 64,
      "bytes": 655360, "pressure": 0.046875, "resizes": 1, "lost": 2,
+     "lost_by_site": {"no_slot": 2},
      "latest_resizes": [{"time": "2026-11-21T08:00:00Z", "from": 32, "to": 64, "reason": "test"}]},
     {"name": "slogate_socks", "type": "sk_storage", "entries": 5, "capacity": null,
-     "bytes": 0, "pressure": 0.0, "resizes": 0, "lost": 0, "latest_resizes": []}])")
+     "bytes": 0, "pressure": 0.0, "resizes": 0, "lost": 0, "lost_by_site": {},
+     "latest_resizes": []}])")
                                               .dump());
+}
+
+TEST(Api, WhatLiesInAMap) {
+  ApiActions actions;
+  actions.contents = [](const std::string& map) -> Result<MapContents> {
+    if (map != "slogate_slab") return fail("cannot", "do not");
+    return MapContents{{"slot", "path"}, {{uint64_t{3}, "/a\xff"}}, 7};
+  };
+  const auto ask = [&actions](const std::string& map) {
+    return answer(get("/v1/maps/" + map), snapshot(), actions);
+  };
+  EXPECT_EQ(Json::parse(ask("slogate_slab").body).dump(),
+            Json::parse(R"({"name": "slogate_slab", "columns": ["slot", "path"],
+                            "entries": [{"slot": 3, "path": "/a\ufffd"}], "left_out": 7})")
+                .dump());
+  EXPECT_EQ(ask("slogate_socks").status, 400);
+  EXPECT_EQ(ask("slogate_none").status, 404);
+  // Over TCP nobody may ask for so much work.
+  EXPECT_EQ(status(get("/v1/maps/slogate_slab")), 403);
 }
 
 TEST(Api, Probes) {

@@ -102,6 +102,43 @@ TEST(MapsView, AFullMapStandsOut) {
               HasSubstr("\033[31m100.0 %\033[0m"));
 }
 
+TEST(MapsView, TheLatestResizesStandBelow) {
+  EXPECT_THAT(render_maps(Json::parse(R"([
+      {"name": "slogate_slab", "latest_resizes": [
+        {"time": "2026-11-21T12:00:02Z", "from": 64, "to": 96, "reason": "free slots ran short"}]},
+      {"name": "slogate_index", "latest_resizes": [
+        {"time": "2026-11-21T12:00:01Z", "from": 64, "to": 256, "reason": "by hand"}]}])"),
+                          {}),
+              HasSubstr("\n"
+                        "RESIZED               MAP            FROM   TO  REASON\n"
+                        "2026-11-21T12:00:01Z  slogate_index    64  256  by hand\n"
+                        "2026-11-21T12:00:02Z  slogate_slab     64   96  free slots ran short\n"));
+}
+
+TEST(MapView, ColumnsAreThoseOfTheMap) {
+  EXPECT_EQ(show_map(fixed("/v1/maps/slogate_slab", R"({"name": "slogate_slab",
+      "columns": ["slot", "path", "free_listed"],
+      "entries": [{"slot": 3, "path": "/a", "free_listed": 12345678},
+                  {"slot": 14, "path": "", "free_listed": 0}], "left_out": 7})"),
+                     "slogate_slab", {})
+                ->text,
+            "SLOT  PATH  FREE LISTED\n"
+            "   3  /a       12345678\n"
+            "  14  -               0\n"
+            "\n... and 7 more\n");
+  EXPECT_EQ(render_map(Json::parse(R"({"columns": ["port"], "entries": []})"), {}),
+            "The map is empty.\n");
+}
+
+TEST(ResizeMap, PostsTheSizeAndSaysWhatBecameOfIt) {
+  const Post post = [](const std::string& target, const Json& body) -> Outcome<Json> {
+    EXPECT_EQ(target, "/v1/maps/slogate_slab/resize");
+    EXPECT_EQ(body.dump(), R"({"entries":300})");
+    return Json{{"map", "slogate_slab"}, {"done", "slogate_slab has 317 entries"}};
+  };
+  EXPECT_EQ(resize_map(post, "slogate_slab", 300, {})->text, "slogate_slab has 317 entries\n");
+}
+
 TEST(ProbesView, ReasonsStandBelow) {
   EXPECT_EQ(render_probes(Json::parse(R"([
       {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",

@@ -110,7 +110,7 @@ TEST(ConfigProblems, KeysAndTypes) {
       {"slos: [a]\n", {{1, 8, "a single value where an SLO belongs"}}},
       {"slos: [~]\n", {{1, 8, "nothing where an SLO belongs"}}},
       {"maps: 0.1\n", {{1, 7, "a single value where the limits of maps belongs"}}},
-      {"maps: { memory: 0.1 }\n", {{1, 9, "known: memory_ratio"}}},
+      {"maps: { memory: 0.1 }\n", {{1, 9, "known: memory_ratio, grace"}}},
       {"maps: {}\ncgroups: {}\n", {}},
   });
 }
@@ -131,6 +131,10 @@ TEST(ConfigProblems, Values) {
       {"state_dir: var\n", {{1, 12, "not an absolute path"}}},
       {"maps: { memory_ratio: 0 }\n", {{1, 23, "out of range"}}},
       {"maps: { memory_ratio: 0.51 }\n", {{1, 23, "at most 0.5"}}},
+      {"maps: { grace: 0s }\n", {{1, 16, "too short"}}},
+      {"maps: { grace: 2h }\n", {{1, 16, "from 1s to 1h"}}},
+      {"admin_uids: [0, -1, root]\n", {{1, 17, "not a uid"}, {1, 21, "id -u NAME"}}},
+      {"admin_uids: 0\n", {{1, 13, "list"}}},
       {"maps: { memory_ratio: -1 }\n", {{1, 23, "out of range"}}},
       {"maps: { memory_ratio: nan }\n", {{1, 23, "not a ratio"}}},
       {"maps: { memory_ratio: 50% }\n", {}},

@@ -41,6 +41,8 @@ void expect_defaults(const Config& config) {
   EXPECT_EQ(patterns(config.cgroups.include), Patterns{"/**"});
   EXPECT_EQ(patterns(config.cgroups.exclude), Patterns{});
   EXPECT_EQ(config.maps.memory_ratio, 0.0025);
+  EXPECT_EQ(config.maps.grace, 60s);
+  EXPECT_TRUE(config.admin_uids.empty());
   EXPECT_EQ(config.state_dir, "/var/lib/slogate");
   EXPECT_TRUE(config.classes.empty());
   EXPECT_TRUE(config.slos.empty());
@@ -64,8 +66,9 @@ std::string read_sample() {
 
 TEST(Config, TheSampleHasTheDefaults) {
   const std::string sample = read_sample();
-  for (const char* key : {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude",
-                          "maps", "  memory_ratio", "state_dir", "classes", "slos"})
+  for (const char* key :
+       {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude", "maps",
+        "  memory_ratio", "  grace", "admin_uids", "state_dir", "classes", "slos"})
     EXPECT_TRUE(sample.contains(fmt::format("\n{}:", key))) << key;
   expect_defaults(parsed(sample));
 }
@@ -143,13 +146,16 @@ TEST(Config, TheDocumentedExample) {
 TEST(Config, EveryKeyHasAnEffect) {
   const Config config = parsed(
       "listen: ''\napi_listen: '[::1]:9938'\nsocket: /tmp/s\nstate_dir: /tmp/state\n"
-      "maps: { memory_ratio: 1% }\ncgroups: { include: /a/**, exclude: [/a/b, '**/c'] }\n"
+      "maps: { memory_ratio: 1%, grace: 2m }\nadmin_uids: [7, 1000]\ncgroups: { include: /a/**, "
+      "exclude: [/a/b, '**/c'] }\n"
       "classes: [{ class: proxy, port: 15001, peer: any }, { class: probe, peer: node }]\n");
   EXPECT_EQ(config.listen, std::nullopt);
   EXPECT_EQ(config.api_listen, (ListenAddress{"::1", 9938}));
   EXPECT_EQ(config.socket, "/tmp/s");
   EXPECT_EQ(config.state_dir, "/tmp/state");
   EXPECT_EQ(config.maps.memory_ratio, 0.01);
+  EXPECT_EQ(config.maps.grace, 120s);
+  EXPECT_EQ(config.admin_uids, (std::vector<uint32_t>{7, 1000}));
   EXPECT_EQ(patterns(config.cgroups.include), Patterns{"/a/**"});
   EXPECT_EQ(patterns(config.cgroups.exclude), (Patterns{"/a/b", "**/c"}));
   ASSERT_EQ(config.classes.size(), 2U);

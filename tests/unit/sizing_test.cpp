@@ -19,8 +19,8 @@ SizingInput at(size_t used, size_t capacity) {
 }
 
 TEST(PlanSize, KeepsWhatIsEnough) {
-  EXPECT_EQ(plan_size(at(10, 100)).capacity, 100u);
-  EXPECT_EQ(plan_size(at(60, 100)).capacity, 100u);
+  EXPECT_EQ(plan_size(at(10, 300)).capacity, 300u);
+  EXPECT_EQ(plan_size(at(300 - kMinReserve / 2, 300)).capacity, 300u);
 }
 
 TEST(PlanSize, GrowsToTheWholeReserveWhenLessThanHalfIsFree) {
@@ -45,7 +45,7 @@ TEST(PlanSize, ShrinksOnlyAfterMuchTooMuchForLong) {
   EXPECT_EQ(plan_size(in).capacity, 1000u);
   in.slack_seconds = kSlackSeconds;
   const size_t smaller = plan_size(in).capacity;
-  EXPECT_LT(smaller, 200u);
+  EXPECT_LT(smaller, 10 + kMinReserve + 2 * kChunk);
   // What it shrank to is stable: neither growing nor shrinking follows.
   in = at(10, smaller - SLOGATE_FIRST_SLOT);
   in.slack_seconds = 1e6;
@@ -78,7 +78,7 @@ TEST(PlanSize, NeverPassesTheCeilingAndAsksForRoomThere) {
 }
 
 TEST(PlanSize, HoldsTheFloorThatWasAskedFor) {
-  SizingInput in = at(10, 100);
+  SizingInput in = at(10, 300);
   in.floor = 1000;
   EXPECT_GE(plan_size(in).capacity, 1000u);
   in.capacity = plan_size(in).capacity;

@@ -29,9 +29,11 @@ constexpr unsigned kOkStatus = 200;
 // Runs one exchange step by step; each step starts the next and the last error is what remains.
 class Exchange {
  public:
-  Exchange(const std::string& target, std::chrono::milliseconds timeout)
-      : request_(http::verb::get, target, 11) {
+  Exchange(http::verb verb, const std::string& target, const std::string& body,
+           std::chrono::milliseconds timeout)
+      : request_(verb, target, 11, body) {
     request_.set(http::field::host, "localhost");
+    if (verb != http::verb::get) request_.prepare_payload();
     request_.set(http::field::connection, "close");
     response_.body_limit(kMaxBody);
     stream_.expires_after(timeout);
@@ -66,7 +68,7 @@ class Exchange {
 
   boost::asio::io_context context_;
   beast::basic_stream<Local> stream_{context_};
-  http::request<http::empty_body> request_;
+  http::request<http::string_body> request_;
   Response response_;
   beast::flat_buffer buffer_;
   beast::error_code error_;
@@ -127,12 +129,14 @@ Outcome<Json> parse_answer(unsigned status, std::string_view body) {
   return json;
 }
 
-Outcome<Json> get(const std::string& path, const std::string& target,
-                  std::chrono::milliseconds timeout) {
+namespace {
+
+Outcome<Json> ask(const std::string& path, http::verb verb, const std::string& target,
+                  const std::string& body, std::chrono::milliseconds timeout) {
   if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path))
     return fail(kUnreachable, fmt::format("\"{}\" cannot be the path of a socket", path),
                 fmt::format("it has 1 to {} bytes", sizeof(sockaddr_un{}.sun_path) - 1));
-  Exchange exchange(target, timeout);
+  Exchange exchange(verb, target, body, timeout);
   exchange.run(path);
   if (is_http_error(exchange.error()))
     return fail(kFailed,
@@ -141,6 +145,18 @@ Outcome<Json> get(const std::string& path, const std::string& target,
                 "is this the socket of slogate-agent?");
   if (exchange.error()) return unreachable(path, exchange.error(), timeout);
   return parse_answer(exchange.response().result_int(), exchange.response().body());
+}
+
+}  // namespace
+
+Outcome<Json> get(const std::string& path, const std::string& target,
+                  std::chrono::milliseconds timeout) {
+  return ask(path, http::verb::get, target, "", timeout);
+}
+
+Outcome<Json> post(const std::string& path, const std::string& target, const Json& body,
+                   std::chrono::milliseconds timeout) {
+  return ask(path, http::verb::post, target, body.dump(), timeout);
 }
 
 std::string percent_encode(std::string_view text) {

@@ -19,7 +19,8 @@ namespace {
 struct Arguments {
   std::string socket = "/run/slogate/agent.sock";
   Output output;
-  std::string pattern, cgroup, signal = "request";
+  std::string pattern, cgroup, map, signal = "request";
+  uint64_t entries = 0;
   TopOptions top;
 };
 
@@ -28,6 +29,13 @@ using Command = std::function<Outcome<Report>()>;
 Fetch fetch_from(const Arguments& arguments, std::chrono::milliseconds timeout = kPatience) {
   return [&arguments, timeout](const std::string& target) {
     return get(arguments.socket, target, timeout);
+  };
+}
+
+// A change waits until the agent is between two ticks, and for running programs to end.
+Post post_to(const Arguments& arguments) {
+  return [&arguments](const std::string& target, const Json& body) {
+    return post(arguments.socket, target, body, std::chrono::seconds(30));
   };
 }
 
@@ -92,9 +100,6 @@ void add_tables(CLI::App& app, Arguments& arguments, Command& command) {
       return show_cgroups(fetch_from(arguments), arguments.pattern, arguments.output);
     };
   });
-  app.add_subcommand("maps", "The BPF maps and how full they are")->callback([&] {
-    command = [&] { return show_maps(fetch_from(arguments), arguments.output); };
-  });
   app.add_subcommand("probes", "The BPF programs, attached or why not, and their cost")
       ->callback(
           [&] { command = [&] { return show_probes(fetch_from(arguments), arguments.output); }; });
@@ -104,6 +109,33 @@ void add_tables(CLI::App& app, Arguments& arguments, Command& command) {
           return show_doctor(inspect_host({}), fetch_from(arguments), arguments.output);
         };
       });
+}
+
+void add_maps(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* maps = app.add_subcommand("maps", "The BPF maps, how full they are, what lies in them");
+  maps->add_option("name", arguments.map, "Show the entries of this map")->type_name("NAME");
+  CLI::App* resize = maps->add_subcommand("resize", "Grow or shrink a map by hand; needs root");
+  resize->add_option("name", arguments.map, "slogate_slab or slogate_index")
+      ->required()
+      ->type_name("NAME");
+  resize
+      ->add_option("--entries", arguments.entries,
+                   "How many it should have room for; 0: as the agent thinks fit")
+      ->required()
+      ->type_name("N");
+  resize->callback([&] {
+    command = [&] {
+      return resize_map(post_to(arguments), arguments.map, arguments.entries, arguments.output);
+    };
+  });
+  maps->callback([&, resize] {
+    if (resize->parsed()) return;
+    command = [&] {
+      return arguments.map.empty()
+                 ? show_maps(fetch_from(arguments), arguments.output)
+                 : show_map(fetch_from(arguments), arguments.map, arguments.output);
+    };
+  });
 }
 
 void add_globals(CLI::App& app, Arguments& arguments) {
@@ -132,6 +164,7 @@ int main(int argc, char** argv) {
   add_globals(app, arguments);
   add_top(app, arguments, command);
   add_tables(app, arguments, command);
+  add_maps(app, arguments, command);
   add_hist(app, arguments, command);
   try {
     app.parse(argc, argv);
