@@ -78,6 +78,7 @@ Result<void> Agent::open(Options options) {
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
+  if (options.wait_on_threads) maps_->wait_on_threads();
   collector_.emplace(*maps_, *probes_, names_, *events_, *sizer_, options.features,
                      std::move(options.about), std::move(options.settings.filter));
   return {};
@@ -125,8 +126,9 @@ Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   if (!done) return fail(done.error());
   tick(moment);
   const auto rows = snapshot()->maps;
-  const auto row = std::find_if(rows.begin(), rows.end(),
-                                [&map](const MapStatus& status) { return status.name == map; });
+  const auto row = std::ranges::find(rows, map, &MapStatus::name);
+  if (row->capacity > entries && entries != 0 && entries > row->entries)
+    return fmt::format("{} has {} entries and is shrinking", map, row->capacity);
   return fmt::format("{} has {} entries", map, row->capacity);
 }
 

@@ -35,6 +35,8 @@ class Agent {
     AgentStatus about;
     KernelFeatures features;
     MeasureSettings settings;
+    // Whether a tick may go on while the kernel waits for running programs; see Maps.
+    bool wait_on_threads = false;
   };
   static Result<std::unique_ptr<Agent>> start(Options options);
   Agent(const Agent&) = delete;

@@ -136,7 +136,7 @@ void Collector::read_slot(size_t number, TickTime now) {
   const double passed = seconds(now.monotonic - last_tick_);
   const uint64_t before = same_owner ? slot.samples : 0;
   slot.rate = passed > 0 ? static_cast<double>(samples - before) / passed : 0;
-  if (!same_owner) slot.gone.reset();
+  if (slot.owner.cgroup != owner.cgroup) slot.gone.reset();
   slot.owner = owner;
   slot.counts = std::move(counts);
   slot.samples = samples;

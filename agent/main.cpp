@@ -259,7 +259,8 @@ Result<void> run(const CommandLine& line, Config config) {
                              .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
                              .about = about(findings),
                              .features = std::move(*features),
-                             .settings = measure_settings(config)});
+                             .settings = measure_settings(config),
+                             .wait_on_threads = true});
   if (!agent) return fail(agent.error());
   (*agent)->tick(now());
   auto server = serve(**agent, config);

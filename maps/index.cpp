@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 
 #include <cerrno>
+#include <memory>
 
 #include "maps/bpf_map.h"
 
@@ -37,8 +38,8 @@ Result<void> copy_owners(int from, int to) {
 
 }  // namespace
 
-Result<Index> Index::open(int outer_fd, const PinDir* pins, size_t entries) {
-  Index index(outer_fd, pins);
+Result<Index> Index::open(int outer_fd, const PinDir* pins, KernelWait& waits, size_t entries) {
+  Index index(outer_fd, pins, waits);
   if (pins != nullptr && (pins->has(kPin) || pins->has(kNextPin))) {
     if (auto done = index.adopt(); !done) return fail(done.error());
   } else if (auto done = index.resize(entries); !done) {
@@ -70,32 +71,39 @@ Result<void> Index::adopt() {
   return fail("the pinned index is not the one in use", "run slogate-agent --unpin");
 }
 
-Result<void> Index::publish(int inner_fd) const {
-  const __u32 zero = 0;
-  // The kernel waits here until no program is left that may have seen the element before.
-  if (const int error = bpf_map_update_elem(outer_fd_, &zero, &inner_fd, BPF_ANY); error != 0)
-    return fail(bpf_error("cannot replace the index", error));
-  return {};
-}
-
-Result<void> Index::wait_for_programs() const {
-  return publish(inner_.get());
-}
-
 Result<void> Index::resize(size_t entries) {
+  if (resizing_) return {};
   auto next = create_hash(entries);
   if (!next) return fail(next.error());
   if (inner_)
     if (auto done = copy_owners(inner_.get(), next->get()); !done) return done;
   if (pins_ != nullptr)
     if (auto done = pins_->pin(next->get(), kNextPin); !done) return done;
-  if (auto done = publish(next->get()); !done) {
+  resizing_ = true;
+  // Shared, since a function object has to be copyable.
+  const auto shared = std::make_shared<Fd>(std::move(*next));
+  return waits_->run(
+      [outer = outer_fd_, shared]() -> Result<void> {
+        const __u32 zero = 0;
+        const int fd = shared->get();
+        if (const int error = bpf_map_update_elem(outer, &zero, &fd, BPF_ANY); error != 0)
+          return fail(bpf_error("cannot replace the index", error));
+        return {};
+      },
+      [this, shared, entries](const Result<void>& published) {
+        return finish_resize(std::move(*shared), entries, published);
+      });
+}
+
+Result<void> Index::finish_resize(Fd next, size_t entries, const Result<void>& published) {
+  resizing_ = false;
+  if (!published) {
     if (pins_ != nullptr) pins_->unpin(kNextPin);
-    return done;
+    return published;
   }
   if (pins_ != nullptr)
     if (auto done = pins_->rename(kNextPin, kPin); !done) return done;
-  const Fd old = std::exchange(inner_, std::move(*next));
+  const Fd old = std::exchange(inner_, std::move(next));
   capacity_ = entries;
   return old ? copy_owners(old.get(), inner_.get()) : Result<void>{};
 }

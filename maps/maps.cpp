@@ -160,6 +160,10 @@ struct Maps::Parts {
   uint64_t programs_hash = 0;
   std::deque<Resize> resizes;
   uint64_t slab_resizes = 0, index_resizes = 0, node_addresses = 0;
+  // As the last of `resizes` left them, and why the one that is under way was begun.
+  size_t slab_slots = 0, index_entries = 0;
+  std::string slab_reason, index_reason;
+  KernelWait waits;  // the first to go: its threads use what the others own
 
   [[nodiscard]] slogate_control& control() const { return *control_memory.as<slogate_control>(); }
   [[nodiscard]] int fd(std::string_view name) const { return fds.find(name)->second.get(); }
@@ -245,15 +249,19 @@ Result<Maps> Maps::open(const PinDir* pins) {
       .slab = std::nullopt,
       .programs_hash = found.programs_hash,
       .resizes = {},
+      .slab_reason = {},
+      .index_reason = {},
+      .waits = {},
   });
-  auto index =
-      Index::open(parts->fd("slogate_index"), pins, index_entries_for(SLOGATE_CHUNK_SLOTS));
+  auto index = Index::open(parts->fd("slogate_index"), pins, parts->waits, index_entries_for(0));
   if (!index) return fail(index.error());
   parts->index.emplace(std::move(*index));
   auto slab = Slab::open(parts->fd("slogate_slab"), &parts->control(),
-                         parts->free_memory.as<uint64_t>(), pins, *parts->index);
+                         parts->free_memory.as<uint64_t>(), pins, parts->waits, *parts->index);
   if (!slab) return fail(slab.error());
   parts->slab.emplace(std::move(*slab));
+  parts->slab_slots = parts->slab->slots();
+  parts->index_entries = parts->index->capacity();
 
   Maps maps(std::move(parts));
   if (found.origin == Origin::folded) maps.slab().add_to_totals(found.carried);
@@ -301,39 +309,73 @@ Counts Maps::unattributed() const {
 
 // ---- size ----
 
+void Maps::wait_on_threads() {
+  parts_->waits.use_threads();
+}
+
+// Remembers what has changed since the last look.
+void Maps::note_resizes(std::chrono::system_clock::time_point now) {
+  if (const size_t slots = slab().slots(); slots != parts_->slab_slots) {
+    ++parts_->slab_resizes;
+    parts_->remember("slogate_slab", parts_->slab_slots, slots, parts_->slab_reason, now);
+    parts_->slab_slots = slots;
+  }
+  if (const size_t entries = parts_->index->capacity(); entries != parts_->index_entries) {
+    ++parts_->index_resizes;
+    parts_->remember("slogate_index", parts_->index_entries, entries, parts_->index_reason, now);
+    parts_->index_entries = entries;
+  }
+}
+
+Result<void> Maps::go_on(std::chrono::system_clock::time_point now) {
+  const auto done = parts_->waits.poll();
+  note_resizes(now);
+  return done;
+}
+
 Result<void> Maps::resize(size_t capacity, std::string_view reason,
                           std::chrono::system_clock::time_point now) {
+  auto done = go_on(now);
   slab().list_free();
   const size_t before = slab().slots();
+  if (capacity != before) parts_->slab_reason = reason;
   if (capacity > before) {
-    // At once what the index has room for: replacing it waits for every program that is running,
-    // and on a busy node that is long in a burst of new cgroups.
-    if (auto done = slab().grow(std::min(capacity, parts_->index->capacity())); !done) return done;
-    if (index_entries_for(capacity) > parts_->index->capacity())
-      if (auto done = resize_index(index_entries_for(capacity), reason, now); !done) return done;
-    if (auto done = slab().grow(capacity); !done) return done;
+    if (auto grown = grow(capacity, reason, now); !grown) done = grown;
   } else if (capacity < before) {
-    if (auto done = slab().shrink(capacity); !done) return done;
-    // Twice what is needed may stay: it would soon be needed again.
-    const size_t needed = index_entries_for(slab().slots());
-    if (parts_->index->capacity() > 2 * needed)
-      if (auto done = resize_index(needed, reason, now); !done) return done;
+    if (auto shrunk = shrink(capacity, reason, now); !shrunk) done = shrunk;
   }
-  if (slab().slots() == before) return {};
-  ++parts_->slab_resizes;
-  parts_->remember("slogate_slab", before, slab().slots(), reason, now);
-  return {};
+  note_resizes(now);
+  return done;
+}
+
+// At once what the index has room for: replacing it waits for every program that is running, and on
+// a busy node that is long in a burst of new cgroups.
+Result<void> Maps::grow(size_t capacity, std::string_view reason,
+                        std::chrono::system_clock::time_point now) {
+  const Index& index = *parts_->index;
+  if (auto done = slab().grow(std::min(capacity, index.capacity())); !done) return done;
+  if (index_entries_for(capacity) > index.capacity())
+    if (auto done = resize_index(index_entries_for(capacity), reason, now); !done) return done;
+  return slab().grow(std::min(capacity, index.capacity()));
+}
+
+Result<void> Maps::shrink(size_t capacity, std::string_view reason,
+                          std::chrono::system_clock::time_point now) {
+  if (auto done = slab().shrink(capacity); !done) return done;
+  // Twice what is needed may stay: it would soon be needed again.
+  const size_t needed = index_entries_for(slab().slots());
+  return parts_->index->capacity() > 2 * needed ? resize_index(needed, reason, now)
+                                                : Result<void>{};
 }
 
 Result<void> Maps::resize_index(size_t entries, std::string_view reason,
                                 std::chrono::system_clock::time_point now) {
-  const size_t before = parts_->index->capacity();
   entries = std::max(entries, slab().used() + slab().used() / 2 + SLOGATE_CHUNK_SLOTS);
-  if (entries == before) return {};
-  if (auto done = parts_->index->resize(entries); !done) return done;
-  ++parts_->index_resizes;
-  parts_->remember("slogate_index", before, entries, reason, now);
-  return {};
+  if (entries == parts_->index->capacity() || parts_->index->is_resizing()) return {};
+  parts_->index_reason = reason;
+  const auto done = parts_->index->resize(entries);
+  note_resizes(now);
+  return done;
 }
 
 const std::deque<Resize>& Maps::resizes() const {

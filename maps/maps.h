@@ -52,6 +52,12 @@ class Maps {
   Result<void> release(std::span<const size_t> slots) { return slab().release(slots); }
 
   // ---- size ----
+  // From now on nothing here waits for programs that are running (see KernelWait): resize(),
+  // resize_index() and release() begin what the kernel then takes its time for, and the next call
+  // of resize() or go_on() finishes it. Growing takes effect at once all the same.
+  void wait_on_threads();
+  // Finishes what the kernel is done with.
+  Result<void> go_on(std::chrono::system_clock::time_point now);
   // Lists free slots and brings slab and index to `capacity` slots: more at once, less as far as
   // the last chunks are free. What is done is remembered with its reason.
   Result<void> resize(size_t capacity, std::string_view reason,
@@ -97,6 +103,11 @@ class Maps {
   explicit Maps(std::unique_ptr<Parts, PartsDeleter> parts) : parts_(std::move(parts)) {}
   [[nodiscard]] Slab& slab() const;
   Result<void> write_pins();
+  void note_resizes(std::chrono::system_clock::time_point now);
+  Result<void> grow(size_t capacity, std::string_view reason,
+                    std::chrono::system_clock::time_point now);
+  Result<void> shrink(size_t capacity, std::string_view reason,
+                      std::chrono::system_clock::time_point now);
 
   std::unique_ptr<Parts, PartsDeleter> parts_;
 };

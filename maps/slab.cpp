@@ -20,6 +20,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 #include "maps/bpf_map.h"
 
@@ -67,6 +70,29 @@ std::string chunk_pin(size_t number) {
   return fmt::format("chunk_{:04}", number);
 }
 
+// ---- calls that wait for running programs ----
+
+Result<void> publish(int outer_fd, const std::vector<__u32>& keys, const std::vector<int>& fds) {
+  auto done = static_cast<__u32>(keys.size());
+  int error = keys.size() == 1
+                  ? -ENOTSUP
+                  : bpf_map_update_batch(outer_fd, keys.data(), fds.data(), &done, nullptr);
+  if (error == -ENOTSUP || error == -EINVAL)  // one, or a kernel without batches of these
+    for (size_t i = error = 0; i < keys.size() && error == 0; ++i)
+      error = bpf_map_update_elem(outer_fd, &keys[i], &fds[i], BPF_ANY);
+  if (error != 0) return fail(bpf_error("cannot add chunks of slots", error));
+  return {};
+}
+
+Result<void> unpublish(int outer_fd, size_t first, size_t end) {
+  for (size_t i = end; i-- > first;) {
+    const auto key = static_cast<__u32>(i);
+    if (const int error = bpf_map_delete_elem(outer_fd, &key); error != 0)
+      return fail(bpf_error("cannot give back a chunk of slots", error));
+  }
+  return {};
+}
+
 }  // namespace
 
 // ---- SharedMemory ----
@@ -84,8 +110,8 @@ SharedMemory::~SharedMemory() {
 // ---- life ----
 
 Result<Slab> Slab::open(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins,
-                        Index& index) {
-  Slab slab(outer_fd, control, ring, pins, index);
+                        KernelWait& waits, Index& index) {
+  Slab slab(outer_fd, control, ring, pins, waits, index);
   for (size_t i = 0; pins != nullptr && pins->has(chunk_pin(i)); ++i)
     if (auto done = slab.adopt_chunk(i); !done) return fail(done.error());
   if (slab.chunks_.empty()) {
@@ -114,7 +140,8 @@ Result<Slab::Chunk> Slab::make_chunk() {
   return Chunk{std::move(fd), std::move(*memory)};
 }
 
-// All of them are published in one call: the kernel waits for running programs at the end of each.
+// All of them are published in one call: the kernel waits for running programs at the end of each
+// call.
 Result<void> Slab::add_chunks(size_t number) {
   std::vector<Chunk> added;
   const size_t first = chunks_.size();
@@ -128,33 +155,41 @@ Result<void> Slab::add_chunks(size_t number) {
     if (pins_ != nullptr) outcome = pins_->pin(chunk->fd.get(), chunk_pin(first + added.size()));
     if (outcome) added.push_back(std::move(*chunk));
   }
-  if (auto done = publish(first, added); !done) {
-    for (size_t i = 0; pins_ != nullptr && i < added.size(); ++i)
-      pins_->unpin(chunk_pin(first + i));
-    return done;
-  }
   for (Chunk& chunk : added) chunks_.push_back(std::move(chunk));
   listed_at_.resize(slots());
+  if (auto done = publish_new(); !done) return done;
   return outcome;
 }
 
-Result<void> Slab::publish(size_t first, const std::vector<Chunk>& chunks) const {
+// What could not be published is tried again when the slab is asked to grow the next time.
+Result<void> Slab::publish_new() {
+  if (published_ == chunks_.size()) return {};
   std::vector<__u32> keys;
   std::vector<int> fds;
-  for (const Chunk& chunk : chunks) {
-    keys.push_back(static_cast<__u32>(first + keys.size()));
-    fds.push_back(chunk.fd.get());
+  for (size_t i = published_; i < chunks_.size(); ++i) {
+    keys.push_back(static_cast<__u32>(i));
+    fds.push_back(chunks_[i].fd.get());
   }
-  if (keys.empty()) return {};
-  auto done = static_cast<__u32>(keys.size());
-  int error = keys.size() == 1
-                  ? -ENOTSUP
-                  : bpf_map_update_batch(outer_fd_, keys.data(), fds.data(), &done, nullptr);
-  if (error == -ENOTSUP || error == -EINVAL)  // one, or a kernel without batches of these
-    for (size_t i = error = 0; i < keys.size() && error == 0; ++i)
-      error = bpf_map_update_elem(outer_fd_, &keys[i], &fds[i], BPF_ANY);
-  if (error != 0) return fail(bpf_error("cannot add chunks of slots", error));
-  return {};
+  const size_t first = std::exchange(published_, chunks_.size());
+  return waits_->run([outer = outer_fd_, keys, fds] { return publish(outer, keys, fds); },
+                     [this, first](const Result<void>& done) {
+                       if (!done) published_ = std::min(published_, first);
+                       return done;
+                     });
+}
+
+bool Slab::is_visible(size_t chunk) const {
+  const auto key = static_cast<__u32>(chunk);
+  __u32 id = 0;
+  return bpf_map_lookup_elem(outer_fd_, &key, &id) == 0;
+}
+
+// The programs find a chunk long before the kernel returns from the call that adds it.
+void Slab::wait_until_visible() {
+  using namespace std::chrono_literals;
+  const auto deadline = std::chrono::steady_clock::now() + 50ms;
+  while (!is_visible(chunks_.size() - 1) && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(100us);
 }
 
 Result<void> Slab::adopt_chunk(size_t number) {
@@ -173,12 +208,10 @@ Result<void> Slab::adopt_chunk(size_t number) {
   __u32 published = 0;
   const bool known =
       bpf_map_lookup_elem(outer_fd_, &key, &published) == 0 && published == facts->id;
-  std::vector<Chunk> chunk;
-  chunk.push_back({std::move(*fd), std::move(*memory)});
-  if (!known)
-    if (auto done = publish(number, chunk); !done) return done;
-  chunks_.push_back(std::move(chunk.front()));
+  chunks_.push_back({std::move(*fd), std::move(*memory)});
   listed_at_.resize(slots());
+  if (!known) return publish_new();
+  published_ = chunks_.size();
   return {};
 }
 
@@ -213,7 +246,9 @@ slogate_slot& Slab::slot(size_t number) const {
 size_t Slab::used() const {
   size_t used = 0;
   for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i)
-    used += load(slot(i).state) != SLOGATE_SLOT_free ? 1 : 0;
+    if (const uint32_t state = load(slot(i).state);
+        state == SLOGATE_SLOT_taken || state == SLOGATE_SLOT_leaving)
+      ++used;
   return used;
 }
 
@@ -250,10 +285,12 @@ size_t Slab::totals() const {
 // ---- growing and shrinking ----
 
 Result<void> Slab::grow(size_t wanted) {
+  if (shrinking_) return {};
   const size_t chunks = std::min<size_t>((wanted + SLOGATE_CHUNK_SLOTS - 1) / SLOGATE_CHUNK_SLOTS,
                                          SLOGATE_MAX_CHUNKS);
-  if (chunks <= chunks_.size()) return {};
+  if (chunks <= chunks_.size()) return publish_new();
   auto done = add_chunks(chunks - chunks_.size());
+  wait_until_visible();
   list_free();
   return done;
 }
@@ -261,8 +298,9 @@ Result<void> Slab::grow(size_t wanted) {
 // Lowest first, so that the chunks fill up in order and the last ones fall free. A slot that was
 // taken from the ring and is free was given back: two CPUs had wanted one for the same owner.
 void Slab::list_free() {
+  while (visible_ < published_ && is_visible(visible_)) ++visible_;
   const uint32_t taken = load(control_->free_taken);
-  for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
+  for (size_t i = SLOGATE_FIRST_SLOT; i < visible_ * SLOGATE_CHUNK_SLOTS; ++i) {
     const uint32_t listed = control_->free_listed;
     if (listed - taken >= SLOGATE_FREE_SLOTS) return;
     std::optional<uint32_t>& at = listed_at_[i];
@@ -279,20 +317,31 @@ size_t Slab::listed() const {
 }
 
 Result<void> Slab::shrink(size_t wanted) {
-  const size_t before = chunks_.size();
-  while (slots() >= wanted + SLOGATE_CHUNK_SLOTS && chunks_.size() > 1 &&
-         before - chunks_.size() < kChunksAtOnce) {
-    const size_t last = chunks_.size() - 1;
-    if (!retire(last)) break;
-    // The kernel waits here until no program is left that may have looked into the chunk.
-    const auto key = static_cast<__u32>(last);
-    if (const int error = bpf_map_delete_elem(outer_fd_, &key); error != 0)
-      return fail(bpf_error("cannot give back a chunk of slots", error));
-    if (pins_ != nullptr) pins_->unpin(chunk_pin(last));
-    chunks_.pop_back();
-    listed_at_.resize(slots());
+  if (!waits_->idle()) return {};
+  size_t first = chunks_.size();
+  while (first * SLOGATE_CHUNK_SLOTS >= wanted + SLOGATE_CHUNK_SLOTS && first > 1 &&
+         chunks_.size() - first < kChunksAtOnce && retire(first - 1))
+    --first;
+  if (first == chunks_.size()) return {};
+  shrinking_ = true;
+  return waits_->run(
+      [outer = outer_fd_, first, end = chunks_.size()] { return unpublish(outer, first, end); },
+      [this, first](const Result<void>& deleted) { return finish_shrink(first, deleted); });
+}
+
+Result<void> Slab::finish_shrink(size_t chunks, const Result<void>& deleted) {
+  shrinking_ = false;
+  published_ = visible_ = std::min(visible_, chunks);
+  if (!deleted) {  // they are published anew when the slab next grows
+    for (size_t i = chunks; i < chunks_.size(); ++i) unretire(i);
+    return deleted;
   }
-  if (chunks_.size() != before) relist();
+  while (chunks_.size() > chunks) {
+    if (pins_ != nullptr) pins_->unpin(chunk_pin(chunks_.size() - 1));
+    chunks_.pop_back();
+  }
+  listed_at_.resize(slots());
+  relist();
   return {};
 }
 
@@ -308,6 +357,12 @@ bool Slab::retire(size_t chunk) {
     return false;
   }
   return true;
+}
+
+void Slab::unretire(size_t chunk) {
+  const size_t first = chunk * SLOGATE_CHUNK_SLOTS;
+  for (size_t i = first; i < first + SLOGATE_CHUNK_SLOTS; ++i)
+    store(slot(i).state, SLOGATE_SLOT_free);
 }
 
 // Takes entries out of the ring whose slots are gone. The good ones are listed again behind
@@ -327,9 +382,19 @@ void Slab::relist() {
 // ---- releasing ----
 
 Result<void> Slab::release(std::span<const size_t> numbers) {
-  if (numbers.empty()) return {};
+  if (numbers.empty() || releasing_ || index_->is_resizing()) return {};
   for (const size_t number : numbers) begin_release(number);
-  if (auto done = index_->wait_for_programs(); !done) return done;
+  releasing_ = true;
+  // The first chunk is always there: to publish it once more changes nothing and waits.
+  return waits_->run([outer = outer_fd_,
+                      first = chunks_.front().fd.get()] { return publish(outer, {0}, {first}); },
+                     [this, leaving = std::vector(numbers.begin(), numbers.end())](
+                         const Result<void>& waited) { return finish_release(leaving, waited); });
+}
+
+Result<void> Slab::finish_release(const std::vector<size_t>& numbers, const Result<void>& waited) {
+  releasing_ = false;
+  if (!waited) return waited;  // they stay as they are until they are asked for again
   for (const size_t number : numbers) {
     fold(number);
     empty(number);

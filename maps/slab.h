@@ -10,6 +10,7 @@
 #include "maps/error.h"
 #include "maps/fd.h"
 #include "maps/index.h"
+#include "maps/kernel_wait.h"
 #include "maps/pins.h"
 
 namespace slogate {
@@ -50,9 +51,9 @@ inline constexpr size_t kChunksAtOnce = 4;
 class Slab {
  public:
   // Takes up the pinned chunks, if there are any, and finishes what an agent that died had begun.
-  // `outer_fd`, `control`, `ring` and `pins` (null for none) must outlive it.
+  // `outer_fd`, `control`, `ring`, `pins` (null for none), `waits` and `index` must outlive it.
   static Result<Slab> open(int outer_fd, slogate_control* control, uint64_t* ring,
-                           const PinDir* pins, Index& index);
+                           const PinDir* pins, KernelWait& waits, Index& index);
 
   [[nodiscard]] size_t slots() const { return chunks_.size() * SLOGATE_CHUNK_SLOTS; }
   [[nodiscard]] size_t used() const;
@@ -69,11 +70,15 @@ class Slab {
   // Adds to the totals what another version had counted.
   void add_to_totals(const Counts& counts);
 
+  // What changes below goes on in the kernel when these return, if `waits` has threads; the slab
+  // must then stay where it is until all of it is finished.
+
   // Adds chunks up to `slots`, rounded up; nothing is copied, and no program waits. On an error
-  // those chunks that could be added stay.
+  // those chunks that could be added stay. Does nothing while chunks are being given back.
   Result<void> grow(size_t slots);
   // Gives back chunks from the end, as long as they are free and `slots` stay, and at most
-  // kChunksAtOnce of them: the kernel takes tens of milliseconds for each.
+  // kChunksAtOnce of them: the kernel takes tens of milliseconds for each. Does nothing while
+  // anything else is under way.
   Result<void> shrink(size_t slots);
   // Lists free slots for the programs to take; cheap when there is nothing to list.
   void list_free();
@@ -82,6 +87,8 @@ class Slab {
 
   // Takes the slots away from their owners: what they counted goes to the totals, and not one
   // event is lost or counted twice, whatever programs do meanwhile and wherever the agent dies.
+  // Does nothing while others are being taken away or the index is being replaced: they will be
+  // asked for again.
   Result<void> release(std::span<const size_t> numbers);
 
  private:
@@ -90,17 +97,28 @@ class Slab {
     SharedMemory memory;
   };
 
-  Slab(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins, Index& index)
-      : outer_fd_(outer_fd), control_(control), ring_(ring), pins_(pins), index_(&index) {}
+  Slab(int outer_fd, slogate_control* control, uint64_t* ring, const PinDir* pins,
+       KernelWait& waits, Index& index)
+      : outer_fd_(outer_fd),
+        control_(control),
+        ring_(ring),
+        pins_(pins),
+        waits_(&waits),
+        index_(&index) {}
   [[nodiscard]] slogate_slot& slot(size_t number) const;
   static Result<Chunk> make_chunk();
   Result<void> add_chunks(size_t number);
   Result<void> adopt_chunk(size_t number);
-  [[nodiscard]] Result<void> publish(size_t first, const std::vector<Chunk>& chunks) const;
+  Result<void> publish_new();
+  void wait_until_visible();
+  [[nodiscard]] bool is_visible(size_t chunk) const;
   void reserve_slots();
   Result<void> recover();
   bool retire(size_t chunk);
+  void unretire(size_t chunk);
+  Result<void> finish_shrink(size_t chunks, const Result<void>& deleted);
   void relist();
+  Result<void> finish_release(const std::vector<size_t>& numbers, const Result<void>& waited);
   void begin_release(size_t number);
   void fold(size_t number);
   void empty(size_t number);
@@ -109,8 +127,12 @@ class Slab {
   slogate_control* control_;
   uint64_t* ring_;
   const PinDir* pins_;
+  KernelWait* waits_;
   Index* index_;
   std::vector<Chunk> chunks_;
+  size_t published_ = 0;  // chunks that were handed to the kernel, or are being so
+  size_t visible_ = 0;    // of these, chunks that programs are known to find
+  bool shrinking_ = false, releasing_ = false;
   // For each slot, where in the ring it was listed last.
   std::vector<std::optional<uint32_t>> listed_at_;
 };

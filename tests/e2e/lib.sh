@@ -25,6 +25,15 @@ fail() {
 }
 need_root() { is_root || skip "needs root"; }
 need_cgroup2() { [ -n "$(cgroup2_root)" ] || skip "no cgroup2 is mounted here"; }
+# A machine without bpffs gets one for this script alone, so that none stays behind: the script then
+# starts again, so this comes first.
+need_bpffs() {
+  [ "$(stat -f -c %T /sys/fs/bpf)" != bpf_fs ] || return 0
+  [ -z "${SLOGATE_OWN_BPFFS-}" ] || skip "no bpffs at /sys/fs/bpf, and none can be mounted"
+  rm -rf "$work"
+  # shellcheck disable=SC2016 # for the inner shell
+  SLOGATE_OWN_BPFFS=1 exec unshare --mount sh -c 'mount -t bpf bpf /sys/fs/bpf; exec "$0"' "$0"
+}
 
 # track PID...: to be stopped when the script ends.
 track() { processes+=("$@"); }

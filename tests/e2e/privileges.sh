@@ -6,6 +6,7 @@ set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 need_root
+need_bpffs
 need_cgroup2
 
 # with_capabilities LIST COMMAND...: as root with these and no others.

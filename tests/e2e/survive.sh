@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 need_root
 need_cgroup2
-[ "$(stat -f -c %T /sys/fs/bpf)" = bpf_fs ] || skip "no bpffs at /sys/fs/bpf"
+need_bpffs
 
 kills=${SLOGATE_KILLS:-8}
 pins=/sys/fs/bpf/slogate-e2e-$$
