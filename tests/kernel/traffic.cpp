@@ -38,7 +38,7 @@ void answer_all(int fd) {
 
 }  // namespace
 
-void Traffic::work(Shared& shared, int connections) {
+void Traffic::work(Shared& shared, int connections, std::chrono::microseconds think) {
   // What the test has open is not ours to keep open: locks and maps go with their last descriptor.
   close_range(3, UINT32_MAX, 0);
   const Fd listener(check(socket(AF_INET, SOCK_STREAM, 0), "socket"));
@@ -52,7 +52,7 @@ void Traffic::work(Shared& shared, int connections) {
 
   std::vector<std::jthread> threads;
   for (int i = 0; i < connections; ++i) {
-    threads.emplace_back([&shared, address] {
+    threads.emplace_back([&shared, address, think] {
       const Fd client(check(socket(AF_INET, SOCK_STREAM, 0), "socket"));
       check(connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
             "connect");
@@ -61,6 +61,7 @@ void Traffic::work(Shared& shared, int connections) {
         check(send(client.get(), &byte, 1, MSG_NOSIGNAL), "send");
         check(recv(client.get(), &byte, 1, 0), "recv");
         ++shared.answered;
+        if (think.count() != 0) std::this_thread::sleep_for(think);
       }
     });
     const int served = check(accept(listener.get(), nullptr, nullptr), "accept");
@@ -68,9 +69,9 @@ void Traffic::work(Shared& shared, int connections) {
   }
 }
 
-Traffic::Traffic(const TestCgroup& cgroup, int connections)
+Traffic::Traffic(const TestCgroup& cgroup, int connections, std::chrono::microseconds think)
     : shared_(make_shared_memory()),
-      child_(cgroup, [this, connections] { work(*shared_, connections); }) {
+      child_(cgroup, [this, connections, think] { work(*shared_, connections, think); }) {
   if (!eventually([this] { return shared_->answered > 100; }))
     throw std::runtime_error("the traffic did not start");
 }

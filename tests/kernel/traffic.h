@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "tests/kernel/world.h"
 
 namespace slogate {
 
-// Requests over loopback, as fast as one server thread answers, from a process of its own until
-// stop(). Server and client belong to the same cgroup.
+// Requests over loopback from a process of its own until stop(): each client asks again `think`
+// after an answer; with none, as fast as the server answers. Server and client belong to the same
+// cgroup.
 class Traffic {
  public:
-  explicit Traffic(const TestCgroup& cgroup, int connections = 4);
+  explicit Traffic(const TestCgroup& cgroup, int connections = 4,
+                   std::chrono::microseconds think = {});
   // Ends it after the last answer has been read; how many requests were answered in all.
   uint64_t stop();
 
@@ -21,7 +24,7 @@ class Traffic {
     void operator()(Shared* shared) const;
   };
   static Shared* make_shared_memory();
-  static void work(Shared& shared, int connections);
+  static void work(Shared& shared, int connections, std::chrono::microseconds think);
 
   std::unique_ptr<Shared, Unmap> shared_;
   Child child_;

@@ -80,8 +80,13 @@ bool eventually(const std::function<bool()>& condition, std::chrono::millisecond
 TestCgroup::TestCgroup() {
   static const std::string root = find_cgroup_root();
   static int number = 0;
-  path_ = fmt::format("{}/slogate-test-{}-{}", root, getpid(), ++number);
-  check(mkdir(path_.c_str(), 0755), path_.c_str());
+  int made = 0;
+  // One that is there already was left behind by a test that was killed and had the same pid.
+  do {
+    path_ = fmt::format("{}/slogate-test-{}-{}", root, getpid(), ++number);
+    made = mkdir(path_.c_str(), 0755);
+  } while (made != 0 && errno == EEXIST);
+  check(made, path_.c_str());
   struct stat status {};
   check(stat(path_.c_str(), &status), path_.c_str());
   id_ = status.st_ino;

@@ -45,6 +45,7 @@ class TestCgroup {
   ~TestCgroup();
 
   [[nodiscard]] uint64_t id() const { return id_; }
+  [[nodiscard]] const std::string& directory() const { return path_; }
   void enter() const;  // moves the calling process
 
  private:
