@@ -16,10 +16,11 @@ static __always_inline void opened_by_syn(struct slogate_sock* state, const stru
   state->flags = SLOGATE_SOCK_unread;
 }
 
-static __always_inline void established(struct sock* sk) {
+static __always_inline void established(struct sock* sk, int from) {
   struct slogate_sock* state = known_socket(sk);
-  bool client = state && state->role == SLOGATE_ROLE_client;
-  if (!state) state = remember(sk, SLOGATE_ROLE_server, 0);
+  /* A connect may be older than the programs; or meet another one, and pass through SYN_RECV. */
+  bool client = state ? state->role == SLOGATE_ROLE_client : from == TCP_SYN_SENT;
+  if (!state) state = remember(sk, client ? SLOGATE_ROLE_client : SLOGATE_ROLE_server, 0);
   struct slogate_slot* slot = state ? slot_of(sk, state) : 0;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!slot || !tp) return;
@@ -98,7 +99,7 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
   if (to == TCP_SYN_SENT)
     connecting(sk);
   else if (to == TCP_ESTABLISHED)
-    established(sk);
+    established(sk, from);
   else if (to == TCP_LISTEN)
     remember(sk, SLOGATE_ROLE_listener, 1);
   else if (to == TCP_CLOSE)

@@ -146,10 +146,14 @@ int BPF_PROG(send_locked, struct sock* sk) {
   return SLOGATE_RUN(send_locked, on_send_locked(sk));
 }
 
-static __always_inline void on_send_length(struct sock* sk) {
+static __always_inline void on_send_length(struct sock* sk, int bytes) {
   struct slogate_sock* state = known_socket(sk);
-  if (!state) state = adopt(sk);
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!state) {
+    state = adopt(sk);
+    /* The first event of an older socket: what has been sent here is its news. */
+    if (state) state->sent -= bytes;
+  }
   if (!state || !tp || tp->write_seq == state->sent) return;
   __u64 opened = state->opened;
   if (state->role == SLOGATE_ROLE_server) {
@@ -165,7 +169,7 @@ static __always_inline void on_send_length(struct sock* sk) {
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(send_length, struct sock* sk, int ret, int flags) {
   if (ret <= 0 || !is_tcp(sk)) return 0;
-  return SLOGATE_RUN(send_length, on_send_length(sk));
+  return SLOGATE_RUN(send_length, on_send_length(sk, ret));
 }
 
 /* Every way of reading goes through tcp_rcv_space_adjust, under the lock: recv, splice, zero-copy
