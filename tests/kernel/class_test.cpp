@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// Traffic classes: the rules of the configuration, on the kernel's side of them.
+#include "tests/kernel/fixture.h"
+#include "tests/kernel/tcp.h"
+
+namespace slogate {
+namespace {
+
+slogate_address mapped(std::array<uint8_t, 4> v4) {
+  slogate_address address{};
+  address.bytes[10] = address.bytes[11] = 0xff;
+  std::copy(v4.begin(), v4.end(), address.bytes + 12);
+  return address;
+}
+
+class Class : public BestMode {
+ protected:
+  void SetUp() override {
+    BestMode::SetUp();
+    slogate_address v6{};
+    v6.bytes[15] = 1;
+    set_addresses({mapped({127, 0, 0, 1}), v6});
+  }
+  void TearDown() override {
+    set_rules({});
+    set_addresses({});
+    BestMode::TearDown();
+  }
+
+  void set_rules(const std::vector<std::pair<slogate_class_key, slogate_class>>& rules) {
+    ASSERT_TRUE(kernel().maps().set_class_rules(rules).has_value());
+  }
+  void set_addresses(const std::vector<slogate_address>& addresses) {
+    ASSERT_TRUE(kernel().maps().set_node_addresses(addresses).has_value());
+  }
+
+  // A listener with a connection to it, on a port that only the test knows.
+  struct Service {
+    Fd listener;
+    Address address;
+  };
+  Service serve(const std::string& ip = kLoopback) {
+    Service service{listen_on(server_, Address(ip, 0)), {}};
+    service.address = Address::of_socket(service.listener.get());
+    return service;
+  }
+  void use(const Service& service, int requests) {
+    Connection connection;
+    connection.client = connect_to(client_, service.address);
+    connection.server = accept_from(service.listener.get());
+    for (int i = 0; i < requests; ++i) exchange(connection);
+  }
+
+  [[nodiscard]] uint64_t requests(slogate_class class_) {
+    return samples(kernel().counts(server_.id(), class_), SLOGATE_SIGNAL_request);
+  }
+  [[nodiscard]] uint64_t connections(slogate_class class_) {
+    return counter(kernel().counts(server_.id(), class_), SLOGATE_COUNTER_connections_server);
+  }
+};
+
+TEST_F(Class, IsThatOfTheServersPort) {
+  const Service probed = serve(), scraped = serve(), service = serve();
+  set_rules({{{.port = probed.address.port(), .peer = 0}, SLOGATE_CLASS_probe},
+             {{.port = scraped.address.port(), .peer = 0}, SLOGATE_CLASS_scrape}});
+  use(probed, 3);
+  use(scraped, 5);
+  use(service, 7);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 3u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_scrape), 5u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 7u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_proxy), 0u);
+  for (const slogate_class one : {SLOGATE_CLASS_probe, SLOGATE_CLASS_scrape, SLOGATE_CLASS_service})
+    EXPECT_EQ(connections(one), 1u);
+  // A client's port says nothing about it.
+  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 15u);
+}
+
+TEST_F(Class, TheMostParticularRuleWins) {
+  const Service by_both = serve(), by_port = serve(), by_peer = serve();
+  set_rules({{{.port = by_both.address.port(), .peer = 1}, SLOGATE_CLASS_probe},
+             {{.port = by_both.address.port(), .peer = 0}, SLOGATE_CLASS_proxy},
+             {{.port = by_port.address.port(), .peer = 0}, SLOGATE_CLASS_scrape},
+             {{.port = 0, .peer = 1}, SLOGATE_CLASS_proxy}});
+  use(by_both, 2);
+  use(by_port, 3);
+  use(by_peer, 4);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 2u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_scrape), 3u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_proxy), 4u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 0u);
+}
+
+TEST_F(Class, IsThatOfPeersOnThisNodeAlone) {
+  set_rules({{{.port = 0, .peer = 1}, SLOGATE_CLASS_probe}});
+  for (const char* ip : {"127.0.0.1", "::1", "::ffff:127.0.0.1"}) use(serve(ip), 2);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 6u);
+
+  const Link link;
+  Service service;
+  link.right.run([&] { service = serve(kRightIp); });
+  link.left.run([&] { use(service, 4); });
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 4u);
+  set_addresses({mapped({10, 77, 0, 1})});
+  link.left.run([&] { use(service, 5); });
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 11u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 4u);
+}
+
+// A socket has the class it was made with.
+TEST_F(Class, OfOpenConnectionsStays) {
+  const Service service = serve();
+  Connection connection;
+  connection.client = connect_to(client_, service.address);
+  connection.server = accept_from(service.listener.get());
+  exchange(connection);
+  set_rules({{{.port = service.address.port(), .peer = 0}, SLOGATE_CLASS_probe}});
+  exchange(connection);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 2u);
+  use(service, 1);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 1u);
+}
+
+}  // namespace
+}  // namespace slogate
