@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels that lack a tracepoint: what is optional is reported and the rest goes on, what is needed
+// is refused with a reason.
+#include "tests/kernel/fixture.h"
+#include "tests/kernel/tcp.h"
+
+namespace slogate {
+namespace {
+
+KernelFeatures without(std::string_view tracepoint) {
+  KernelFeatures features = features_of(Mode::Locked);
+  EXPECT_EQ(features.tracepoints.erase(std::string(tracepoint)), 1u) << tracepoint;
+  return features;
+}
+
+TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
+  for (const ProbeInfo& missing : kProbes) {
+    // send_length stands by for send_locked, and is not attached beside it.
+    if (missing.needed || missing.tracepoint.empty() || missing.name == "send_length") continue;
+    SCOPED_TRACE(missing.name);
+    Kernel kernel(without(missing.tracepoint));
+    for (const ProbeStatus& status : kernel.probes().status(kernel.maps().runs())) {
+      const ProbeInfo& info = kProbes[status.probe];
+      const bool spare = info.name == "send_length" && missing.name != "send_locked";
+      EXPECT_EQ(status.attached, info.name != missing.name && !spare) << info.name;
+      EXPECT_EQ(status.degraded, info.name == missing.name) << info.name;
+      if (info.name != missing.name) continue;
+      EXPECT_EQ(status.reason, fmt::format("this kernel has no tracepoint {}", info.tracepoint));
+    }
+    const TestCgroup server, client;
+    exchange(connect_both(server, client));
+    const Counts counts = kernel.counts(server.id());
+    EXPECT_EQ(samples(counts, SLOGATE_SIGNAL_request), 1u);
+    EXPECT_EQ(samples(counts, SLOGATE_SIGNAL_queue), missing.name == "first_read" ? 0u : 1u);
+    EXPECT_EQ(counter(counts, SLOGATE_COUNTER_connections_server), 1u);
+    EXPECT_EQ(samples(kernel.counts(client.id()), SLOGATE_SIGNAL_client_request), 1u);
+  }
+}
+
+TEST(MissingProbe, ThatIsNeededIsRefusedWithAReason) {
+  for (const ProbeInfo& missing : kProbes) {
+    if (!missing.needed) continue;
+    SCOPED_TRACE(missing.name);
+    auto maps = Maps::open();
+    ASSERT_TRUE(maps.has_value()) << maps.error().line();
+    const auto probes = Probes::attach(*maps, without(missing.tracepoint));
+    ASSERT_FALSE(probes.has_value());
+    EXPECT_EQ(probes.error().message,
+              fmt::format("cannot attach {} ({}): this kernel has no tracepoint {}", missing.name,
+                          missing.tracepoint, missing.tracepoint));
+    EXPECT_EQ(probes.error().remedy, "run `slogate doctor`");
+    // And nothing counts.
+    const TestCgroup cgroup;
+    exchange(connect_both(cgroup, cgroup));
+    for (size_t i = SLOGATE_FIRST_SLOT; i < maps->slots(); ++i)
+      EXPECT_EQ(maps->owner(i).cgroup, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace slogate
