@@ -27,10 +27,11 @@ int churn() {
   return wish != nullptr ? atoi(wish) : 600;
 }
 
-// The agent keeps 64 slots free and makes more when fewer than half of them are left; it takes the
-// kernel up to some tenths of a second to add them. So many new cgroups find a slot whatever else
-// the machine does, if the agent gets a turn before there are more. What comes faster than that may
-// be booked to nobody for a while, which Ceiling.WhatFindsNoSlotIsCountedAndNamed is about.
+// The agent keeps kMinReserve slots free and makes more when fewer than half of them are left; it
+// takes the kernel up to some tenths of a second to add them. So many new cgroups find a slot
+// whatever else the machine does, if the agent gets a turn before there are more. What comes faster
+// than that may be booked to nobody for a while, which Ceiling.WhatFindsNoSlotIsCountedAndNamed is
+// about.
 constexpr int kBetweenTurns = 16;
 
 // Nobody waits longer than this for anything here.
@@ -146,9 +147,6 @@ TEST(Churn, CgroupsByTheThousandLoseNothingAndLeaveNoMemoryBehind) {
   ASSERT_TRUE(started.has_value()) << started.error().line();
   Agent& agent = **started;
   const TestCgroup steady;
-  // At full speed its softirqs keep the kernel's grace-period thread off a small machine's CPUs for
-  // tens of seconds ("rcu_preempt kthread starved" in the kernel's log), and the agent waits for
-  // grace periods whenever it adds slots.
   Traffic traffic(steady, 2, 200us);
   const int cgroups = churn();
   std::set<uint64_t> gone;
@@ -183,7 +181,9 @@ TEST(Churn, CgroupsByTheThousandLoseNothingAndLeaveNoMemoryBehind) {
   EXPECT_EQ(seen, static_cast<uint64_t>(cgroups));
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     EXPECT_EQ(snapshot->agent.lost[site], 0u) << kSites[site].name;
-  EXPECT_LT(slab_capacity(*snapshot), 300u);
+  // Twice the reserve may stay free.
+  EXPECT_LT(slab_capacity(*snapshot),
+            snapshot->workloads.size() + 2 * kMinReserve + 3 * SLOGATE_CHUNK_SLOTS);
   RecordProperty("largest_capacity", static_cast<int>(largest));
 }
 

@@ -331,8 +331,18 @@ TEST_F(Crash, WhileAChunkWasGivenBack) {
 }
 
 TEST_F(Crash, AnotherLayoutsCountsAreFoldedIn) {
+  uint64_t counted = 0;  // whoever used TCP on this machine meanwhile included
   {
     const PinDir pins = must(PinDir::open(path_));
+    for (const std::string& name : pins.names())
+      if (name.starts_with("link_")) pins.unpin(name);
+    const Maps maps = must(Maps::open(&pins));
+    counted = requests(maps.totals()) + requests(maps.unattributed());
+    Counts counts;
+    for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slots(); ++i) {
+      maps.copy(i, counts);
+      counted += requests(counts);
+    }
     const Fd schema_map = must(pins.get("slogate_schema"));
     slogate_schema schema = own_schema(0);
     schema.abi += 1;
@@ -342,7 +352,8 @@ TEST_F(Crash, AnotherLayoutsCountsAreFoldedIn) {
   const PinDir pins = must(PinDir::open(path_));
   const Maps maps = must(Maps::open(&pins));
   EXPECT_EQ(maps.origin(), Origin::folded);
-  EXPECT_EQ(requests(maps.totals()), 10u);
+  EXPECT_GE(counted, 10u);
+  EXPECT_EQ(requests(maps.totals()), counted);
   EXPECT_EQ(maps.used_slots(), 0u);
 }
 
