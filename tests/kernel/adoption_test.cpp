@@ -85,6 +85,20 @@ TEST_P(Adoption, OfARequestInFlightIsNoSample) {
   EXPECT_TRUE(kernel_->inflight(client_).empty());
 }
 
+TEST_P(Adoption, TakesAClientThatBoundItsPortForAServer) {
+  const Fd listener = listen_on(server_, Address(kLoopback, 0));
+  Connection connection{{}, open_socket(client_)};
+  const Address any(kLoopback, 0), to = Address::of_socket(listener.get());
+  check(bind(connection.client.get(), any.data(), any.size()), "bind");
+  ASSERT_EQ(try_connect(connection.client.get(), to), 0);
+  connection.server = accept_from(listener.get());
+  attach();
+  for (int i = 0; i < 3; ++i) exchange(connection);
+  EXPECT_EQ(samples(server_counts(), SLOGATE_SIGNAL_request), 3u);
+  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 0u);
+  EXPECT_GT(samples(client_counts(), SLOGATE_SIGNAL_request), 0u);
+}
+
 TEST_P(Adoption, OfAListenerCountsItsNewConnectionsAndWhatItTurnsAway) {
   const Netns own;
   own.run([&] {
