@@ -51,7 +51,7 @@ Kernel& shared_kernel(Mode mode);
 // All connection errors of both roles.
 [[nodiscard]] uint64_t errors(const Counts& counts);
 
-// A test with a cgroup for a server and one for a client. Losing a sample fails it.
+// A test with a cgroup for a server and one for a client. Losing a sample of theirs fails it.
 class KernelTest : public testing::Test {
  protected:
   void start(Mode mode);
@@ -72,7 +72,7 @@ class KernelTest : public testing::Test {
 
  private:
   Kernel* kernel_ = nullptr;
-  uint64_t lost_before_ = 0;
+  uint64_t without_memory_ = 0;
 };
 
 // A test of what must hold in both modes.
