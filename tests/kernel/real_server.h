@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Servers as Debian ships them, under the load of their own tools, against their own counts.
+#pragma once
+
+#include <string>
+
+#include "tests/kernel/fixture.h"
+#include "tests/kernel/program.h"
+#include "tests/kernel/tcp.h"
+
+namespace slogate {
+
+class RealServer : public BestMode {
+ protected:
+  void SetUp() override {
+    // Programs of both modes see every run.
+    start(Mode::Length);
+    length_ = &kernel();
+    BestMode::SetUp();
+  }
+
+  static bool have(std::initializer_list<const char*> programs) {
+    for (const char* name : programs)
+      if (find_program(name).empty()) return false;
+    return true;
+  }
+
+  // What a server says when a third party asks it something.
+  std::string ask(uint16_t port, const std::string& question, size_t at_least) {
+    const Fd fd = connect_to(asker_, Address(kLoopback, port));
+    send_text(fd.get(), question);
+    std::string answer = read_exactly(fd.get(), at_least);
+    char byte = 0;
+    while (recv(fd.get(), &byte, 1, MSG_DONTWAIT) == 1) answer += byte;
+    return answer;
+  }
+
+  [[nodiscard]] static uint64_t unanswered(const Counts& counts) {
+    return counter(counts, SLOGATE_COUNTER_unanswered_server) +
+           counter(counts, SLOGATE_COUNTER_unanswered_client);
+  }
+
+  // In both modes: n requests that were answered, and more that were only read.
+  void expect_everywhere(uint64_t n, uint64_t only_read = 0) {
+    for (const Kernel* one : {&kernel(), length_}) {
+      SCOPED_TRACE(one == length_ ? "sock_send_length" : "tcp_sendmsg_locked");
+      const Counts server = one->counts(server_.id()), client = one->counts(client_.id());
+      EXPECT_EQ(samples(server, SLOGATE_SIGNAL_request), n);
+      EXPECT_EQ(samples(server, SLOGATE_SIGNAL_queue), n + only_read);
+      EXPECT_EQ(samples(client, SLOGATE_SIGNAL_client_request), n);
+    }
+  }
+
+  TestCgroup asker_;
+  const TempDir files_;
+  Kernel* length_ = nullptr;
+};
+
+}  // namespace slogate
