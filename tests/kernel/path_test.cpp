@@ -123,10 +123,14 @@ TEST_F(Path, WhatTheReceiverDropsIsTheReceivers) {
   const uint64_t dropped = drops(server_counts(), "SOCKET_FILTER");
   EXPECT_EQ(all_drops(server_counts()), dropped);
   EXPECT_EQ(all_drops(client_counts()), 0u);
-  // One that was lost, one that was sent again.
-  kernel().take_inventory();
-  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_retransmits), dropped);
-  EXPECT_EQ(info_of(both_.client.get()).tcpi_total_retrans, dropped);
+  // Each that was lost was sent again; on a busy machine TCP may send one more before the answer to
+  // the last is there.
+  EXPECT_TRUE(eventually([&] {
+    kernel().take_inventory();
+    return counter(client_counts(), SLOGATE_COUNTER_retransmits) ==
+           info_of(both_.client.get()).tcpi_total_retrans;
+  }));
+  EXPECT_GE(counter(client_counts(), SLOGATE_COUNTER_retransmits), dropped);
 }
 
 TEST_F(Path, OpenRequestsAreFoundInAnyNamespaceWithTheirAge) {

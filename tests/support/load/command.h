@@ -50,6 +50,7 @@ void add_handoff(CLI::App& app, Command& chosen);
 void add_drive(CLI::App& app, Command& chosen);
 void add_connect(CLI::App& app, Command& chosen);
 void add_idle(CLI::App& app, Command& chosen);
+void add_churn(CLI::App& app, Command& chosen);
 
 // An option whose text `parse` turns into a Result.
 template <typename T, typename Parse>

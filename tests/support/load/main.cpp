@@ -26,7 +26,7 @@ int run_program(int argc, char** argv) {
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
   Command chosen;
-  for (const auto add : {add_serve, add_drive, add_connect, add_idle, add_handoff})
+  for (const auto add : {add_serve, add_drive, add_connect, add_idle, add_handoff, add_churn})
     add(app, chosen);
   try {
     app.parse(argc, argv);
