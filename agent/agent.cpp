@@ -127,9 +127,13 @@ Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   tick(moment);
   const auto rows = snapshot()->maps;
   const auto row = std::ranges::find(rows, map, &MapStatus::name);
-  if (row->capacity > entries && entries != 0 && entries > row->entries)
-    return fmt::format("{} has {} entries and is shrinking", map, row->capacity);
-  return fmt::format("{} has {} entries", map, row->capacity);
+  // The kernel may take its time to replace the index, or to let go of what is no longer needed.
+  const size_t possible = map == "slogate_slab" ? sizer_->possible(entries) : entries;
+  const char* under_way = row->capacity < possible                         ? " and grows"
+                          : row->capacity > possible + SLOGATE_CHUNK_SLOTS ? " and shrinks"
+                                                                           : "";
+  const char* limited = possible < entries ? "; maps.memory_ratio allows no more" : "";
+  return fmt::format("{} has {} entries{}{}", map, row->capacity, under_way, limited);
 }
 
 Result<MapContents> Agent::contents(const std::string& map) {

@@ -51,24 +51,29 @@ Result<void> Sizer::keep_room(TickTime now) {
   const size_t capacity = maps_.slots() - SLOGATE_FIRST_SLOT;
   const SizingPlan wanted = plan(now);
   if (wanted.capacity == capacity) return maps_.resize(maps_.slots(), "", now.system);
-  return maps_.resize(
-      wanted.capacity,
-      wanted.capacity > capacity ? "free slots ran short" : "more than was needed for a while",
-      now.system);
+  const char* reason = capacity < floor_            ? "by hand"
+                       : wanted.capacity > capacity ? "free slots ran short"
+                                                    : "more than was needed for a while";
+  return maps_.resize(wanted.capacity, reason, now.system);
+}
+
+size_t Sizer::possible(size_t slots) const {
+  return std::min(slots, limits_.ceiling - SLOGATE_FIRST_SLOT);
 }
 
 Result<void> Sizer::resize_slab(size_t slots, TickTime now) {
-  floor_ = std::min(slots, limits_.ceiling);
-  return maps_.resize(std::max(slots, maps_.used_slots()), "by hand", now.system);
+  floor_ = possible(slots);
+  return maps_.resize(SLOGATE_FIRST_SLOT + std::max(floor_, maps_.used_slots()), "by hand",
+                      now.system);
 }
 
-std::vector<double> Sizer::left_out_rates(double passed) {
-  std::vector<double> rates;
+std::vector<LeftOut> Sizer::left_out_rates(double passed) {
+  std::vector<LeftOut> rates;
   std::unordered_map<uint64_t, uint64_t> latest;
   for (const auto& [cgroup, samples] : maps_.left_out()) {
     const uint64_t before = left_out_before_[cgroup];
     if (samples > before && passed > 0)
-      rates.push_back(static_cast<double>(samples - before) / passed);
+      rates.push_back({cgroup, static_cast<double>(samples - before) / passed});
     latest[cgroup] = samples;
   }
   left_out_before_ = std::move(latest);
@@ -78,7 +83,7 @@ std::vector<double> Sizer::left_out_rates(double passed) {
 Result<void> Sizer::make_room(std::vector<Tenant> tenants, TickTime now) {
   const double passed = seconds(now.monotonic - made_room_);
   made_room_ = now.monotonic;
-  const std::vector<size_t> leavers =
+  const std::vector<Leaver> leavers =
       choose_leavers(std::move(tenants), plan(now).evict, left_out_rates(passed),
                      static_cast<double>(limits_.grace.count()));
   return maps_.release(leavers);

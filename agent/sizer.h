@@ -33,11 +33,13 @@ class Sizer {
 
   // By hand: the slab keeps at least so many slots from now on, 0 for as few as it needs.
   Result<void> resize_slab(size_t slots, TickTime now);
+  // How many of `slots` the ceiling allows.
+  [[nodiscard]] size_t possible(size_t slots) const;
 
  private:
   SizingPlan plan(TickTime now);
   void watch_growth(TickTime now);
-  std::vector<double> left_out_rates(double seconds);
+  std::vector<LeftOut> left_out_rates(double seconds);
 
   Maps& maps_;
   SizeLimits limits_;

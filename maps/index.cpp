@@ -108,6 +108,10 @@ Result<void> Index::finish_resize(Fd next, size_t entries, const Result<void>& p
   return old ? copy_owners(old.get(), inner_.get()) : Result<void>{};
 }
 
+bool Index::insert(const slogate_key& key, const slogate_ref& ref) {
+  return !resizing_ && bpf_map_update_elem(inner_.get(), &key, &ref, BPF_NOEXIST) == 0;
+}
+
 void Index::erase(const slogate_key& key, size_t slot) {
   slogate_ref ref{};
   // Only the agent removes owners, so nobody can put another slot here in between.

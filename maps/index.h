@@ -34,6 +34,9 @@ class Index {
   // Whether it is being replaced: nothing may be erased then, as it would have to go from both.
   [[nodiscard]] bool is_resizing() const { return resizing_; }
 
+  // Enters an owner, unless it is entered already or there is no room: then false. Not while the
+  // index is being replaced.
+  bool insert(const slogate_key& key, const slogate_ref& ref);
   // Forgets an owner, if it is entered with this slot.
   void erase(const slogate_key& key, size_t slot);
 

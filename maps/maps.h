@@ -49,7 +49,7 @@ class Maps {
   [[nodiscard]] Counts totals() const;
   [[nodiscard]] Counts unattributed() const;
   // Takes their slots away from owners; see Slab::release().
-  Result<void> release(std::span<const size_t> slots) { return slab().release(slots); }
+  Result<void> release(std::span<const Leaver> leavers) { return slab().release(leavers); }
 
   // ---- size ----
   // From now on nothing here waits for programs that are running (see KernelWait): resize(),

@@ -29,8 +29,7 @@ SizingPlan plan_size(const SizingInput& in) {
                             static_cast<size_t>(SLOGATE_FREE_SLOTS / 2));
   const size_t free = in.capacity > in.used ? in.capacity - in.used : 0;
   const size_t wanted = std::min(
-      std::max(whole_chunks(SLOGATE_FIRST_SLOT + in.used + plan.reserve), whole_chunks(in.floor)),
-      in.ceiling);
+      whole_chunks(SLOGATE_FIRST_SLOT + std::max(in.used + plan.reserve, in.floor)), in.ceiling);
 
   plan.capacity = in.capacity;
   const bool short_of = free < plan.reserve / 2 || in.capacity < in.floor;
@@ -45,8 +44,8 @@ SizingPlan plan_size(const SizingInput& in) {
   return plan;
 }
 
-std::vector<size_t> choose_leavers(std::vector<Tenant> tenants, size_t evict,
-                                   std::vector<double> left_out, double grace_seconds) {
+std::vector<Leaver> choose_leavers(std::vector<Tenant> tenants, size_t evict,
+                                   std::vector<LeftOut> left_out, double grace_seconds) {
   // The order of the header: gone longest, then idle longest, then slowest.
   const auto rank = [](const Tenant& t) {
     if (t.gone_seconds >= 0) return std::tuple(0, -t.gone_seconds);
@@ -55,19 +54,19 @@ std::vector<size_t> choose_leavers(std::vector<Tenant> tenants, size_t evict,
   };
   std::sort(tenants.begin(), tenants.end(),
             [&rank](const Tenant& a, const Tenant& b) { return rank(a) < rank(b); });
-  std::sort(left_out.begin(), left_out.end(), std::greater<>());
+  std::ranges::sort(left_out, std::greater<>(), &LeftOut::rate);
 
-  std::vector<size_t> leavers;
+  std::vector<Leaver> leavers;
   auto next_left_out = left_out.begin();
   for (const Tenant& tenant : tenants) {
     const auto [group, order] = rank(tenant);
     const bool past_grace = group == 0 && tenant.gone_seconds >= grace_seconds;
     if (past_grace || (group <= 1 && leavers.size() < evict)) {
-      leavers.push_back(tenant.slot);
+      leavers.push_back({tenant.slot});
     } else if (group == 2) {
-      if (next_left_out == left_out.end() || *next_left_out <= 2 * tenant.rate) break;
+      if (next_left_out == left_out.end() || next_left_out->rate <= 2 * tenant.rate) break;
+      leavers.push_back({tenant.slot, next_left_out->cgroup});
       ++next_left_out;
-      leavers.push_back(tenant.slot);
     }
   }
   return leavers;

@@ -44,6 +44,19 @@ struct Tenant {
   double rate = 0;           // samples per second, lately
 };
 
+// A cgroup whose samples find no slot.
+struct LeftOut {
+  uint64_t cgroup = 0;
+  double rate = 0;  // samples per second, lately
+};
+
+// A slot that is taken away, and who gets it: 0 for whoever comes first.
+struct Leaver {
+  size_t slot = 0;
+  uint64_t heir = 0;
+  bool operator==(const Leaver&) const = default;
+};
+
 // An owner that did nothing for so long may be asked to make room.
 inline constexpr double kIdleSeconds = 10;
 
@@ -54,11 +67,11 @@ inline constexpr double kIdleSeconds = 10;
 //   2. cgroups that are gone, those that went first before the rest;
 //   3. those that were idle for kIdleSeconds, the longest before the rest;
 //   and last, one for one,
-//   4. the slowest, where a cgroup that has no slot is more than twice as busy: `left_out` has the
-//      samples per second of each of these.
+//   4. the slowest, where a cgroup that has no slot is more than twice as busy: it inherits the
+//      slot, which others would take before it comes again.
 // The result has no slot twice.
-[[nodiscard]] std::vector<size_t> choose_leavers(std::vector<Tenant> tenants, size_t evict,
-                                                 std::vector<double> left_out,
+[[nodiscard]] std::vector<Leaver> choose_leavers(std::vector<Tenant> tenants, size_t evict,
+                                                 std::vector<LeftOut> left_out,
                                                  double grace_seconds);
 
 // The ceiling that `memory_ratio` of `ram_bytes` pays for, but never more than `allowed_bytes` (the

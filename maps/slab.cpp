@@ -9,7 +9,8 @@
 //      replaced.
 //   3. Fold: totals' = totals + slot goes to the copy of the totals that does not count, then one
 //      store of `fold` makes it the one that counts and names the slot and its generation.
-//   4. Zero the slot, clear its name from `fold`, state = free.
+//   4. Zero the slot, clear its name from `fold`, state = free; or, for an heir, state = taken, its
+//      name into the slot and then the slot into the index.
 //
 // An agent that dies leaves a slot `leaving`. The next one sees by `fold` whether 3 was done, and
 // goes on with 4, or starts again at 1.
@@ -222,7 +223,7 @@ Result<void> Slab::recover() {
     if (const uint64_t number = ring_[at % SLOGATE_FREE_SLOTS]; number < slots())
       listed_at_[number] = at;
 
-  std::vector<size_t> unfinished;
+  std::vector<Leaver> unfinished;
   for (size_t i = SLOGATE_FIRST_SLOT; i < slots(); ++i) {
     slogate_slot& s = slot(i);
     if (s.state == SLOGATE_SLOT_retired) store(s.state, SLOGATE_SLOT_free);
@@ -231,7 +232,7 @@ Result<void> Slab::recover() {
     if (fold == fold_word(fold_copy(fold), i, s.generation))
       empty(i);
     else
-      unfinished.push_back(i);
+      unfinished.push_back({i});
   }
   return release(unfinished);
 }
@@ -381,23 +382,23 @@ void Slab::relist() {
 
 // ---- releasing ----
 
-Result<void> Slab::release(std::span<const size_t> numbers) {
-  if (numbers.empty() || releasing_ || index_->is_resizing()) return {};
-  for (const size_t number : numbers) begin_release(number);
+Result<void> Slab::release(std::span<const Leaver> leavers) {
+  if (leavers.empty() || releasing_ || index_->is_resizing()) return {};
+  for (const Leaver& leaver : leavers) begin_release(leaver.slot);
   releasing_ = true;
   // The first chunk is always there: to publish it once more changes nothing and waits.
   return waits_->run([outer = outer_fd_,
                       first = chunks_.front().fd.get()] { return publish(outer, {0}, {first}); },
-                     [this, leaving = std::vector(numbers.begin(), numbers.end())](
+                     [this, leaving = std::vector(leavers.begin(), leavers.end())](
                          const Result<void>& waited) { return finish_release(leaving, waited); });
 }
 
-Result<void> Slab::finish_release(const std::vector<size_t>& numbers, const Result<void>& waited) {
+Result<void> Slab::finish_release(const std::vector<Leaver>& leavers, const Result<void>& waited) {
   releasing_ = false;
   if (!waited) return waited;  // they stay as they are until they are asked for again
-  for (const size_t number : numbers) {
-    fold(number);
-    empty(number);
+  for (const Leaver& leaver : leavers) {
+    fold(leaver.slot);
+    empty(leaver.slot, leaver.heir);
   }
   list_free();
   return {};
@@ -420,12 +421,19 @@ void Slab::fold(size_t number) {
   store(control_->fold, fold_word(1 - copy, number, slot(number).generation));
 }
 
-void Slab::empty(size_t number) {
+void Slab::empty(size_t number, uint64_t heir) {
   slogate_slot& s = slot(number);
   for (__u64& word : words(s).subspan(kFirstWord)) __atomic_store_n(&word, 0, __ATOMIC_RELAXED);
   store(s.dirty, 0);
   store(s.cgroup, 0);
   store(control_->fold, fold_word(fold_copy(control_->fold), 0, 0));
+  if (heir != 0) {
+    s.class_ = SLOGATE_CLASS_service;
+    store(s.cgroup, heir);
+    store(s.state, SLOGATE_SLOT_taken);
+    if (index_->insert({heir, s.class_, 0}, {static_cast<__u32>(number), s.generation})) return;
+    store(s.cgroup, 0);
+  }
   store(s.state, SLOGATE_SLOT_free);
 }
 

@@ -12,6 +12,7 @@
 #include "maps/index.h"
 #include "maps/kernel_wait.h"
 #include "maps/pins.h"
+#include "maps/sizing.h"
 
 namespace slogate {
 
@@ -44,7 +45,7 @@ struct Owner {
 };
 
 // See Slab::shrink().
-inline constexpr size_t kChunksAtOnce = 4;
+inline constexpr size_t kChunksAtOnce = 16;
 
 // The slots: chunks that are added and given back while programs write to them. Slots have numbers
 // that stay the same for as long as they are taken.
@@ -86,10 +87,11 @@ class Slab {
   [[nodiscard]] size_t listed() const;
 
   // Takes the slots away from their owners: what they counted goes to the totals, and not one
-  // event is lost or counted twice, whatever programs do meanwhile and wherever the agent dies.
+  // event is lost or counted twice, whatever programs do meanwhile and wherever the agent dies. An
+  // heir gets the slot for its class `service`, unless it has one by then.
   // Does nothing while others are being taken away or the index is being replaced: they will be
   // asked for again.
-  Result<void> release(std::span<const size_t> numbers);
+  Result<void> release(std::span<const Leaver> leavers);
 
  private:
   struct Chunk {
@@ -118,10 +120,10 @@ class Slab {
   void unretire(size_t chunk);
   Result<void> finish_shrink(size_t chunks, const Result<void>& deleted);
   void relist();
-  Result<void> finish_release(const std::vector<size_t>& numbers, const Result<void>& waited);
+  Result<void> finish_release(const std::vector<Leaver>& leavers, const Result<void>& waited);
   void begin_release(size_t number);
   void fold(size_t number);
-  void empty(size_t number);
+  void empty(size_t number, uint64_t heir = 0);
 
   int outer_fd_;
   slogate_control* control_;

@@ -3,8 +3,9 @@
 # tests/bench/maps.sh [--cgroups N] [--rate N] [--resizes N] [--pairs N]
 #
 # What the maps cost and whether they keep every count: memory when idle and per slot; cgroups that are
-# made, used by a real connection and removed while a steady load runs; resizes by hand under redis at
-# full speed, with and without in pairs. Leaves build/bench/maps.json; needs root and `tools/build release`.
+# made, used by a real connection and removed while a steady load runs; at least so many resizes by hand
+# under redis at full speed, with and without in at least so many pairs (redis-benchmark itself asks
+# once more each time). Leaves build/bench/maps.json; needs root and `tools/build release`.
 set -euo pipefail
 # shellcheck source=../e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
@@ -35,7 +36,7 @@ capacity_is() { test "$(map slogate_slab capacity)" "$@"; }
 counted() {
   { api /v1/cgroups && api /v1/status; } | jq -s --arg signal "$1" '
     ([.[0][].signals[$signal].count // 0] | add // 0)
-    + (.[1] | .removed, .unattributed | .signals[$signal].count // 0)' | paste -sd+ | bc
+    + ([.[1] | .removed, .unattributed | .signals[$signal].count // 0] | add)'
 }
 
 # ---- memory ----
@@ -54,8 +55,13 @@ port=$(free_port 26000)
 run_in_cgroup "$(make_cgroup server)" "$programs/slogate-load" --max-seconds 600 serve --port "$port" \
   >"$work/server" &
 track $!
-wait_until 10 grep -q ready "$work/server" || fail "the server does not start"
+wait_until 10 grep -qs ready "$work/server" || fail "the server does not start"
 begin_client=$(counted client_request) begin_lost=$(lost)
+# Those that a cgroup of ours answered.
+answered_by() {
+  sleep 1.2 # a tick
+  api "/v1/cgroups?match=$cgroup_prefix/$1" | jq '[.[].signals.request.count // 0] | add // 0'
+}
 run_in_cgroup "$(make_cgroup steady)" "$programs/slogate-load" --max-seconds 600 drive --port "$port" \
   --connections 10 --rate 100 --duration 600s >"$work/steady" &
 steady=$!
@@ -69,7 +75,8 @@ answer() { tail -n 1 "$work/$1" | jq ".$2"; }
 sent=$(($(answer steady answered) + $(answer churn answered)))
 # Ten ticks ask after all of them, then their grace is over, then the memory was not needed for 30 s.
 wait_until 120 capacity_is -lt $((before + 500)) || say "the slab is still large"
-churn_counted=$(($(counted client_request) - begin_client))
+client_counted=$(($(counted client_request) - begin_client))
+server_counted=$(answered_by server)
 churn_lost=$(($(lost) - begin_lost))
 after=$(map slogate_slab capacity)
 
@@ -80,55 +87,53 @@ run_in_cgroup "$(make_cgroup redis)" redis-server --port "$redis_port" --bind 12
   >"$work/redis.log" &
 track $!
 wait_until 10 port_is_taken "$redis_port" || fail "redis does not start"
-redis_requests() {
-  sleep 1.2 # a tick
-  api "/v1/cgroups?match=$cgroup_prefix/redis" | jq '[.[].signals.request.count // 0] | add // 0'
-}
 # load: requests per second and p99 in ms of 300,000 requests.
 load() {
   redis-benchmark -p "$redis_port" -n 300000 -c 50 -t get --csv 2>/dev/null |
     awk -F '"' '$2 == "GET" { print $4, $14 }'
 }
+# Until it is stopped: what is asked for while the last change is under way changes nothing.
 resize_often() {
-  local i
-  for ((i = 0; i < resizes / pairs; i += 2)); do
+  while sleep 0.05; do
     resize slogate_slab $((RANDOM % 2000 + 1000))
     resize slogate_index $((RANDOM % 8000 + 4000))
   done
 }
+changes() { say $(($(map slogate_slab resizes) + $(map slogate_index resizes))); }
 load >/dev/null
-begin_redis=$(redis_requests) begin_resizes=$(map slogate_slab resizes)
-begin_index_resizes=$(map slogate_index resizes) begin_lost=$(lost)
-for ((pair = 0; pair < pairs; pair++)); do
+begin_redis=$(answered_by redis) begin_changes=$(changes) begin_lost=$(lost)
+for ((pair = 0; pair < pairs || $(changes) - begin_changes < resizes; pair++)); do
+  ((pair < 10 * pairs)) || fail "too few resizes: $(($(changes) - begin_changes))"
   load >>"$work/without"
   resize_often &
-  track $!
+  resizer=$!
+  track "$resizer"
   load >>"$work/with"
-  wait $!
+  stop_process "$resizer"
 done
-redis_counted=$(($(redis_requests) - begin_redis))
+redis_counted=$(($(answered_by redis) - begin_redis))
 resize_lost=$(($(lost) - begin_lost))
-made=$(($(map slogate_slab resizes) - begin_resizes + $(map slogate_index resizes) - begin_index_resizes))
+made=$(($(changes) - begin_changes))
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 column() { cut -d ' ' -f "$2" "$work/$1" | median; }
 mkdir -p "$root/build/bench"
 jq -n --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" --argjson idle "$idle_bytes" \
   --argjson slot "$slot_bytes" --argjson cgroups "$cgroups" --argjson sent "$sent" \
-  --argjson counted "$churn_counted" --argjson churn_lost "$churn_lost" \
+  --argjson client "$client_counted" --argjson server "$server_counted" --argjson churn_lost "$churn_lost" \
   --argjson failed "$(answer churn failed)" --argjson seconds "$(answer churn seconds)" \
   --argjson before "$before" --argjson largest "$largest" --argjson after "$after" \
-  --argjson resizes "$made" --argjson asked $((pairs * 300000)) --argjson redis "$redis_counted" \
+  --argjson resizes "$made" --argjson asked $((2 * pair * 300000)) --argjson redis "$redis_counted" \
   --argjson resize_lost "$resize_lost" --argjson rate0 "$(column without 1)" \
   --argjson p99_0 "$(column without 2)" --argjson rate1 "$(column with 1)" \
   --argjson p99_1 "$(column with 2)" '{$kernel, $cpus, memory: {idle_bytes: $idle, bytes_per_slot: $slot},
-  churn: {$cgroups, $seconds, $failed, $sent, $counted, lost: $churn_lost,
+  churn: {$cgroups, $seconds, $failed, $sent, counted: {$server, $client}, lost: $churn_lost,
           capacity: {$before, $largest, $after}},
   resize: {$resizes, asked: $asked, counted: $redis, lost: $resize_lost,
            without: {per_s: $rate0, p99_ms: $p99_0}, with: {per_s: $rate1, p99_ms: $p99_1}}}' \
   >"$root/build/bench/maps.json"
 jq -r '"memory    idle \(.memory.idle_bytes / 1048576 * 100 | round / 100) MiB, \(.memory.bytes_per_slot) bytes per slot, whatever the number of CPUs (here \(.cpus))",
-  "churn     \(.churn.cgroups) cgroups in \(.churn.seconds | round) s: \(.churn.sent) requests answered, \(.churn.counted) counted, \(.churn.lost) lost; slots \(.churn.capacity.before) -> \(.churn.capacity.largest) -> \(.churn.capacity.after)",
+  "churn     \(.churn.cgroups) cgroups in \(.churn.seconds | round) s: \(.churn.sent) requests answered, \(.churn.counted.server) counted for the server, \(.churn.counted.client) for all clients of this machine, \(.churn.lost) lost; slots \(.churn.capacity.before) -> \(.churn.capacity.largest) -> \(.churn.capacity.after)",
   "resizes   \(.resize.resizes) under load: \(.resize.asked) requests asked for, \(.resize.counted) counted, \(.resize.lost) lost",
   "          without: \(.resize.without.per_s) requests/s, p99 \(.resize.without.p99_ms) ms; with: \(.resize.with.per_s) requests/s, p99 \(.resize.with.p99_ms) ms (medians of pairs)"' \
   "$root/build/bench/maps.json"

@@ -58,10 +58,10 @@ uint64_t all_requests(const Maps& maps, uint64_t cgroup) {
          requests(maps.unattributed());
 }
 
-std::vector<size_t> slots_of(const Maps& maps, uint64_t cgroup) {
-  std::vector<size_t> slots;
+std::vector<Leaver> slots_of(const Maps& maps, uint64_t cgroup) {
+  std::vector<Leaver> slots;
   for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slots(); ++i)
-    if (maps.owner(i).cgroup == cgroup) slots.push_back(i);
+    if (maps.owner(i).cgroup == cgroup) slots.push_back({i});
   return slots;
 }
 
@@ -235,7 +235,7 @@ class Crash : public Pins {
       for (int i = 0; i < 10; ++i) exchange(connection);
       must(maps.activate(0, 0));
     }
-    slot_ = slots_of(maps, cgroup_.id()).at(0);
+    slot_ = slots_of(maps, cgroup_.id()).at(0).slot;
     ASSERT_EQ(all_requests(maps, cgroup_.id()), 10u);
   }
 

@@ -14,6 +14,11 @@ using testing::IsEmpty;
 
 constexpr size_t kChunk = SLOGATE_CHUNK_SLOTS;
 
+// Those whose slot goes to whoever comes first.
+auto slots_are(auto... slots) {
+  return ElementsAre(Leaver{static_cast<size_t>(slots)}...);
+}
+
 SizingInput at(size_t used, size_t capacity) {
   return {.used = used, .capacity = capacity, .ceiling = 10'000};
 }
@@ -103,7 +108,7 @@ TEST(ChooseLeavers, OnlyThoseGoneForTheGraceLeaveUnasked) {
       {.slot = 3, .gone_seconds = -1, .idle_seconds = 1e6},
       {.slot = 4, .gone_seconds = -1, .idle_seconds = 0, .rate = 5},
   };
-  EXPECT_THAT(choose_leavers(tenants, 0, {}, 60), ElementsAre(1));
+  EXPECT_THAT(choose_leavers(tenants, 0, {}, 60), slots_are(1));
 }
 
 TEST(ChooseLeavers, MakesRoomInTheWrittenOrder) {
@@ -114,10 +119,10 @@ TEST(ChooseLeavers, MakesRoomInTheWrittenOrder) {
       {.slot = 4, .gone_seconds = -1, .idle_seconds = 300},
       {.slot = 5, .gone_seconds = -1, .idle_seconds = 1, .rate = 1},
   };
-  EXPECT_THAT(choose_leavers(tenants, 1, {}, 60), ElementsAre(2));
-  EXPECT_THAT(choose_leavers(tenants, 3, {}, 60), ElementsAre(2, 1, 4));
+  EXPECT_THAT(choose_leavers(tenants, 1, {}, 60), slots_are(2));
+  EXPECT_THAT(choose_leavers(tenants, 3, {}, 60), slots_are(2, 1, 4));
   // Who is busy stays, however many are wanted.
-  EXPECT_THAT(choose_leavers(tenants, 9, {}, 60), ElementsAre(2, 1, 4, 3));
+  EXPECT_THAT(choose_leavers(tenants, 9, {}, 60), slots_are(2, 1, 4, 3));
 }
 
 TEST(ChooseLeavers, TheSlowestGiveWayToMuchBusierOnesOneForOne) {
@@ -126,9 +131,10 @@ TEST(ChooseLeavers, TheSlowestGiveWayToMuchBusierOnesOneForOne) {
       {.slot = 2, .rate = 1},
       {.slot = 3, .rate = 1000},
   };
-  EXPECT_THAT(choose_leavers(tenants, 0, {500, 3}, 60), ElementsAre(2));
-  EXPECT_THAT(choose_leavers(tenants, 0, {500, 400, 300}, 60), ElementsAre(2, 1));
-  EXPECT_THAT(choose_leavers(tenants, 0, {2}, 60), IsEmpty());
+  EXPECT_THAT(choose_leavers(tenants, 0, {{70, 3}, {71, 500}}, 60), ElementsAre(Leaver{2, 71}));
+  EXPECT_THAT(choose_leavers(tenants, 0, {{70, 300}, {71, 400}, {72, 500}}, 60),
+              ElementsAre(Leaver{2, 72}, Leaver{1, 71}));
+  EXPECT_THAT(choose_leavers(tenants, 0, {{70, 2}}, 60), IsEmpty());
 }
 
 }  // namespace

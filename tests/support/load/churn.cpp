@@ -132,9 +132,7 @@ void add_churn(CLI::App& app, Command& chosen) {
   command->add_option("--cgroups", setup->cgroups, "of one round")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  command->add_option("--rounds", setup->rounds)
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+  command->add_option("--rounds", setup->rounds)->check(CLI::Range(1, 1000))->capture_default_str();
   command->add_option("--requests", setup->requests, "of each cgroup, over one connection")
       ->check(CLI::Range(1, 255))
       ->capture_default_str();
@@ -144,7 +142,8 @@ void add_churn(CLI::App& app, Command& chosen) {
   command->add_option("--rate", setup->rate, "cgroups per second; 0 for as fast as they go")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
-  command->callback([setup, &chosen] { chosen = [setup](Run& run) { return churn(*setup, run); }; });
+  command->callback(
+      [setup, &chosen] { chosen = [setup](Run& run) { return churn(*setup, run); }; });
 }
 
 }  // namespace slogate::support
