@@ -203,7 +203,7 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
 }
 
 std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by_cgroup) const {
-  static const auto kNothing = std::make_shared<const Counts>();
+  static const auto nothing = std::make_shared<const Counts>();
   for (const auto& [cgroup, samples] : maps_.left_out()) {
     by_cgroup[cgroup].id = cgroup;
     by_cgroup[cgroup].lost = samples;
@@ -213,7 +213,7 @@ std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by
   for (auto& [id, workload] : by_cgroup) {
     workload.path = names_.path(id);
     if (!filter_.shows(workload.path)) continue;
-    if (!workload.service) workload.service = kNothing;
+    if (!workload.service) workload.service = nothing;
     rows.push_back(std::move(workload));
   }
   std::sort(rows.begin(), rows.end(), [](const Workload& a, const Workload& b) {

@@ -223,7 +223,7 @@ Result<Maps> Maps::open(const PinDir* pins) {
   if (pins != nullptr) {
     auto looked = look_for_pins(*pins);
     if (!looked) return fail(looked.error().within("pins of another agent"));
-    found = std::move(*looked);
+    found = *looked;
   }
   const bool adopted = found.origin == Origin::adopted;
   auto fds = adopted ? pinned_maps(*pins) : make_maps();

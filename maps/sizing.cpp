@@ -15,7 +15,7 @@ namespace {
 
 // What an owner costs besides its slot: one and a half to three elements of the index (a hash
 // element of 24 bytes with its head and links is charged about 90), and its place in the ring.
-constexpr size_t kBytesPerSlot = sizeof(slogate_slot) + 3 * 90 + 8;
+constexpr size_t kBytesPerSlot = sizeof(slogate_slot) + size_t{3} * 90 + 8;
 
 constexpr size_t whole_chunks(size_t slots) {
   return (slots + SLOGATE_CHUNK_SLOTS - 1) / SLOGATE_CHUNK_SLOTS * SLOGATE_CHUNK_SLOTS;
