@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objectives of an SLO in the form in which they are judged, and what one block says of each.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/slo.h"
+#include "agent/tally.h"
+
+namespace slogate {
+
+// Which quantile is compared, and its share in the evidence of its claim.
+struct Level {
+  double quantile, weight;
+};
+
+// The quantiles that a comparison without an objective of its own looks at.
+inline constexpr std::array<Level, 4> kLevels = {
+    {{0.9, 0.2}, {0.95, 0.2}, {0.99, 0.4}, {0.999, 0.2}}};
+
+// What a comparison allows where the configuration says nothing. Latencies: so many buckets of
+// 2^(1/8), 1.19 and 1.41 times. Shares: so much more.
+inline constexpr size_t kVetoStretch = 2, kPassStretch = 4;
+inline constexpr double kVetoIncrease = 0.001, kPassIncrease = 0.005;
+
+// One bound on one signal.
+struct Claim {
+  std::string name;  // as shown: "request p99 max 15 ms"
+  size_t signal = 0;
+  bool absolute = false;
+  bool implied = false;       // there because there is a baseline, not because it was asked for
+  double bound = 0;           // seconds or a share; meaningless when implied
+  std::vector<Level> levels;  // one for a ratio, whose quantile means nothing
+
+  [[nodiscard]] size_t components() const { return levels.size() * Grid{}.size(); }
+};
+
+// One claim for each bound of the SLO, and with a baseline one for every signal on which the SLO
+// states no increase of its own: who allows 50 ms more wants to be told of nothing less.
+[[nodiscard]] std::vector<Claim> to_claims(const Slo& slo);
+// The claims of a comparison for which nothing is stated: one for every signal.
+[[nodiscard]] std::vector<Claim> default_claims();
+
+// The weight of each component of each claim in the mixture, together at most 1. Signals have
+// fixed weights; those that are not in use (`active`, decided before the first block) share 3 %.
+[[nodiscard]] std::vector<double> to_weights(const std::vector<Claim>& claims,
+                                             const std::array<bool, kJudgedSignals>& active);
+
+// For each level of a claim on a latency, the baseline's edge at that quantile, from before the
+// block it is used in. Nothing where there were too few samples.
+using Edges = std::vector<std::optional<size_t>>;
+
+// The edges for a claim that follow from what the baseline did before.
+[[nodiscard]] Edges to_edges(const Claim& claim, const Tally& history);
+
+// What one block says of one claim: gains of the evidence against it and of the proof for it, one
+// for each component, levels outside, the grid inside.
+struct Gains {
+  std::vector<double> against, proof;
+  bool baseline_breaches = false;  // the baseline itself is beyond an absolute bound: no evidence
+};
+
+// `baseline` is null where there is none. Formulas: exceeds(), worse() and tolerable(). Bounds are
+// rounded to edges so that rounding never makes a veto or a pass.
+[[nodiscard]] Gains weigh(const Claim& claim, const Tally& canary, const Tally* baseline,
+                          std::span<const std::optional<size_t>> edges);
+
+}  // namespace slogate
