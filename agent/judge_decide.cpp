@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// What follows from the evidence.
+#include <algorithm>
+#include <cmath>
+
+#include "agent/judge.h"
+#include "agent/sentence.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long after the last loss of samples no verdict is trusted.
+constexpr auto kLossMemory = 30s;
+// More than this share of requests that overlap others: HTTP/2 or the like.
+constexpr double kMostOverlapped = 0.03;
+// A canary that answered so often that this many more answers are missed is silent, not idle: a
+// chance of exp(-10) for independent requests. Never sooner than 2 s, never later than a minute.
+constexpr double kMissedAnswers = 10;
+constexpr std::chrono::nanoseconds kShortestSilence = 2s, kLongestSilence = 60s;
+// Nothing completed for this long, and requests are open for longer than ordinary ones take.
+constexpr std::chrono::nanoseconds kHang = 1500ms;
+// So many blocks in a row.
+constexpr size_t kBreachingBlocks = 4;
+// Evidence against the canary that is no veto yet, but should not go with a pass.
+constexpr double kSuspicion = kProofThreshold;
+
+double to_seconds(std::chrono::nanoseconds duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+std::string figure(const Claim& claim, std::optional<double> value) {
+  if (!value) return "no samples";
+  return is_latency(claim.signal) ? duration_text(*value) : share_text(*value);
+}
+
+std::string subject(const Claim& claim) {
+  if (!is_latency(claim.signal)) return std::string(kRatioSignals[claim.signal - SLOGATE_SIGNALS]);
+  const double quantile = claim.implied ? 0.99 : claim.levels.front().quantile;
+  return fmt::format("{} of {}", quantile_text(quantile), kSignals[claim.signal].name);
+}
+
+std::string allowed(const Claim& claim, std::optional<double> baseline) {
+  if (claim.absolute) return "allowed " + figure(claim, claim.bound);
+  if (claim.implied && is_latency(claim.signal))
+    return fmt::format("allowed {} x {:.2f}", figure(claim, baseline),
+                       std::exp2(kVetoStretch / 8.0));
+  return fmt::format("allowed {} + {}", figure(claim, baseline),
+                     figure(claim, claim.implied ? kVetoIncrease : claim.bound));
+}
+
+}  // namespace
+
+// Of what nobody asked for, a pass needs the time of requests alone: a service whose connections
+// are all kept will never have enough of them to prove anything by.
+bool Judge::is_needed(const Claim& claim) const {
+  return !claim.implied || claim.signal == main_signal();
+}
+
+void Judge::publish(const Observation& seen) {
+  if (rollout_.veto) {
+    verdict_ = rollout_.veto;
+    return;
+  }
+  if (!facts_) facts_ = describe();
+  auto next = std::make_shared<Verdict>(*facts_);
+  Finding found = decide(seen, *facts_);
+  next->decision = found.decision;
+  next->reason = found.reason;
+  next->message = std::move(found.message);
+  for (ObjectiveVerdict& objective : next->objectives)
+    objective.state = objective.log_e >= threshold_            ? ObjectiveState::Against
+                      : objective.log_proof >= kProofThreshold ? ObjectiveState::Proven
+                                                               : ObjectiveState::Open;
+  const bool same =
+      verdict_ && verdict_->decision == next->decision && verdict_->reason == next->reason;
+  next->since = same ? verdict_->since : seen.now.system;
+  if (next->decision == Decision::Veto) {
+    next->weight = 0;
+    rollout_.veto = next;
+  }
+  verdict_ = std::move(next);
+}
+
+Judge::Finding Judge::decide(const Observation& seen, const Verdict& facts) const {
+  if (std::holds_alternative<PodSelector>(slo_.canary))
+    return {
+        Decision::Hold, Reason::NoCanary,
+        "the canary is selected by pods, which this agent cannot tell yet: select it by cgroup"};
+  if (seen.canary.cgroups == 0)
+    return {Decision::Hold, Reason::NoCanary, "no cgroup of the canary is running"};
+  if (auto doubt = find_doubt(seen)) return std::move(*doubt);
+  if (auto veto = find_veto(facts)) return std::move(*veto);
+  if (auto silence = find_silence(seen)) return std::move(*silence);
+  if (auto gap = find_gap(seen, facts)) return std::move(*gap);
+  return {Decision::Pass, Reason::Proven,
+          fmt::format("every objective is shown to hold: {} canary samples",
+                      count_text(static_cast<double>(facts.samples.canary)))};
+}
+
+// Where counts are not what they seem, neither side can be believed.
+std::optional<Judge::Finding> Judge::find_doubt(const Observation& seen) const {
+  if (lost_at_ && seen.now.monotonic - *lost_at_ < kLossMemory)
+    return Finding{Decision::Hold, Reason::SamplesLost,
+                   "samples of the canary or its baseline found no room: see slogate maps"};
+  for (const Tally* arm : {&recent_canary_, &recent_baseline_}) {
+    const uint64_t requests = exposures(*arm, judged(SLOGATE_SIGNAL_request));
+    const auto overlapped = static_cast<double>(arm->overlapped);
+    if (requests >= kLeastSamples && overlapped > kMostOverlapped * static_cast<double>(requests))
+      return Finding{
+          Decision::Hold, Reason::Multiplexed,
+          fmt::format("{} of the {}'s requests overlap others on their connection, as HTTP/2 and "
+                      "gRPC do: their times cannot be told",
+                      share_text(overlapped / static_cast<double>(requests)),
+                      arm == &recent_canary_ ? "canary" : "baseline")};
+  }
+  return std::nullopt;
+}
+
+std::optional<Judge::Finding> Judge::find_veto(const Verdict& facts) const {
+  if (!rollout_.evidence || facts.log_e < threshold_ || facts.samples.canary < kLeastSamples ||
+      facts.blocks < kLeastBlocks)
+    return std::nullopt;
+  if (slo_.baseline && !self_test_.quiet()) return std::nullopt;
+  size_t worst = 0;
+  double most = -std::numeric_limits<double>::infinity();
+  for (size_t i = 0, first = 0; i < claims_.size(); first += claims_[i].components(), ++i) {
+    const double part = log_share(i, first) + facts.objectives[i].log_e;
+    if (part <= most) continue;
+    most = part;
+    worst = i;
+  }
+  return Finding{
+      Decision::Veto, claims_[worst].absolute ? Reason::Exceeded : Reason::Regressed,
+      fmt::format("{}; {}", accuse(worst, facts.objectives[worst]), odds_text(facts.log_e))};
+}
+
+std::string Judge::accuse(size_t number, const ObjectiveVerdict& facts) const {
+  const Claim& claim = claims_[number];
+  std::string text = fmt::format("{}: canary {}", subject(claim), figure(claim, facts.canary));
+  if (slo_.baseline) text += ", baseline " + figure(claim, facts.baseline);
+  return text + ", " + allowed(claim, facts.baseline);
+}
+
+std::optional<Judge::Finding> Judge::find_silence(const Observation& seen) const {
+  const auto hold = [](Reason reason, std::string message) {
+    return Finding{Decision::Hold, reason, std::move(message)};
+  };
+  if (seen.canary.warming == seen.canary.cgroups)
+    return hold(Reason::WarmingUp,
+                fmt::format("the canary has run for less than {}: its first requests do not count",
+                            duration_text(to_seconds(slo_.warmup))));
+  const auto now = seen.now.monotonic;
+  const auto since = now - rollout_.last_sample.value_or(rollout_.began);
+  const Tally& usual = slo_.baseline ? history_ : canary_.tally();
+  const double slow = tally_quantile(usual, main_signal(), 0.999).value_or(0);
+  if (since >= kHang && seen.canary.overdue > 0 && to_seconds(seen.canary.oldest) > 2 * slow)
+    return hold(Reason::Stalled,
+                fmt::format("the canary has answered nothing for {}, and {} requests wait, one of "
+                            "them for {}",
+                            duration_text(to_seconds(since)),
+                            count_text(static_cast<double>(seen.canary.overdue)),
+                            duration_text(to_seconds(seen.canary.oldest))));
+  if (!rollout_.last_sample) return std::nullopt;  // too few samples, if any
+  const double rate = static_cast<double>(rollout_.answered) /
+                      std::max(1.0, to_seconds(*rollout_.last_sample - rollout_.began));
+  const std::chrono::nanoseconds patience(
+      static_cast<int64_t>(1e9 * std::min(kMissedAnswers / rate, 60.0)));
+  if (since < std::clamp(patience, kShortestSilence, kLongestSilence)) return std::nullopt;
+  const bool both = slo_.baseline && now - baseline_seen_ >= since;
+  return hold(both ? Reason::InsufficientSamples : Reason::Stalled,
+              fmt::format("{} answered no request for {}",
+                          both ? "neither canary nor baseline has" : "the canary has",
+                          duration_text(to_seconds(since))));
+}
+
+// What a pass lacks.
+std::optional<Judge::Finding> Judge::find_gap(const Observation& seen, const Verdict& facts) const {
+  const auto hold = [](Reason reason, std::string message) {
+    return Finding{Decision::Hold, reason, std::move(message)};
+  };
+  if (slo_.baseline && !self_test_.quiet())
+    return hold(Reason::BaselineUnstable,
+                "the baseline differs from itself as much as a bad canary would: it is watched "
+                "with longer blocks until it has been quiet for a while");
+  if (rollout_.breaching >= kBreachingBlocks)
+    return hold(Reason::BaselineBreaching,
+                "the baseline itself is beyond an objective's bound: what is shared may be slow");
+  if (slo_.baseline && std::holds_alternative<PodSelector>(*slo_.baseline))
+    return hold(Reason::NoBaseline,
+                "the baseline is selected by pods, which this agent cannot tell yet: select it by "
+                "cgroup");
+  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0)
+    return hold(Reason::NoBaseline, "no cgroup of the baseline is running");
+  if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
+    return hold(Reason::InsufficientSamples,
+                fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
+                            count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
+                            kLeastSamples, kLeastBlocks));
+  if (slo_.baseline && exposures(history_, main_signal()) == 0)
+    return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
+  if (facts.log_e >= kSuspicion)
+    return hold(
+        Reason::InsufficientSamples,
+        fmt::format("something is against it, too little for a veto: {}", odds_text(facts.log_e)));
+  for (size_t i = 0; i < claims_.size(); ++i)
+    if (facts.objectives[i].needed && facts.objectives[i].log_proof < kProofThreshold)
+      return hold(
+          Reason::InsufficientSamples,
+          fmt::format("not shown to hold yet: {} ({} of {:.1f} nats of proof, {} canary "
+                      "samples)",
+                      claims_[i].name,
+                      fmt::format("{:.1f}", std::max(0.0, facts.objectives[i].log_proof)),
+                      kProofThreshold, count_text(static_cast<double>(facts.samples.canary))));
+  return std::nullopt;
+}
+
+}  // namespace slogate

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/self_test.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace slogate {
+namespace {
+
+// The comparison begins anew after so many blocks: what was long ago says little of now.
+constexpr size_t kTestBlocks = 600;
+// After it accused the baseline of being worse than itself, so many blocks must go by in peace.
+constexpr size_t kPeaceBlocks = 120;
+// Looking at every one would cost more than the verdict itself.
+constexpr size_t kLookBlocks = 8;
+// So many readings pass between two measurements of the block length.
+constexpr size_t kPlanReadings = 40;
+
+Trial since(const Trial& now, const Trial& before) {
+  return {now.events - before.events, now.exposures - before.exposures};
+}
+
+}  // namespace
+
+SelfTest::SelfTest(double alpha)
+    : threshold_(std::log(1 / alpha)), claims_(default_claims()), used_(kLevels.size()) {
+  begin();
+}
+
+void SelfTest::begin() {
+  std::array<bool, kJudgedSignals> all{};
+  all.fill(true);
+  const std::vector<double> weights = to_weights(claims_, all);
+  forth_.emplace(weights);
+  back_.emplace(weights);
+  blocks_ = 0;
+}
+
+void SelfTest::add_reading(const std::array<Tally, 2>& halves, size_t signal, const Edges& edges) {
+  for (size_t level = 0; level < kLevels.size(); ++level) {
+    if (!edges[level]) continue;
+    std::array<Trial, 2> now;
+    for (size_t half = 0; half < 2; ++half)
+      now[half] = latency_trial(halves[half], signal, *edges[level]);
+    std::deque<SplitReading>& history = history_[level];
+    // Where the edge moved there is nothing to take a difference from.
+    if (used_[level] == edges[level])
+      history.push_back({since(now[0], before_[level][0]), since(now[1], before_[level][1])});
+    if (history.size() > kMostHistory) history.pop_front();
+    before_[level] = now;
+  }
+  used_ = edges;
+  if (++since_plan_ >= kPlanReadings) plan();
+}
+
+void SelfTest::plan() {
+  since_plan_ = 0;
+  size_t longest = least_;
+  for (const auto& history : history_) {
+    const std::vector<SplitReading> flat(history.begin(), history.end());
+    longest = std::max(longest, plan_block(flat));
+  }
+  block_ = std::min(longest, kLongestBlock);
+}
+
+void SelfTest::add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges) {
+  if (unstable_ > 0) --unstable_;
+  const auto idle = [](const Tally& half) {
+    for (size_t signal = 0; signal < kJudgedSignals; ++signal)
+      if (exposures(half, signal) != 0) return false;
+    return true;
+  };
+  if (!idle(halves[0]) && !idle(halves[1])) {
+    odd_.reset();
+    compare(halves[0], halves[1], edges);
+  } else if (const Tally& only = idle(halves[0]) ? halves[1] : halves[0]; !odd_) {
+    odd_ = only;
+  } else {
+    compare(*odd_, only, edges);
+    odd_.reset();
+  }
+}
+
+bool SelfTest::is_accused() const {
+  const std::array both = {forth_->log_e(), back_->log_e()};
+  return log_mean_exp(both) >= threshold_;
+}
+
+void SelfTest::compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges) {
+  std::vector<double> forth, back;
+  for (size_t i = 0; i < claims_.size(); ++i) {
+    const Gains one = weigh(claims_[i], a, &b, edges[i]),
+                other = weigh(claims_[i], b, &a, edges[i]);
+    forth.insert(forth.end(), one.against.begin(), one.against.end());
+    back.insert(back.end(), other.against.begin(), other.against.end());
+  }
+  forth_->add(forth);
+  back_->add(back);
+  ++blocks_;
+  if (blocks_ % kLookBlocks == 0 && is_accused()) {
+    unstable_ = kPeaceBlocks;
+    least_ = std::min(2 * block_, kLongestBlock);
+    block_ = std::max(block_, least_);
+    begin();
+  } else if (blocks_ >= kTestBlocks) {
+    least_ = std::max<size_t>(1, least_ / 2);
+    begin();
+  }
+}
+
+}  // namespace slogate

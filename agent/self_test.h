@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The baseline against itself: how long blocks must be, and whether the method holds here at all.
+#pragma once
+
+#include <deque>
+#include <optional>
+
+#include "agent/block_length.h"
+#include "agent/claims.h"
+
+namespace slogate {
+
+// Fed with readings and blocks of the baseline's two halves.
+class SelfTest {
+ public:
+  // `alpha` of the SLO: what accuses the baseline of being worse than itself at that level would
+  // accuse a canary, too.
+  explicit SelfTest(double alpha);
+
+  void add_reading(const std::array<Tally, 2>& halves, size_t signal, const Edges& edges);
+  // A block of each half is over. `edges` as for claims().
+  void add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges);
+  // How many readings the next block has.
+  [[nodiscard]] size_t block() const { return block_; }
+  [[nodiscard]] bool quiet() const { return unstable_ == 0; }
+  [[nodiscard]] const std::vector<Claim>& claims() const { return claims_; }
+
+  static constexpr std::array<double, 2> kLevels = {0.9, 0.99};
+
+ private:
+  void begin();
+  void compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges);
+  [[nodiscard]] bool is_accused() const;
+  void plan();
+
+  double threshold_;
+  std::vector<Claim> claims_;
+  std::array<std::deque<SplitReading>, kLevels.size()> history_;
+  std::array<std::array<Trial, 2>, kLevels.size()> before_{};
+  Edges used_;
+  size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
+  std::optional<Tally> odd_;  // the block before, where there is one half
+  std::optional<Evidence> forth_, back_;
+  size_t blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks
+};
+
+}  // namespace slogate

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replays synthetic traffic through the judge that the agent runs, and prints a line of JSON for
+// each experiment: how often identical arms are vetoed, and after how many requests a worse canary
+// is. Usage: bench_verdict RUNS THREADS
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using support::Bursts;
+using support::Replay;
+using support::Sampler;
+using support::Survival;
+
+// One experiment: traffic of both arms, and for how long.
+struct Experiment {
+  std::string name;
+  Survival stable, canary;
+  double alpha = 0.01;
+  size_t requests = 1000;  // of the canary in one reading
+  size_t stable_factor = 1;
+  size_t before = 300;    // readings of the baseline alone: enough for the self-test
+  size_t readings = 200;  // with the canary
+  double bursts = 0;      // mean length in readings, 2.4 % of the time half of all 6 times slower
+  size_t runs = 0;
+  bool common = false;  // the bursts hit both arms at once
+  size_t change = 0;    // from this reading on the canary is as `canary` says, before as stable
+};
+
+// What one run came to: after how many canary requests the veto fell, and the blocks of the end.
+struct Run {
+  double vetoed_after = INFINITY;
+  double block = 0;
+};
+
+struct Arms {
+  explicit Arms(const Experiment& of)
+      : stable(of.stable),
+        canary(of.canary),
+        slow_stable(half_slow(of.stable)),
+        slow_canary(half_slow(of.canary)) {}
+  static Survival half_slow(const Survival& of) {
+    return [of, slow = support::scaled(of, 6)](double x) { return (of(x) + slow(x)) / 2; };
+  }
+  Sampler stable, canary, slow_stable, slow_canary;
+};
+
+Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  Replay replay(support::default_slo(what.alpha));
+  const double length = std::max(1.0, what.bursts), share = what.bursts > 0 ? 0.0244 : 0;
+  Bursts canary_bursts(length, share), stable_bursts(length, share);
+  for (size_t i = 0; i < what.before + what.readings; ++i) {
+    Histogram canary{}, stable{};
+    const bool stable_burst = share > 0 && stable_bursts.next(random);
+    const bool own_burst = share > 0 && canary_bursts.next(random);
+    const bool canary_burst = what.common ? stable_burst : own_burst;
+    (stable_burst ? arms.slow_stable : arms.stable)
+        .draw(random, what.requests * what.stable_factor, stable);
+    const bool changed = i >= what.before + what.change;
+    const Sampler& good = canary_burst ? arms.slow_stable : arms.stable;
+    const Sampler& bad = canary_burst ? arms.slow_canary : arms.canary;
+    if (i >= what.before) (changed ? bad : good).draw(random, what.requests, canary);
+    const Verdict& verdict = replay.step(canary, stable);
+    if (verdict.decision == Decision::Veto)
+      return {static_cast<double>((i + 1 - what.before - what.change) * what.requests),
+              std::chrono::duration<double>(verdict.block).count()};
+  }
+  return {.block = std::chrono::duration<double>(replay.judge().verdict()->block).count()};
+}
+
+std::vector<Run> run_all(const Experiment& what, size_t runs, size_t threads) {
+  const Arms arms(what);
+  std::vector<Run> results(runs);
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> workers;
+  for (size_t t = 0; t < threads; ++t)
+    workers.emplace_back([&] {
+      for (size_t i = next++; i < runs; i = next++)
+        results[i] = run_once(what, arms, 20'261'121 + i * 7919);
+    });
+  workers.clear();
+  return results;
+}
+
+// The upper end of the exact (Clopper-Pearson) one-sided 95 % interval of a share.
+double upper_bound(size_t hits, size_t runs) {
+  double low = 0, high = 1;
+  for (int i = 0; i < 60; ++i) {
+    const double p = (low + high) / 2;
+    double below = 0, term = static_cast<double>(runs) * std::log1p(-p);
+    for (size_t k = 0; k <= hits; ++k) {
+      below += std::exp(term);
+      term += std::log(static_cast<double>(runs - k) / static_cast<double>(k + 1)) + std::log(p) -
+              std::log1p(-p);
+    }
+    (below > 0.05 ? low : high) = p;
+  }
+  return hits == runs ? 1 : high;
+}
+
+std::string number(double value) {
+  return std::isfinite(value) ? fmt::format("{:g}", value) : "null";
+}
+
+void report(const Experiment& what, size_t runs, size_t threads) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Run> results = run_all(what, runs, threads);
+  const auto hits = static_cast<size_t>(std::ranges::count_if(
+      results, [](const Run& run) { return std::isfinite(run.vetoed_after); }));
+  const auto at = [&results](double share, auto member) {
+    std::ranges::sort(results, {}, member);
+    return results[static_cast<size_t>(share * static_cast<double>(results.size() - 1))].*member;
+  };
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  fmt::print(
+      "{{\"experiment\": \"{}\", \"alpha\": {:g}, \"runs\": {}, \"requests\": {}, \"vetoed\": {}, "
+      "\"share\": {:.5f}, \"upper95\": {:.5f}, \"median_requests\": {}, \"p90_requests\": {}, "
+      "\"block_seconds\": {:g}, \"took_seconds\": {:.1f}}}\n",
+      what.name, what.alpha, runs, what.readings * what.requests, hits,
+      static_cast<double>(hits) / static_cast<double>(runs), upper_bound(hits, runs),
+      number(at(0.5, &Run::vetoed_after)), number(at(0.9, &Run::vetoed_after)),
+      at(0.5, &Run::block), took.count());
+  std::fflush(stdout);
+}
+
+std::vector<Experiment> experiments(size_t runs) {
+  const Survival ln = support::lognormal(), pa = support::pareto();
+  const size_t some = std::max<size_t>(1, runs / 25);
+  std::vector<Experiment> all = {
+      {.name = "identical, lognormal", .stable = ln, .canary = ln, .runs = runs},
+      {.name = "identical, Pareto", .stable = pa, .canary = pa, .runs = runs},
+      {.name = "identical, 1:9",
+       .stable = ln,
+       .canary = ln,
+       .requests = 100,
+       .stable_factor = 9,
+       .runs = runs / 5},
+      {.name = "identical, bursts of 500",
+       .stable = ln,
+       .canary = ln,
+       .requests = 250,
+       .before = 1200,
+       .readings = 800,
+       .bursts = 2,
+       .runs = runs / 5},
+      {.name = "identical, common bursts of 500",
+       .stable = ln,
+       .canary = ln,
+       .requests = 250,
+       .before = 1200,
+       .readings = 800,
+       .bursts = 2,
+       .runs = runs / 25,
+       .common = true},
+  };
+  for (const double factor : {1.5, 2.0, 4.0}) {
+    const auto add = [&](const char* what, const Survival& stable, const Survival& canary) {
+      all.push_back({.name = fmt::format("{} x{:g}", what, factor),
+                     .stable = stable,
+                     .canary = canary,
+                     .runs = some});
+    };
+    add("lognormal tail", ln, support::tail_stretched(ln, factor));
+    add("lognormal scale", ln, support::scaled(ln, factor));
+    add("Pareto tail", pa, support::tail_stretched(pa, factor));
+  }
+  all.push_back({.name = "lognormal tail x2, alpha .001",
+                 .stable = ln,
+                 .canary = support::tail_stretched(ln, 2),
+                 .alpha = 0.001,
+                 .runs = some});
+  all.push_back({.name = "lognormal tail x2 after 100,000",
+                 .stable = ln,
+                 .canary = support::tail_stretched(ln, 2),
+                 .runs = some,
+                 .change = 100});
+  return all;
+}
+
+}  // namespace
+}  // namespace slogate
+
+int main(int argc, char** argv) {
+  const size_t runs = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
+  const size_t threads = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1;
+  if (runs == 0 || threads == 0) {
+    fmt::print(stderr, "usage: bench_verdict RUNS THREADS\n");
+    return 64;
+  }
+  for (const slogate::Experiment& what : slogate::experiments(runs))
+    slogate::report(what, std::max<size_t>(1, what.runs), threads);
+}

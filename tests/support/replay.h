@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Synthetic traffic for the judge: what two arms would have counted.
+#pragma once
+
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "agent/judge.h"
+
+namespace slogate::support {
+
+// The share of requests that take longer than so many seconds.
+using Survival = std::function<double(double)>;
+
+// Median 10 ms, sigma 1: p99 102 ms.
+[[nodiscard]] Survival lognormal();
+// From 4 ms on, with exponent 1.5: p99 86 ms.
+[[nodiscard]] Survival pareto();
+// Every quantile times `factor`.
+[[nodiscard]] Survival scaled(Survival of, double factor);
+// Only what is beyond p95 is stretched, so that p99 is multiplied by `factor`.
+[[nodiscard]] Survival tail_stretched(const Survival& of, double factor);
+
+// Draws requests from a distribution over the buckets, in constant time each (Walker's alias
+// method).
+class Sampler {
+ public:
+  explicit Sampler(const Survival& survival);
+  void draw(std::mt19937_64& random, size_t requests, Histogram& to) const;
+
+ private:
+  std::vector<double> keep_;
+  std::vector<uint32_t> other_;
+};
+
+// Whether an arm is in a burst of slow requests: a chain of two states, from reading to reading.
+class Bursts {
+ public:
+  // Mean length in readings, and the share of time in bursts.
+  Bursts(double length, double share) : leave_(1 / length), enter_(share / (1 - share) / length) {}
+  bool next(std::mt19937_64& random);
+
+ private:
+  double leave_, enter_;
+  bool on_ = false;
+};
+
+// An SLO with canary and baseline and nothing stated.
+[[nodiscard]] Slo default_slo(double alpha);
+
+// A judge under a clock of its own that is fed reading by reading.
+class Replay {
+ public:
+  explicit Replay(const Slo& slo) : judge_(slo, "1", now_) {}
+
+  // One reading later: these requests were answered.
+  const Verdict& step(const Histogram& canary, const Histogram& baseline);
+  // The same with everything a reading can have.
+  const Verdict& step(Observation seen);
+  [[nodiscard]] Judge& judge() { return judge_; }
+  [[nodiscard]] TickTime now() const { return now_; }
+
+ private:
+  TickTime now_{std::chrono::sys_days(std::chrono::year(2026) / 11 / 21), std::chrono::hours(1)};
+  Judge judge_;
+};
+
+}  // namespace slogate::support
