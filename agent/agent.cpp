@@ -79,6 +79,9 @@ Result<void> Agent::open(Options options) {
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
   if (options.wait_on_threads) maps_->wait_on_threads();
+  state_path_ = std::move(options.state_dir);
+  set_slos(options.settings.slos, now());
+  restore_vetoes();
   collector_.emplace(*maps_, *probes_, names_, *events_, *sizer_, options.features,
                      std::move(options.about), std::move(options.settings.filter));
   return {};
@@ -86,7 +89,55 @@ Result<void> Agent::open(Options options) {
 
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
-  snapshot_.store(collector_->tick(now));
+  auto snapshot = collector_->tick(now);
+  court_.tick(snapshot->workloads, now);
+  event_book_.compare(*snapshot);
+  publish(std::move(snapshot));
+}
+
+void Agent::judge(TickTime now) {
+  const auto before = snapshot_.load();
+  if (court_.empty() || !before) return;
+  court_.read(collector_->read(court_.cgroups()), now);
+  publish(std::make_shared<Snapshot>(*before));
+}
+
+// A veto is on the disk before anyone is told of it.
+void Agent::publish(std::shared_ptr<Snapshot> snapshot) {
+  const auto changes = court_.take_changes();
+  if (!changes.empty()) keep(changes);
+  event_book_.add(changes);
+  snapshot->verdicts = court_.verdicts();
+  snapshot->events = event_book_.list();
+  snapshot_.store(std::move(snapshot));
+}
+
+void Agent::keep(const std::vector<VerdictChange>& changes) {
+  for (const VerdictChange& change : changes)
+    log_line(fmt::format("{}: {}: {}", change.now->slo,
+                         kDecisions[static_cast<size_t>(change.now->decision)],
+                         change.now->message));
+  if (!state_) return;
+  Result<void> done = state_->write_vetoes(court_.vetoes());
+  for (const VerdictChange& change : changes)
+    if (auto appended = state_->append(change); !appended) done = appended;
+  log_change("state", done ? "" : done.error().line());
+}
+
+void Agent::set_slos(const std::vector<Slo>& slos, TickTime now) {
+  court_.set_slos(slos, now);
+  if (slos.empty() || state_) return;
+  auto state = StateDir::open(state_path_);
+  log_change("state", state ? "" : state.error().line());
+  if (state) state_.emplace(std::move(*state));
+}
+
+void Agent::restore_vetoes() {
+  if (!state_) return;
+  const auto vetoes = state_->read_vetoes();
+  if (!vetoes) return log_line(vetoes.error().line());
+  if (const size_t restored = court_.restore(*vetoes); restored != 0)
+    log_line(fmt::format("{} of {} vetoes of before are in force again", restored, vetoes->size()));
 }
 
 void Agent::on_owner_events(TickTime now) {
@@ -106,6 +157,7 @@ Result<void> Agent::apply(MeasureSettings settings) {
   if (auto done = maps_->set_class_rules(settings.classes); !done) return done;
   sizer_->set_limits(settings.size);
   collector_->set_filter(std::move(settings.filter));
+  set_slos(settings.slos, now());
   return {};
 }
 
@@ -134,6 +186,16 @@ Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
                                                                            : "";
   const char* limited = possible < entries ? "; maps.memory_ratio allows no more" : "";
   return fmt::format("{} has {} entries{}{}", map, row->capacity, under_way, limited);
+}
+
+Commands::Outcome Agent::reset(const std::string& slo) {
+  return commands_.run([this, slo] { return reset_now(slo); }, kPatience);
+}
+
+Commands::Outcome Agent::reset_now(const std::string& slo) {
+  if (auto done = court_.reset(slo, now()); !done) return fail(done.error());
+  publish(std::make_shared<Snapshot>(*snapshot()));
+  return fmt::format("a new rollout of {} begins", slo);
 }
 
 Result<MapContents> Agent::contents(const std::string& map) {

@@ -9,8 +9,11 @@
 #include "agent/cgroups.h"
 #include "agent/collector.h"
 #include "agent/commands.h"
+#include "agent/court.h"
+#include "agent/events.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
+#include "agent/state_dir.h"
 #include "maps/contents.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
@@ -23,6 +26,7 @@ struct MeasureSettings {
   CgroupFilter filter;
   SizeLimits size;
   std::vector<std::pair<slogate_class_key, slogate_class>> classes;
+  std::vector<Slo> slos;
 };
 
 // The measuring half of the agent: maps, programs and the collector, at one place in memory. All
@@ -31,7 +35,8 @@ class Agent {
  public:
   struct Options {
     std::string cgroup_root;
-    std::string pin_dir;  // "" for none
+    std::string pin_dir;    // "" for none
+    std::string state_dir;  // where vetoes are kept; used as soon as there are SLOs
     AgentStatus about;
     KernelFeatures features;
     MeasureSettings settings;
@@ -44,6 +49,8 @@ class Agent {
 
   // Reads everything and publishes a new snapshot.
   void tick(TickTime now);
+  // Between two ticks: judges what the cgroups of SLOs did, and publishes that.
+  void judge(TickTime now);
   // New owners were announced: learns their names and keeps ahead of them.
   void on_owner_events(TickTime now);
   Result<void> apply(MeasureSettings settings);
@@ -57,6 +64,8 @@ class Agent {
   // From any thread but the one that ticks: changes a map's size by hand and says what became of
   // it.
   Commands::Outcome resize(const std::string& map, size_t entries);
+  // Likewise: begins a new rollout of an SLO.
+  Commands::Outcome reset(const std::string& slo);
   // Likewise: what lies in a map, with the paths of its cgroups. The one view that is not of the
   // snapshot, since nobody else needs so much of every tick.
   Result<MapContents> contents(const std::string& map);
@@ -68,7 +77,12 @@ class Agent {
   Commands::Outcome resize_now(const std::string& map, size_t entries);
   Result<MapContents> contents_now(const std::string& map);
   Result<MapContents> sockets_now();
+  Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
+  void set_slos(const std::vector<Slo>& slos, TickTime now);
+  void restore_vetoes();
+  void publish(std::shared_ptr<Snapshot> snapshot);
+  void keep(const std::vector<VerdictChange>& changes);
 
   Commands commands_;
   CgroupNames names_;
@@ -80,6 +94,10 @@ class Agent {
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
   std::chrono::nanoseconds next_addresses_{0};
+  Court court_;
+  EventBook event_book_;
+  std::string state_path_;
+  std::optional<StateDir> state_;
   std::atomic<std::shared_ptr<const Snapshot>> snapshot_;
 };
 

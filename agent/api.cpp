@@ -5,7 +5,7 @@
 #include <charconv>
 
 #include "agent/glob.h"
-#include "agent/json.h"
+#include "agent/verdict_json.h"
 
 namespace slogate {
 namespace {
@@ -118,6 +118,71 @@ HttpResponse post_resize(const Call& call) {
   return ok(Json{{"map", map}, {"done", *done}});
 }
 
+HttpResponse no_slo(std::string_view name) {
+  return error_response(404, fmt::format("no SLO is named \"{}\"", name));
+}
+
+HttpResponse get_slos(const Call& call) {
+  const Verdicts& verdicts = *call.snapshot.verdicts;
+  Json json = Json::array();
+  for (size_t i = 0; i < verdicts.slos.size(); ++i)
+    json.push_back(slo_json(verdicts.slos[i], *verdicts.list[i]));
+  return ok(json);
+}
+
+HttpResponse get_verdicts(const Call& call) {
+  Json json = Json::array();
+  for (const auto& verdict : call.snapshot.verdicts->list) json.push_back(verdict_json(*verdict));
+  return ok(json);
+}
+
+HttpResponse get_verdict(const Call& call) {
+  const Verdict* verdict = call.snapshot.verdicts->find(call.argument);
+  return verdict ? ok(verdict_json(*verdict)) : no_slo(call.argument);
+}
+
+// 412 and not 5xx: controllers try the latter again and lose what the body says.
+HttpResponse get_gate(const Call& call) {
+  const Verdict* verdict = call.snapshot.verdicts->find(call.argument);
+  if (!verdict) return no_slo(call.argument);
+  const bool allow_hold = !call.request.query.empty();
+  if (allow_hold && call.request.query.front().second != "hold")
+    return error_response(400, "allow takes \"hold\" and nothing else");
+  const bool open =
+      verdict->decision == Decision::Pass || (allow_hold && verdict->decision == Decision::Hold);
+  return {.status = open ? 200 : 412, .body = dump(gate_json(*verdict, open))};
+}
+
+HttpResponse post_reset(const Call& call) {
+  if (!call.actions.reset) return error_response(403, "nothing can be changed over this address");
+  if (!may_change(call))
+    return error_response(403, "only root and the uids in admin_uids may change anything");
+  if (!call.snapshot.verdicts->find(call.argument)) return no_slo(call.argument);
+  const auto done = call.actions.reset(std::string(call.argument));
+  if (!done) return error_response(400, done.error().line());
+  return ok(Json{{"slo", call.argument}, {"done", *done}});
+}
+
+// Whoever follows for longer asks again: a client that is gone without a word must not stay.
+constexpr std::chrono::minutes kLongestFollow{60};
+
+HttpResponse get_events(const Call& call) {
+  const Pairs& query = call.request.query;
+  if (!query.empty() && query.front().second != "0" && query.front().second != "1")
+    return error_response(400, "follow is 0 or 1");
+  uint64_t last = 0;
+  HttpResponse response{.content_type = "application/x-ndjson",
+                        .body = event_lines(*call.snapshot.events, last)};
+  if (query.empty() || query.front().second == "0" || !call.actions.latest) return response;
+  const auto end = std::chrono::steady_clock::now() + kLongestFollow;
+  response.more = [latest = call.actions.latest, last,
+                   end]() mutable -> std::optional<std::string> {
+    if (std::chrono::steady_clock::now() >= end) return std::nullopt;
+    return event_lines(*latest()->events, last);
+  };
+  return response;
+}
+
 // One endpoint.
 struct Route {
   std::string_view method;
@@ -135,6 +200,14 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/maps/{}", "", get_map},
     {"GET", "/v1/probes", "", get_probes},
     {"POST", "/v1/maps/{}/resize", "", post_resize},
+    {"GET", "/v1/slos", "", get_slos},
+    {"GET", "/v1/verdicts", "", get_verdicts},
+    {"GET", "/v1/verdicts/{}", "", get_verdict},
+    {"GET", "/v1/gate/{}", "allow", get_gate},
+    // Flagger's webhooks post. Nothing is changed.
+    {"POST", "/v1/gate/{}", "allow", get_gate},
+    {"POST", "/v1/slos/{}/reset", "", post_reset},
+    {"GET", "/v1/events", "follow", get_events},
 };
 
 // The part of `path` that stands for "{}" ("" where the pattern has none), or nothing when the path

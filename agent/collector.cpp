@@ -56,6 +56,7 @@ void log_result(std::string_view subject, const Result<T>& result) {
 void add_open(Inflight& inflight, std::chrono::nanoseconds age) {
   ++inflight.requests;
   inflight.oldest = std::max(inflight.oldest, age);
+  if (age >= kOverdue) inflight.overdue.push_back(age);
 }
 
 }  // namespace
@@ -73,7 +74,7 @@ Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, Owner
       drop_reasons_(
           std::make_shared<const std::vector<std::string>>(counted_drop_reasons(features))) {}
 
-std::shared_ptr<const Snapshot> Collector::tick(TickTime now) {
+std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   const auto started = std::chrono::steady_clock::now();
   maps_.beat();
   log_result("maps", sizer_.keep_room(now));
@@ -102,6 +103,21 @@ std::shared_ptr<const Snapshot> Collector::tick(TickTime now) {
   status_.total_ticks += status_.last_tick;
   snapshot->agent = status_;
   return snapshot;
+}
+
+// The mark of a change is left for the tick, which also wants to know.
+CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const {
+  CgroupCounts found;
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size() && i < maps_.slots(); ++i) {
+    const Owner& owner = slots_[i].owner;
+    if (owner.class_ != SLOGATE_CLASS_service || !cgroups.contains(owner.cgroup)) continue;
+    auto counts = std::make_shared<Counts>();
+    maps_.copy(i, *counts);
+    if (maps_.owner(i) != owner) continue;
+    auto& all = found[owner.cgroup];
+    all = plus(all, counts);
+  }
+  return found;
 }
 
 std::vector<slogate_inflight> Collector::take_inventory() {

@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "agent/arms.h"
 #include "agent/cgroup_filter.h"
 #include "agent/cgroups.h"
 #include "agent/probes.h"
@@ -28,7 +30,11 @@ class Collector {
             const KernelFeatures& features, AgentStatus about, CgroupFilter filter);
 
   // What cannot be read now is logged and missing from this snapshot only.
-  std::shared_ptr<const Snapshot> tick(TickTime now);
+  std::shared_ptr<Snapshot> tick(TickTime now);
+
+  // Between two ticks: what sockets of class `service` of these cgroups counted up to now. Those
+  // that the last tick did not know are left out.
+  [[nodiscard]] CgroupCounts read(const std::unordered_set<uint64_t>& cgroups) const;
 
   void set_filter(CgroupFilter filter) { filter_ = std::move(filter); }
 

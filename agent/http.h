@@ -41,6 +41,10 @@ struct HttpLimits {
   // On each endpoint: a few controllers, scrapers and people, and far below the 1024 descriptors a
   // process has by default.
   size_t connections = 128;
+  // Of these, answers that go on until the client leaves: the rest is for those who ask and go.
+  size_t followers = 16;
+  // How often those that go on are looked after.
+  std::chrono::milliseconds follow{250};
   // Answers that wait to be sent, all clients of an endpoint together: clients that ask and do not
   // read must not drive the agent into its memory limit.
   size_t unsent_bytes = size_t{64} << 20;

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,6 +49,9 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body = {};
   Pairs headers = {};
+  // Where it is set, the answer goes on after `body`: called every now and then for what to send
+  // next, "" for nothing yet, until the client leaves or it gives nothing at all.
+  std::function<std::optional<std::string>()> more = {};
 };
 
 // {"error": message}. The message is escaped, so it may quote the request.

@@ -156,6 +156,7 @@ void HttpSession::send(HttpResponse answer, bool keep_alive, bool with_body) {
   size_t& unsent = desk_->unsent_bytes;
   if (with_body && unsent > 0 && unsent + answer.body.size() > desk_->limits.unsent_bytes)
     answer = error_response(503, "too many answers wait for clients that do not read");
+  if (answer.more && with_body) return follow(std::move(answer));
   response_ = to_message(std::move(answer), keep_alive, with_body);
   unsent_ = response_->body().size();
   unsent += unsent_;
@@ -173,6 +174,57 @@ void HttpSession::sent(bool keep_alive) {
     wait();
   else
     linger();
+}
+
+// An answer that goes on is the last of its connection. What is in it so far goes out with the
+// header.
+void HttpSession::follow(HttpResponse answer) {
+  if (desk_->followers >= desk_->limits.followers)
+    return send(error_response(503, "too many clients follow: try again without follow"), false);
+  ++desk_->followers;
+  more_ = std::move(answer.more);
+  chunk_ = fmt::format(
+      "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
+      "X-Content-Type-Options: nosniff\r\nConnection: close\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n",
+      answer.content_type);
+  watch_for_end();
+  write_chunk(std::move(answer.body), false);
+}
+
+// Whoever follows has nothing more to say: anything, or the end, ends it. Without this a client
+// that left would be noticed at the next event only.
+void HttpSession::watch_for_end() {
+  stream_.socket().async_wait(Protocol::socket::wait_read,
+                              [self = shared_from_this()](error_code error) {
+                                if (!error) self->close();
+                              });
+}
+
+void HttpSession::write_chunk(std::string text, bool last) {
+  if (!text.empty()) chunk_ += fmt::format("{:x}\r\n{}\r\n", text.size(), text);
+  if (last) chunk_ += "0\r\n\r\n";
+  stream_.expires_after(desk_->limits.write);
+  boost::asio::async_write(stream_, boost::asio::buffer(chunk_),
+                           [self = shared_from_this(), last](error_code error, size_t) {
+                             self->chunk_.clear();
+                             if (error) return;
+                             if (last) return self->linger();
+                             self->stream_.expires_never();
+                             self->send_more();
+                           });
+}
+
+void HttpSession::send_more() {
+  idle_timer_.expires_after(desk_->limits.follow);
+  idle_timer_.async_wait([weak = weak_from_this()](error_code cancelled) {
+    const auto self = weak.lock();
+    if (cancelled || !self || !self->more_) return;
+    std::optional<std::string> text = self->more_();
+    if (!text) return self->write_chunk("", true);
+    if (text->empty()) return self->send_more();
+    self->write_chunk(std::move(*text), false);
+  });
 }
 
 // Closing with input unread would reset the connection, perhaps before the client has the answer.
@@ -216,6 +268,7 @@ void HttpSession::set_idle(bool idle) {
 void HttpSession::leave() {
   set_idle(false);
   desk_->unsent_bytes -= std::exchange(unsent_, 0);
+  if (std::exchange(more_, nullptr)) --desk_->followers;
   if (std::exchange(counted_, false)) --desk_->open;
 }
 

@@ -38,6 +38,7 @@ struct HttpDesk {
   // Books, kept by the sessions.
   std::list<HttpSession*> idle = {};  // longest idle first
   size_t open = 0;
+  size_t followers = 0;
   size_t unsent_bytes = 0;
 
   // The handler's answer, or 503 when it throws.
@@ -78,6 +79,10 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void respond_to_garbage(boost::system::error_code error);
   void send(HttpResponse answer, bool keep_alive, bool with_body = true);
   void sent(bool keep_alive);
+  void follow(HttpResponse answer);
+  void watch_for_end();
+  void send_more();
+  void write_chunk(std::string text, bool last);
   void linger();
   void drain();
   void set_idle(bool idle);
@@ -91,8 +96,10 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::unique_ptr<Parser> parser_;
   std::optional<boost::beast::http::response<Body>> response_;
   std::optional<std::list<HttpSession*>::iterator> idle_;  // where it stands in desk_->idle
-  size_t unsent_ = 0;                                      // its part of desk_->unsent_bytes
-  bool counted_ = true;                                    // in desk_->open
+  std::function<std::optional<std::string>()> more_;       // set while the answer goes on
+  std::string chunk_;
+  size_t unsent_ = 0;    // its part of desk_->unsent_bytes
+  bool counted_ = true;  // in desk_->open
 };
 
 }  // namespace slogate

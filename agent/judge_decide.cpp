@@ -13,8 +13,10 @@ using namespace std::chrono_literals;
 
 // How long after the last loss of samples no verdict is trusted.
 constexpr auto kLossMemory = 30s;
-// More than this share of requests that overlap others: HTTP/2 or the like.
-constexpr double kMostOverlapped = 0.03;
+// More than this share of requests that overlap others: HTTP/2 or the like. Where there is a
+// baseline it alone tells: clients that do not wait for an answer overlap more on a slow canary,
+// and that must not excuse it. For the same reason a canary alone may have more.
+constexpr double kMostOverlapped = 0.03, kMostOverlappedAlone = 0.1;
 // A canary that answered so often that this many more answers are missed is silent, not idle: a
 // chance of exp(-10) for independent requests. Never sooner than 2 s, never later than a minute.
 constexpr double kMissedAnswers = 10;
@@ -104,17 +106,16 @@ std::optional<Judge::Finding> Judge::find_doubt(const Observation& seen) const {
   if (lost_at_ && seen.now.monotonic - *lost_at_ < kLossMemory)
     return Finding{Decision::Hold, Reason::SamplesLost,
                    "samples of the canary or its baseline found no room: see slogate maps"};
-  for (const Tally* arm : {&recent_canary_, &recent_baseline_}) {
-    const uint64_t requests = exposures(*arm, judged(SLOGATE_SIGNAL_request));
-    const auto overlapped = static_cast<double>(arm->overlapped);
-    if (requests >= kLeastSamples && overlapped > kMostOverlapped * static_cast<double>(requests))
-      return Finding{
-          Decision::Hold, Reason::Multiplexed,
-          fmt::format("{} of the {}'s requests overlap others on their connection, as HTTP/2 and "
-                      "gRPC do: their times cannot be told",
-                      share_text(overlapped / static_cast<double>(requests)),
-                      arm == &recent_canary_ ? "canary" : "baseline")};
-  }
+  const bool compared = exposures(recent_baseline_, judged(SLOGATE_SIGNAL_request)) != 0;
+  const Tally& arm = compared ? recent_baseline_ : recent_canary_;
+  const auto requests = static_cast<double>(exposures(arm, judged(SLOGATE_SIGNAL_request)));
+  const double share = static_cast<double>(arm.overlapped) / std::max(1.0, requests);
+  if (requests >= kLeastSamples && share > (compared ? kMostOverlapped : kMostOverlappedAlone))
+    return Finding{
+        Decision::Hold, Reason::Multiplexed,
+        fmt::format("{} of the {}'s requests overlap others on their connection, as HTTP/2 and "
+                    "gRPC do: their times cannot be told",
+                    share_text(share), compared ? "baseline" : "canary")};
   return std::nullopt;
 }
 

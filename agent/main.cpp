@@ -28,7 +28,8 @@ using namespace std::chrono_literals;
 
 constexpr int kCannotStart = 1;
 constexpr int kBadUsage = 2;
-constexpr auto kTick = 1s;
+constexpr size_t kReadsPerTick = 4;
+static_assert(kReadsPerTick * kReadInterval == 1s);
 constexpr const char* kDefaultConfig = "/etc/slogate/slogate.yaml";
 constexpr const char* kDefaultPinDir = "/sys/fs/bpf/slogate";
 
@@ -125,6 +126,7 @@ MeasureSettings measure_settings(const Config& config) {
   for (const ClassRule& rule : config.classes)
     settings.classes.emplace_back(
         slogate_class_key{rule.port, static_cast<__u16>(rule.from_node ? 1 : 0)}, rule.class_);
+  settings.slos = config.slos;
   return settings;
 }
 
@@ -154,8 +156,10 @@ HttpHandler api_handler(Agent& agent, const std::vector<uint32_t>& admins, bool 
       actions.resize = [&agent](const std::string& map, size_t entries) {
         return agent.resize(map, entries);
       };
+      actions.reset = [&agent](const std::string& slo) { return agent.reset(slo); };
       actions.contents = [&agent](const std::string& map) { return agent.contents(map); };
     }
+    actions.latest = [&agent] { return agent.snapshot(); };
     return answer(request, *snapshot, actions);
   };
 }
@@ -253,10 +257,11 @@ Result<void> run(const CommandLine& line, Config config) {
   auto features = read_kernel_features();
   if (!features) return fail(features.error());
   // Before any other thread, so that all of them leave these signals to the loop.
-  auto loop = EventLoop::make(kTick, {SIGTERM, SIGINT, SIGHUP});
+  auto loop = EventLoop::make(kReadInterval, {SIGTERM, SIGINT, SIGHUP});
   if (!loop) return fail(loop.error());
   auto agent = Agent::start({.cgroup_root = cgroup_root,
                              .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
+                             .state_dir = config.state_dir,
                              .about = about(findings),
                              .features = std::move(*features),
                              .settings = measure_settings(config),
@@ -265,16 +270,20 @@ Result<void> run(const CommandLine& line, Config config) {
   (*agent)->tick(now());
   auto server = serve(**agent, config);
   if (!server) return fail(server.error());
-  if (!config.slos.empty())
-    log_line(fmt::format("{} SLOs were read and are sound; this version does not judge them yet",
-                         config.slos.size()));
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe((*agent)->origin())));
 
   loop->watch((*agent)->owner_events_fd(), [&agent] { (*agent)->on_owner_events(now()); });
   loop->watch((*agent)->commands().poll_fd(), [&agent] { (*agent)->commands().work(); });
   return loop->run({
-      .tick = [&agent] { (*agent)->tick(now()); },
+      // Only what is judged is read more often than once a second.
+      .tick =
+          [&agent, reads = size_t{0}]() mutable {
+            if (reads++ % kReadsPerTick == 0)
+              (*agent)->tick(now());
+            else
+              (*agent)->judge(now());
+          },
       .signal = [&](int signal) { return on_signal(signal, line, config, **agent); },
   });
 }

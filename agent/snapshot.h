@@ -6,21 +6,28 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "agent/event.h"
+#include "agent/verdict.h"
 #include "maps/counts.h"
 #include "maps/map_status.h"
 
 namespace slogate {
 
+// From this age on an open request is known by its age alone: histograms are too late.
+inline constexpr std::chrono::seconds kOverdue{1};
+
 // Requests that have begun and have no answer yet.
 struct Inflight {
   uint64_t requests = 0;
   std::chrono::nanoseconds oldest{0};
+  std::vector<std::chrono::nanoseconds> overdue = {};  // ages of those as old as kOverdue
 };
 
 // Everything known of one cgroup.
@@ -76,6 +83,10 @@ struct Snapshot {
   // Names of the running kernel's drop reasons by number, without SKB_DROP_REASON_; "" where the
   // number has none or does not count as a drop. Never null.
   std::shared_ptr<const std::vector<std::string>> drop_reasons;
+  // What is said of the SLOs; newer than the rest between two ticks. Neither is ever null.
+  std::shared_ptr<const Verdicts> verdicts = std::make_shared<const Verdicts>();
+  std::shared_ptr<const std::deque<Event>> events =
+      std::make_shared<const std::deque<Event>>();  // the latest, oldest first
 };
 
 }  // namespace slogate

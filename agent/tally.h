@@ -8,6 +8,7 @@
 
 #include "agent/evidence.h"
 #include "agent/slo.h"
+#include "agent/snapshot.h"
 #include "maps/counts.h"
 
 namespace slogate {
@@ -29,7 +30,6 @@ inline constexpr size_t kJudgedSignals = SLOGATE_SIGNALS + kRatioSignals.size();
 struct OpenRequests {
   Histogram server{}, client{};
 };
-inline constexpr std::chrono::seconds kOverdue{1};
 
 // What one arm did since the reading before.
 struct ArmReading {

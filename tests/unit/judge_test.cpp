@@ -169,7 +169,7 @@ TEST_F(JudgeTest, HoldsSayWhy) {
   Replay other(default_slo(0.001));
   for (size_t i = 0; i < readings(5); ++i) {
     Observation one = seen(draw(good_), draw(good_));
-    one.canary.added.counters[SLOGATE_COUNTER_overlapped] = kRequests / 10;
+    one.baseline[0].added.counters[SLOGATE_COUNTER_overlapped] = kRequests / 10;
     other.step(one);
   }
   EXPECT_EQ(other.judge().verdict()->reason, Reason::Multiplexed);

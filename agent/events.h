@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "agent/court.h"
+#include "agent/event.h"
+
+namespace slogate {
+
+// Keeps the latest events and finds those between two ticks.
+class EventBook {
+ public:
+  void add(const std::vector<VerdictChange>& changes);
+  // Resizes and losses that `now` has and the tick before had not; the first tick's are old.
+  void compare(const Snapshot& now);
+  // Oldest first; the same value until something is added.
+  [[nodiscard]] std::shared_ptr<const std::deque<Event>> list() const { return list_; }
+
+ private:
+  void add(Event event);
+
+  std::shared_ptr<const std::deque<Event>> list_ = std::make_shared<const std::deque<Event>>();
+  uint64_t next_ = 1;
+  bool first_ = true;
+  std::array<uint64_t, SLOGATE_SITES> lost_{};
+  std::chrono::system_clock::time_point resized_{};
+};
+
+}  // namespace slogate

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+// From workloads to verdicts, events and what is kept on disk.
+#include "agent/court.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "agent/events.h"
+#include "agent/state_dir.h"
+#include "agent/verdict_json.h"
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+using support::Sampler;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+Slo slo_of(const char* canary, const char* baseline) {
+  Slo slo = support::default_slo(0.001);
+  slo.name = "demo";
+  slo.canary = std::vector{*Glob::parse(canary)};
+  if (baseline != nullptr) slo.baseline = std::vector{*Glob::parse(baseline)};
+  slo.warmup = 0s;
+  return slo;
+}
+
+// Cgroups that count, and a court that is told of them every 250 ms.
+class Node {
+ public:
+  explicit Node(const Slo& slo) { court.set_slos({slo}, now); }
+
+  void add(uint64_t id, const std::string& path) {
+    Workload row;
+    row.id = id;
+    row.path = path;
+    row.service = std::make_shared<const Counts>();
+    rows.push_back(std::move(row));
+  }
+  void answer(size_t row, const Sampler& sampler, size_t requests = 250) {
+    auto counts = std::make_shared<Counts>(*rows[row].service);
+    sampler.draw(random, requests, counts->histograms[SLOGATE_SIGNAL_request]);
+    rows[row].service = std::move(counts);
+  }
+  void step(std::chrono::nanoseconds time = 250ms) {
+    now.monotonic += time;
+    now.system += std::chrono::duration_cast<std::chrono::system_clock::duration>(time);
+    court.tick(rows, now);
+  }
+  const Verdict& verdict() { return *court.verdicts()->list.front(); }
+
+  Court court;
+  std::vector<Workload> rows;
+  TickTime now{std::chrono::sys_days(std::chrono::year(2026) / 11 / 21), 1h};
+  std::mt19937_64 random{3};
+};
+
+// Ends in a veto.
+void make_bad(Node& node) {
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable/a");
+  for (int i = 0; i < 400 && node.verdict().decision != Decision::Veto; ++i) {
+    node.answer(0, bad);
+    node.answer(1, good);
+    node.step();
+  }
+  ASSERT_EQ(node.verdict().decision, Decision::Veto) << node.verdict().message;
+}
+
+TEST(Arms, WhatBothSelectorsMatchIsTheCanarys) {
+  Node node(slo_of("/demo/canary/**", "/demo/**"));
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable");
+  node.add(3, "/other");
+  node.add(4, "");
+  node.step();
+  const auto verdicts = node.court.verdicts();
+  EXPECT_THAT(verdicts->slos[0].canary, ElementsAre("/demo/canary/a"));
+  EXPECT_THAT(verdicts->slos[0].baseline, ElementsAre("/demo/stable"));
+}
+
+TEST(Arms, ACountThatFellIsAnotherLife) {
+  Counts before, now;
+  before.counters[0] = 5;
+  now.counters[0] = 7;
+  EXPECT_EQ(added(now, before)->counters[0], 2u);
+  now.counters[1] = 1;
+  before.counters[1] = 2;
+  EXPECT_FALSE(added(now, before));
+}
+
+TEST(Arms, TheYoungAreNotJudged) {
+  Slo slo = slo_of("/canary", "/stable");
+  slo.warmup = 30s;
+  Arms arms(slo);
+  Node node(slo);
+  node.add(1, "/canary");
+  const Sampler good(support::lognormal());
+  const auto judged_at = [&](std::chrono::nanoseconds time) {
+    node.answer(0, good);
+    arms.look(node.rows, {.system = {}, .monotonic = time});
+    const Observation seen =
+        arms.read({{1, node.rows[0].service}}, {.system = {}, .monotonic = time});
+    return std::pair(seen.canary.warming, count(seen.canary.added.histograms[0]));
+  };
+  EXPECT_EQ(judged_at(100s), std::pair(size_t{1}, uint64_t{0}));
+  EXPECT_EQ(judged_at(129s), std::pair(size_t{1}, uint64_t{0}));
+  EXPECT_EQ(judged_at(130s), std::pair(size_t{0}, uint64_t{250}));
+}
+
+TEST(Court, AnEmptyCanarySetEndsTheRollout) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  const std::string rollout = node.verdict().rollout;
+  const Workload canary = node.rows[0];
+  node.rows.erase(node.rows.begin());
+  node.step(30s);
+  node.step(59s);
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+  node.step(1s);
+  EXPECT_EQ(node.verdict().decision, Decision::Hold);
+  EXPECT_EQ(node.verdict().reason, Reason::NoCanary);
+  EXPECT_NE(node.verdict().rollout, rollout);
+}
+
+TEST(Court, ResetBeginsARolloutAndSaysSo) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  (void)node.court.take_changes();
+  EXPECT_TRUE(node.court.reset("demo", node.now));
+  EXPECT_FALSE(node.court.reset("other", node.now));
+  const auto changes = node.court.take_changes();
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].from, "");
+  EXPECT_EQ(changes[0].now->decision, Decision::Hold);
+}
+
+TEST(Court, LooserObjectivesDoNotLiftAVeto) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  Slo looser = slo_of("/demo/canary/**", "/demo/stable/**");
+  looser.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, {}, 10s}};
+  node.court.set_slos({looser}, node.now);
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+  node.court.set_slos({slo_of("/demo/canary2/**", "/demo/stable/**")}, node.now);
+  EXPECT_EQ(node.verdict().decision, Decision::Hold);
+}
+
+class StateDirTest : public ::testing::Test {
+ protected:
+  StateDirTest() {
+    std::string name = (fs::temp_directory_path() / "slogate-state-XXXXXX").string();
+    path_ = ::mkdtemp(name.data()) != nullptr ? name : "";
+  }
+  ~StateDirTest() override { fs::remove_all(path_); }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ + "/" + name, std::ios::binary) << text;
+  }
+  [[nodiscard]] std::string read(const std::string& name) const {
+    std::ifstream file(path_ + "/" + name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::string path_;
+};
+
+TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  const auto state = StateDir::open(path_ + "/deep/er");
+  ASSERT_TRUE(state);
+  EXPECT_THAT(*state->read_vetoes(), IsEmpty());
+  ASSERT_TRUE(state->write_vetoes(node.court.vetoes()));
+
+  Node after(slo_of("/demo/canary/**", "/demo/stable/**"));
+  const auto vetoes = state->read_vetoes();
+  ASSERT_TRUE(vetoes) << vetoes.error().line();
+  EXPECT_EQ(after.court.restore(*vetoes), 1u);
+  EXPECT_EQ(verdict_json(after.verdict()).dump(), verdict_json(node.verdict()).dump());
+  EXPECT_THAT(after.court.take_changes(), IsEmpty());
+  Node other(slo_of("/demo/canary2/**", "/demo/stable/**"));
+  EXPECT_EQ(other.court.restore(*vetoes), 0u);
+}
+
+TEST_F(StateDirTest, DamagedFilesAreToldOf) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  const std::string deep(100'000, '[');
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[]"),
+        std::string("{\"form\": 2, \"vetoes\": []}"), std::string("{\"form\": 1, \"vetoes\": [7]}"),
+        std::string("\0\xff", 2), deep,
+        std::string(R"({"form": 1, "vetoes": [{"canary": "/a", "verdict": {"slo": 7}}]})")}) {
+    write("vetoes.json", text);
+    const auto vetoes = state->read_vetoes();
+    ASSERT_FALSE(vetoes) << text.substr(0, 80);
+    EXPECT_THAT(vetoes.error().line(), HasSubstr("vetoes.json"));
+  }
+  fs::remove(path_ + "/vetoes.json");
+  fs::create_directory(path_ + "/vetoes.json");
+  EXPECT_FALSE(state->read_vetoes());
+}
+
+VerdictChange change_to(Decision decision) {
+  Verdict verdict{.slo = "demo", .decision = decision};
+  verdict.message = std::string(1000, 'x');
+  return {.time = {}, .from = "hold", .now = std::make_shared<const Verdict>(verdict)};
+}
+
+TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  write("audit.jsonl", "{\"cut off");
+  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(state->append(change_to(Decision::Veto)));
+  EXPECT_LE(fs::file_size(path_ + "/audit.jsonl"), kAuditBytes);
+  EXPECT_LE(fs::file_size(path_ + "/audit.jsonl.1"), kAuditBytes);
+  std::istringstream lines(read("audit.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_EQ(Json::parse(line)["verdict"]["verdict"], "veto");
+}
+
+TEST(Events, ResizesAndLossesSinceTheTickBefore) {
+  EventBook book;
+  Snapshot snapshot;
+  snapshot.resizes = {{snapshot.agent.now + 1s, "slogate_slab", 32, 64, "old"}};
+  snapshot.agent.lost[SLOGATE_SITE_no_slot] = 5;
+  book.compare(snapshot);
+  EXPECT_THAT(*book.list(), IsEmpty());  // what there was before is no news
+  snapshot.resizes.push_back({snapshot.agent.now + 2s, "slogate_slab", 64, 128, "grew"});
+  snapshot.agent.lost[SLOGATE_SITE_no_slot] = 7;
+  book.compare(snapshot);
+  book.compare(snapshot);
+  ASSERT_EQ(book.list()->size(), 2u);
+  EXPECT_EQ(book.list()->at(0).message, "grew");
+  EXPECT_EQ(book.list()->at(1).type, "loss");
+  EXPECT_EQ(book.list()->at(1).to, "7");
+  for (int i = 0; i < 1000; ++i) book.add({change_to(Decision::Veto)});
+  EXPECT_EQ(book.list()->size(), kMostEvents);
+  EXPECT_EQ(book.list()->back().id, 1002u);
+}
+
+TEST(VerdictJson, HasNeitherNanNorInfinity) {
+  Verdict verdict{.slo = "demo"};
+  verdict.weight = NAN;
+  verdict.log_e = INFINITY;
+  verdict.objectives.push_back({.objective = "x", .log_e = -INFINITY, .log_proof = NAN});
+  const std::string text = dump(verdict_json(verdict));
+  EXPECT_THAT(text, HasSubstr("\"log_e\":null"));
+  EXPECT_FALSE(Json::parse(text, nullptr, false).is_discarded());
+}
+
+}  // namespace
+}  // namespace slogate
