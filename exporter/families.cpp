@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "exporter/verdicts.h"
 #include "exporter/workloads.h"
 
 namespace slogate {
@@ -140,6 +141,7 @@ std::vector<MetricFamily> to_families(const Snapshot& snapshot) {
   add_rows<MapStatus>(families, kMapMetrics, snapshot.maps);
   add_rows<ProbeStatus>(families, kProbeMetrics, snapshot.probes);
   add_rows<AgentStatus>(families, kAgentMetrics, {&snapshot.agent, 1});
+  std::ranges::move(to_verdict_families(*snapshot.verdicts), std::back_inserter(families));
   families.push_back(build_info(snapshot.agent));
 
   std::erase_if(families, [](const MetricFamily& family) { return family.metric.empty(); });

@@ -26,11 +26,13 @@ struct FakeAgent {
   uint64_t ticks = 1;
   std::string started = "2026-11-21T08:00:00Z";
   std::vector<std::string> asked;
+  Json slos = Json::array();
 
   Outcome<Json> answer(const std::string& target) {
     asked.push_back(target);
     if (target == "/v1/status") return status();
     if (target == "/v1/cgroups") return list();
+    if (target == "/v1/slos") return slos;
     const uint64_t id = std::stoull(target.substr(std::string("/v1/cgroups/").size()));
     if (!cgroups.contains(id)) return fail(kFailed, "no such cgroup");
     return Json{{"id", id}, {"signals", {{cgroups[id].signal, histogram(cgroups[id])}}}};
@@ -113,8 +115,8 @@ TEST(TopSampler, BusiestFirstAndQuantilesOnlyOfThem) {
   const auto frame = sampler.poll(1).value().value();
   ASSERT_EQ(frame.rows.size(), 1u);
   EXPECT_EQ(frame.rows[0].now.name, "/a");
-  EXPECT_THAT(agent.asked,
-              ElementsAre("/v1/status", "/v1/cgroups", "/v1/status", "/v1/cgroups/1/histograms"));
+  EXPECT_THAT(agent.asked, ElementsAre("/v1/status", "/v1/cgroups", "/v1/status", "/v1/slos",
+                                       "/v1/cgroups/1/histograms"));
   // Its histogram was not asked for in the poll before: nothing to subtract.
   EXPECT_FALSE(frame.rows[0].p50.has_value());
 }
@@ -192,6 +194,23 @@ TEST(TopView, NoteStandsInTheSecondLine) {
   frame.seconds = 1;
   EXPECT_THAT(render_top(frame, "cannot reach the agent", {}),
               HasSubstr("\ncannot reach the agent\n"));
+}
+
+TEST(TopView, CanariesHaveAVerdict) {
+  FakeAgent agent{.cgroups = {{1, {.path = "/demo/canary", .buckets = {1}}},
+                              {2, {.path = "/demo/stable", .buckets = {1}}}}};
+  agent.slos = Json::parse(R"([
+    {"name": "a", "verdict": "veto", "cgroups": {"canary": ["/demo/canary"], "baseline": []}},
+    {"name": "b", "verdict": "pass", "cgroups": {"canary": ["/demo/canary"], "baseline": []}}])");
+  TopSampler sampler(agent.fetch());
+  (void)sampler.poll(10);
+  ++agent.ticks;
+  const auto frame = sampler.poll(10);
+  ASSERT_TRUE(frame && *frame);
+  const std::string text = render_top(**frame, "", {});
+  EXPECT_THAT(text, HasSubstr("VERDICT"));
+  EXPECT_THAT(text, HasSubstr("veto"));
+  EXPECT_THAT(text, Not(HasSubstr("pass")));
 }
 
 TEST(PrintTop, OneObjectEachInterval) {

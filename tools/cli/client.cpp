@@ -131,8 +131,13 @@ Outcome<Json> parse_answer(unsigned status, std::string_view body) {
 
 namespace {
 
-Outcome<Json> ask(const std::string& path, http::verb verb, const std::string& target,
-                  const std::string& body, std::chrono::milliseconds timeout) {
+struct Answer {
+  unsigned status;
+  std::string body;
+};
+
+Outcome<Answer> ask(const std::string& path, http::verb verb, const std::string& target,
+                    const std::string& body, std::chrono::milliseconds timeout) {
   if (path.empty() || path.size() >= sizeof(sockaddr_un{}.sun_path))
     return fail(kUnreachable, fmt::format("\"{}\" cannot be the path of a socket", path),
                 fmt::format("it has 1 to {} bytes", sizeof(sockaddr_un{}.sun_path) - 1));
@@ -144,19 +149,33 @@ Outcome<Json> ask(const std::string& path, http::verb verb, const std::string& t
                             exchange.error().message()),
                 "is this the socket of slogate-agent?");
   if (exchange.error()) return unreachable(path, exchange.error(), timeout);
-  return parse_answer(exchange.response().result_int(), exchange.response().body());
+  return Answer{exchange.response().result_int(), exchange.response().body()};
+}
+
+Outcome<Json> to_json(const Outcome<Answer>& answer) {
+  if (!answer) return std::unexpected(answer.error());
+  return parse_answer(answer->status, answer->body);
 }
 
 }  // namespace
 
 Outcome<Json> get(const std::string& path, const std::string& target,
                   std::chrono::milliseconds timeout) {
-  return ask(path, http::verb::get, target, "", timeout);
+  return to_json(ask(path, http::verb::get, target, "", timeout));
+}
+
+Outcome<std::string> get_text(const std::string& path, const std::string& target,
+                              std::chrono::milliseconds timeout) {
+  auto answer = ask(path, http::verb::get, target, "", timeout);
+  if (!answer) return std::unexpected(answer.error());
+  if (answer->status == kOkStatus) return std::move(answer->body);
+  const auto failed = parse_answer(answer->status, answer->body);
+  return std::unexpected(failed.error());
 }
 
 Outcome<Json> post(const std::string& path, const std::string& target, const Json& body,
                    std::chrono::milliseconds timeout) {
-  return ask(path, http::verb::post, target, body.dump(), timeout);
+  return to_json(ask(path, http::verb::post, target, body.dump(), timeout));
 }
 
 std::string percent_encode(std::string_view text) {

@@ -32,6 +32,10 @@ Outcome<Json> get(const std::string& path, const std::string& target,
 Outcome<Json> post(const std::string& path, const std::string& target, const Json& body,
                    std::chrono::milliseconds timeout = kPatience);
 
+// Likewise one GET of what is not one JSON value.
+Outcome<std::string> get_text(const std::string& path, const std::string& target,
+                              std::chrono::milliseconds timeout = kPatience);
+
 // The JSON of an answer with this HTTP status. Refuses nesting that no answer of the API has.
 [[nodiscard]] Outcome<Json> parse_answer(unsigned status, std::string_view body);
 

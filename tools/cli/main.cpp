@@ -4,14 +4,17 @@
 #include <cstdio>
 #include <thread>
 
+#include "agent/units.h"
 #include "maps/tables.h"
 #include "tools/cli/cgroups.h"
 #include "tools/cli/doctor.h"
+#include "tools/cli/events.h"
 #include "tools/cli/hist.h"
 #include "tools/cli/live.h"
 #include "tools/cli/maps.h"
 #include "tools/cli/probes.h"
 #include "tools/cli/terminal.h"
+#include "tools/cli/verdicts.h"
 
 namespace slogate::cli {
 namespace {
@@ -22,6 +25,9 @@ struct Arguments {
   std::string pattern, cgroup, map, signal = "request";
   uint64_t entries = 0;
   TopOptions top;
+  std::string slo;
+  GateOptions gate{.slo = {}, .timeout = std::chrono::minutes(10)};
+  bool follow = false;
 };
 
 using Command = std::function<Outcome<Report>()>;
@@ -138,6 +144,63 @@ void add_maps(CLI::App& app, Arguments& arguments, Command& command) {
   });
 }
 
+void sleep_for(std::chrono::milliseconds pause) {
+  std::this_thread::sleep_for(pause);
+}
+
+// Whatever goes wrong must not end with the code of a veto.
+Outcome<Report> gate(const Arguments& arguments) {
+  auto outcome = guarded([&] {
+    return pass_gate(fetch_from(arguments), arguments.gate, arguments.output, sleep_for);
+  });
+  if (!outcome && outcome.error().exit == kFailed) outcome.error().exit = kUnreachable;
+  return outcome;
+}
+
+void add_gate(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* sub = app.add_subcommand("gate", "May the canary go on? 0 pass, 1 veto, 2 hold");
+  sub->add_option("slo", arguments.gate.slo, "Its name")->required()->type_name("SLO");
+  sub->add_flag("--wait", arguments.gate.wait, "Wait while it is hold");
+  sub->add_option_function<std::string>(
+         "--timeout",
+         [&](const std::string& text) {
+           const auto duration = parse_duration(text);
+           if (!duration) throw CLI::ValidationError("--timeout", duration.error().line());
+           arguments.gate.timeout = *duration;
+         },
+         "Of the wait, 10m unless told")
+      ->type_name("DURATION");
+  sub->callback([&] { command = [&] { return gate(arguments); }; });
+}
+
+void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {
+  app.add_subcommand("slos", "What canaries are held to")->callback([&] {
+    command = [&] { return show_slos(fetch_from(arguments), arguments.output); };
+  });
+  CLI::App* verdict = app.add_subcommand("verdict", "The evidence for and against each canary");
+  verdict->add_option("slo", arguments.slo, "Of this one only, in detail")->type_name("SLO");
+  verdict->callback([&] {
+    command = [&] { return show_verdicts(fetch_from(arguments), arguments.slo, arguments.output); };
+  });
+  CLI::App* reset = app.add_subcommand("reset", "Begin a new rollout of an SLO; needs root");
+  reset->add_option("slo", arguments.slo, "Its name")->required()->type_name("SLO");
+  reset->callback([&] {
+    command = [&] {
+      return reset_slo(fetch_from(arguments), post_to(arguments), arguments.slo, arguments.output);
+    };
+  });
+  CLI::App* events = app.add_subcommand("events", "Verdicts that changed, resizes, losses");
+  events->add_flag("--follow", arguments.follow, "Go on until Ctrl-C");
+  events->callback([&] {
+    command = [&] {
+      const auto fetch = [&](const std::string& target) {
+        return get_text(arguments.socket, target);
+      };
+      return show_events(fetch, arguments.follow, arguments.output, sleep_for, print);
+    };
+  });
+}
+
 void add_globals(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", std::string(SLOGATE_VERSION));
   app.add_option("--socket", arguments.socket, "The agent's socket")
@@ -150,7 +213,9 @@ void add_globals(CLI::App& app, Arguments& arguments) {
       ->type_name("FORMAT");
   // Global options may stand behind the command as well.
   app.fallthrough();
-  app.footer("Exit: 0; 1 failed (doctor: unusable); 3 agent unreachable; 64 usage.");
+  app.footer(
+      "Exit: 0; 1 failed (doctor: unusable; gate: veto); 2 gate: hold; 3 agent unreachable; "
+      "64 usage.");
 }
 
 }  // namespace
@@ -166,6 +231,8 @@ int main(int argc, char** argv) {
   add_tables(app, arguments, command);
   add_maps(app, arguments, command);
   add_hist(app, arguments, command);
+  add_verdicts(app, arguments, command);
+  add_gate(app, arguments, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -10,7 +10,14 @@
 namespace slogate::cli {
 
 // Exit codes that scripts rely on.
-enum Exit : int { kOk = 0, kFailed = 1, kUnreachable = 3, kUsage = 64 };
+enum Exit : int {
+  kOk = 0,
+  kFailed = 1,
+  kVeto = 1,  // of gate, which fails with kUnreachable instead
+  kHold = 2,
+  kUnreachable = 3,
+  kUsage = 64
+};
 
 // Why a command has nothing to show.
 struct Failure {

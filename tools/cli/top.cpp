@@ -74,6 +74,20 @@ Sample parse_sample(const Json& status, const Json& cgroups) {
   return sample;
 }
 
+std::map<std::string, std::string> parse_canaries(const Json& slos) {
+  const auto rank = [](const std::string& verdict) {
+    return verdict == "veto" ? 2 : verdict == "hold" ? 1 : 0;
+  };
+  std::map<std::string, std::string> verdicts;
+  for (const Json& slo : slos)
+    for (const Json& path : slo.at("cgroups").at("canary")) {
+      const std::string verdict = slo.at("verdict").get<std::string>();
+      auto [at, is_new] = verdicts.try_emplace(path.get<std::string>(), verdict);
+      if (!is_new && rank(verdict) > rank(at->second)) at->second = verdict;
+    }
+  return verdicts;
+}
+
 std::vector<TopRow> compare(const Sample& now, const Sample* before) {
   std::vector<TopRow> rows;
   for (const auto& [id, now_row] : now.cgroups) {
@@ -127,6 +141,7 @@ Outcome<void> TopSampler::add_quantiles(TopRow& row, Sample& now) {
 Outcome<std::optional<TopFrame>> TopSampler::poll(size_t rows) {
   auto now = sample();
   if (!now) return std::unexpected(now.error());
+  if (const auto slos = fetch_("/v1/slos")) now->verdicts = parse_canaries(*slos);
   // Another agent may have begun with other maps.
   if (before_ && before_->started != now->started) before_.reset();
   if (before_ && now->uptime <= before_->uptime) return std::nullopt;

@@ -18,11 +18,12 @@ namespace slogate::cli {
 // What the agent said at one of its ticks.
 struct Sample {
   std::string version, kernel, started;
-  double ticks = 0, uptime = 0;            // uptime in seconds
-  std::optional<double> lost;              // samples that could not be kept, all sites together
-  size_t degraded = 0;                     // programs that are not attached and missed
-  std::map<uint64_t, CgroupRow> cgroups;   // by id
-  std::map<uint64_t, Buckets> histograms;  // by id, of the rows that were shown
+  double ticks = 0, uptime = 0;           // uptime in seconds
+  std::optional<double> lost;             // samples that could not be kept, all sites together
+  size_t degraded = 0;                    // programs that are not attached and missed
+  std::map<uint64_t, CgroupRow> cgroups;  // by id
+  std::map<std::string, std::string> verdicts;  // of canaries, by path
+  std::map<uint64_t, Buckets> histograms;       // by id, of the rows that were shown
 };
 
 // One workload in one interval; nothing where it cannot be told.
@@ -42,6 +43,9 @@ struct TopFrame {
 
 // From /v1/status and /v1/cgroups of the same tick.
 [[nodiscard]] Sample parse_sample(const Json& status, const Json& cgroups);
+
+// What /v1/slos says of the paths of canaries; the worst where several SLOs speak of one.
+[[nodiscard]] std::map<std::string, std::string> parse_canaries(const Json& slos);
 
 // The workloads of `now`, busiest first, without quantiles. Without `before` there are no rates.
 [[nodiscard]] std::vector<TopRow> compare(const Sample& now, const Sample* before);

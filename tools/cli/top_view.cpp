@@ -11,36 +11,48 @@ Cell bad_rate(std::optional<double> rate, std::string_view colour) {
   return {to_rate(rate), rate.value_or(0) > 0 ? colour : kPlain};
 }
 
-void add_row(Table& table, const TopRow& row) {
+Cell verdict_cell(const TopFrame& frame, const TopRow& row) {
+  const auto found = frame.sample.verdicts.find(row.now.name);
+  if (found == frame.sample.verdicts.end()) return {"-"};
+  const std::string& verdict = found->second;
+  return {verdict, verdict == "veto" ? kRed : verdict == "pass" ? kGreen : kYellow};
+}
+
+void add_row(Table& table, const TopFrame& frame, const TopRow& row) {
   const bool idle = row.rate.value_or(0) == 0 && row.now.inflight.value_or(0) == 0;
-  table.add({{row.now.name + (row.now.gone ? " (gone)" : ""), idle ? kDim : kPlain},
-             {row.now.role.empty() ? "-" : row.now.role},
-             {to_rate(row.rate)},
-             {to_duration(row.p50)},
-             {to_duration(row.p90)},
-             {to_duration(row.p99)},
-             {to_duration(row.p999)},
-             bad_rate(row.errors, kRed),
-             bad_rate(row.drops, kYellow),
-             bad_rate(row.retransmits, kYellow),
-             {to_count(row.now.inflight)},
-             {row.now.inflight.value_or(0) > 0 ? to_duration(row.now.oldest) : "-"}});
+  std::vector<Cell> cells = {
+      {row.now.name + (row.now.gone ? " (gone)" : ""), idle ? kDim : kPlain},
+      {row.now.role.empty() ? "-" : row.now.role},
+      {to_rate(row.rate)},
+      {to_duration(row.p50)},
+      {to_duration(row.p90)},
+      {to_duration(row.p99)},
+      {to_duration(row.p999)},
+      bad_rate(row.errors, kRed),
+      bad_rate(row.drops, kYellow),
+      bad_rate(row.retransmits, kYellow),
+      {to_count(row.now.inflight)},
+      {row.now.inflight.value_or(0) > 0 ? to_duration(row.now.oldest) : "-"}};
+  if (!frame.sample.verdicts.empty()) cells.push_back(verdict_cell(frame, row));
+  table.add(std::move(cells));
 }
 
 std::string table_of(const TopFrame& frame, const Style& style) {
-  Table table({{.title = "CGROUP", .right = false, .elastic = true},
-               {.title = "ROLE", .right = false, .spare = 1},
-               {.title = "RATE/s"},
-               {.title = "P50"},
-               {.title = "P90", .spare = 5},
-               {.title = "P99"},
-               {.title = "P99.9", .spare = 3},
-               {.title = "ERRORS/s"},
-               {.title = "DROPS/s", .spare = 2},
-               {.title = "RETRANS/s", .spare = 4},
-               {.title = "IN FLIGHT"},
-               {.title = "OLDEST", .spare = 6}});
-  for (const TopRow& row : frame.rows) add_row(table, row);
+  std::vector<Column> columns = {{.title = "CGROUP", .right = false, .elastic = true},
+                                 {.title = "ROLE", .right = false, .spare = 1},
+                                 {.title = "RATE/s"},
+                                 {.title = "P50"},
+                                 {.title = "P90", .spare = 5},
+                                 {.title = "P99"},
+                                 {.title = "P99.9", .spare = 3},
+                                 {.title = "ERRORS/s"},
+                                 {.title = "DROPS/s", .spare = 2},
+                                 {.title = "RETRANS/s", .spare = 4},
+                                 {.title = "IN FLIGHT"},
+                                 {.title = "OLDEST", .spare = 6}};
+  if (!frame.sample.verdicts.empty()) columns.push_back({.title = "VERDICT", .right = false});
+  Table table(std::move(columns));
+  for (const TopRow& row : frame.rows) add_row(table, frame, row);
   return table.render(style);
 }
 

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <vector>
+
+#include "agent/verdict.h"
+
+namespace slogate {
+
+// What is said of the SLOs: the verdict as one series for each there could be, evidence and samples
+// as what the mixture has by now, and its components for adding over nodes. The fleet's evidence is
+//   ln(sum(weight * exp(clamp_max(sum by (slo, objective, component) (component), 600))))
+// which holds for sums, not for mixtures.
+[[nodiscard]] std::vector<prometheus::MetricFamily> to_verdict_families(const Verdicts& verdicts);
+
+}  // namespace slogate

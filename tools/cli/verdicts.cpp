@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/cli/verdicts.h"
+
+#include <cmath>
+
+#include "tools/cli/fields.h"
+#include "tools/cli/table.h"
+#include "tools/cli/units.h"
+
+namespace slogate::cli {
+namespace {
+
+// A verdict is at most so old, so looking more often says nothing new.
+constexpr std::chrono::milliseconds kLook{250};
+
+std::string text_at(const Json& json, const char* key) {
+  return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
+}
+
+std::string_view colour_of(std::string_view word) {
+  if (word == "pass" || word == "proven") return kGreen;
+  if (word == "veto" || word == "against") return kRed;
+  return kYellow;
+}
+
+// Evidence as the odds it gives: how often chance alone would look like this.
+std::string odds(std::optional<double> log_e) {
+  if (!log_e) return "-";
+  if (*log_e < std::log(2)) return "none";
+  return "1 : " + to_count(std::floor(std::exp(std::min(*log_e, 27.0))));
+}
+
+std::string joined(const Json& list) {
+  std::string text;
+  for (const Json& one : list) text += (text.empty() ? "" : ", ") + one.get<std::string>();
+  return text.empty() ? "-" : text;
+}
+
+// Seconds for a latency, a share for the rest: the objective's name tells.
+std::string figure(const std::string& objective, std::optional<double> value) {
+  for (const char* ratio : {"connect_errors", "drops", "resets", "retransmits"})
+    if (objective.starts_with(ratio)) return to_percent(value);
+  return to_duration(value);
+}
+
+Outcome<Json> find_slo(const Fetch& fetch, const std::string& slo) {
+  auto verdicts = fetch("/v1/verdicts");
+  if (!verdicts) return std::unexpected(verdicts.error());
+  for (const Json& one : *verdicts)
+    if (text_at(one, "slo") == slo) return one;
+  return fail(kUsage, fmt::format("no SLO is named \"{}\"", printable(slo)),
+              "slogate slos lists them");
+}
+
+std::string sentence(const Json& verdict) {
+  return fmt::format("{}: {}: {}\n", printable(text_at(verdict, "slo")),
+                     printable(text_at(verdict, "verdict")),
+                     printable(text_at(verdict, "message")));
+}
+
+Exit exit_of(const Json& verdict) {
+  const std::string decision = text_at(verdict, "verdict");
+  return decision == "pass" ? kOk : decision == "veto" ? kVeto : kHold;
+}
+
+}  // namespace
+
+std::string render_slos(const Json& slos, const Style& style) {
+  if (slos.empty()) return "The configuration has no SLOs.\n";
+  Table table({{.title = "SLO", .right = false},
+               {.title = "CANARY", .right = false, .elastic = true},
+               {.title = "BASELINE", .right = false, .elastic = true, .spare = 1},
+               {.title = "ALPHA", .spare = 2},
+               {.title = "VERDICT", .right = false}});
+  std::string below;
+  for (const Json& slo : slos) {
+    const std::string verdict = text_at(slo, "verdict"), baseline = text_at(slo, "baseline");
+    table.add({{text_at(slo, "name")},
+               {text_at(slo, "canary")},
+               {baseline.empty() ? "-" : baseline},
+               {fmt::format("{:g}", number_at(slo, "/alpha").value_or(0))},
+               {verdict, colour_of(verdict)}});
+    below += fmt::format("\n{}\n", printable(text_at(slo, "name")));
+    for (const Json& objective : slo.value("objectives", Json::array()))
+      below += fmt::format("  {}\n", printable(objective.get<std::string>()));
+    const Json cgroups = slo.value("cgroups", Json::object());
+    below += fmt::format("  canary now: {}\n  baseline now: {}\n",
+                         printable(joined(cgroups.value("canary", Json::array()))),
+                         printable(joined(cgroups.value("baseline", Json::array()))));
+    for (const Json& note : slo.value("notes", Json::array()))
+      below += fmt::format("  note: {}\n", printable(note.get<std::string>()));
+  }
+  return table.render(style) + below;
+}
+
+std::string render_verdicts(const Json& verdicts, const Style& style) {
+  if (verdicts.empty()) return "The configuration has no SLOs.\n";
+  Table table({{.title = "SLO", .right = false, .elastic = true},
+               {.title = "VERDICT", .right = false},
+               {.title = "REASON", .right = false, .spare = 1},
+               {.title = "AGAINST IT"},
+               {.title = "CANARY"},
+               {.title = "BASELINE", .spare = 3},
+               {.title = "WEIGHT", .spare = 2},
+               {.title = "SINCE", .right = false, .spare = 4}});
+  std::string below;
+  for (const Json& verdict : verdicts) {
+    const std::string decision = text_at(verdict, "verdict");
+    table.add({{text_at(verdict, "slo")},
+               {decision, colour_of(decision)},
+               {text_at(verdict, "reason")},
+               {odds(number_at(verdict, "/log_e"))},
+               {to_count(number_at(verdict, "/samples/canary"))},
+               {to_count(number_at(verdict, "/samples/baseline"))},
+               {fmt::format("{:g} %", number_at(verdict, "/weight").value_or(0))},
+               {text_at(verdict, "since")}});
+    below += sentence(verdict);
+  }
+  return table.render(style) + "\n" + below;
+}
+
+std::string render_verdict(const Json& verdict, const Style& style) {
+  Table table({{.title = "OBJECTIVE", .right = false, .elastic = true},
+               {.title = "STATE", .right = false},
+               {.title = "AGAINST IT"},
+               {.title = "PROOF", .spare = 1},
+               {.title = "CANARY"},
+               {.title = "BASELINE"}});
+  for (const Json& objective : verdict.value("objectives", Json::array())) {
+    const std::string name = text_at(objective, "objective"), state = text_at(objective, "state");
+    const bool needed = objective.value("needed", false);
+    table.add({{name},
+               {state, state == "open" ? kPlain : colour_of(state)},
+               {odds(number_at(objective, "/log_e"))},
+               {needed ? odds(number_at(objective, "/log_proof")) : "not needed"},
+               {figure(name, number_at(objective, "/canary"))},
+               {figure(name, number_at(objective, "/baseline"))}});
+  }
+  return sentence(verdict) +
+         fmt::format("{} blocks of {} since rollout {}; a veto needs odds of {}\n\n",
+                     to_count(number_at(verdict, "/blocks")),
+                     to_duration(number_at(verdict, "/block_seconds")),
+                     printable(text_at(verdict, "rollout")),
+                     odds(number_at(verdict, "/threshold").value_or(0) + 1e-9)) +
+         table.render(style);
+}
+
+Outcome<Report> show_slos(const Fetch& fetch, const Output& output) {
+  return show(fetch, "/v1/slos", output, render_slos);
+}
+
+Outcome<Report> show_verdicts(const Fetch& fetch, const std::string& slo, const Output& output) {
+  if (slo.empty()) return show(fetch, "/v1/verdicts", output, render_verdicts);
+  const auto verdict = find_slo(fetch, slo);
+  if (!verdict) return std::unexpected(verdict.error());
+  return Report{output.json ? to_line(*verdict) : render_verdict(*verdict, output.style)};
+}
+
+Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::string& slo,
+                          const Output& output) {
+  if (const auto known = find_slo(fetch, slo); !known) return std::unexpected(known.error());
+  const auto answer = post(fmt::format("/v1/slos/{}/reset", percent_encode(slo)), Json::object());
+  if (!answer) return std::unexpected(answer.error());
+  return Report{output.json ? to_line(*answer) : printable(text_at(*answer, "done")) + "\n"};
+}
+
+Outcome<Report> pass_gate(const Fetch& fetch, const GateOptions& options, const Output& output,
+                          const std::function<void(std::chrono::milliseconds)>& sleep) {
+  const auto end = std::chrono::steady_clock::now() + options.timeout;
+  for (;;) {
+    auto verdict = find_slo(fetch, options.slo);
+    // An answer that makes no sense is no veto: 1 is what scripts read as one.
+    if (!verdict && verdict.error().exit == kFailed) verdict.error().exit = kUnreachable;
+    if (!verdict && verdict.error().exit == kUsage) return std::unexpected(verdict.error());
+    const bool over = !options.wait || std::chrono::steady_clock::now() >= end;
+    if (verdict && (over || exit_of(*verdict) != kHold))
+      return Report{output.json ? to_line(*verdict) : sentence(*verdict), exit_of(*verdict)};
+    if (over) return std::unexpected(verdict.error());
+    sleep(kLook);
+  }
+}
+
+}  // namespace slogate::cli

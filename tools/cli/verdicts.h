@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// slogate slos, verdict, gate and reset.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "tools/cli/run.h"
+
+namespace slogate::cli {
+
+[[nodiscard]] std::string render_slos(const Json& slos, const Style& style);
+// A row for each verdict, and below what it says.
+[[nodiscard]] std::string render_verdicts(const Json& verdicts, const Style& style);
+// One verdict with the evidence for and against each objective.
+[[nodiscard]] std::string render_verdict(const Json& verdict, const Style& style);
+
+Outcome<Report> show_slos(const Fetch& fetch, const Output& output);
+// `slo` is empty for all. Fails with kUsage when there is no such SLO.
+Outcome<Report> show_verdicts(const Fetch& fetch, const std::string& slo, const Output& output);
+Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::string& slo,
+                          const Output& output);
+
+struct GateOptions {
+  std::string slo;
+  bool wait = false;                 // for a pass or a veto
+  std::chrono::nanoseconds timeout;  // of the wait
+};
+
+// The decision as the exit code: kOk, kVeto or kHold; an agent that does not answer properly is
+// kUnreachable, and while waiting it may come back. `sleep` waits.
+Outcome<Report> pass_gate(const Fetch& fetch, const GateOptions& options, const Output& output,
+                          const std::function<void(std::chrono::milliseconds)>& sleep);
+
+}  // namespace slogate::cli
