@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/bench/verdict.sh [--runs N]
+#
+# How often the judge vetoes a canary that is no worse, and how many requests it needs for one that
+# is: synthetic traffic through the code the agent runs, N runs for the first question (5,000 where
+# time is no object; default 1500) and a twenty-fifth of them for the second. Leaves
+# build/bench/verdict.json; needs `tools/build release`, but neither root nor a kernel.
+set -euo pipefail
+# shellcheck source=../../tools/lib.sh
+. "$(dirname "$0")/../../tools/lib.sh"
+
+runs=1500
+while (($#)); do
+  case $1 in
+    --runs) runs=$2 ;;
+    *) usage_error "$(help_text)" ;;
+  esac
+  shift 2
+done
+
+program=$root/build/release/bench_verdict
+[ -x "$program" ] || die "run \`tools/build release\` first"
+mkdir -p "$root/build/bench"
+"$program" "$runs" "$(nproc)" | tee "$root/build/bench/verdict.jsonl" | jq -r '
+  [.experiment, "alpha \(.alpha)", "\(.runs) runs",
+   "vetoed \(.share * 10000 | round / 100) % (upper 95 %: \(.upper95 * 10000 | round / 100) %)",
+   "median \(.median_requests // "-") p90 \(.p90_requests // "-") requests",
+   "blocks of \(.block_seconds) s"] | join("  ")'
+jq -s --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
+  '{kernel: $kernel, cpus: $cpus, experiments: .}' \
+  "$root/build/bench/verdict.jsonl" >"$root/build/bench/verdict.json"
+rm "$root/build/bench/verdict.jsonl"

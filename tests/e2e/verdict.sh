@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The verdict on real traffic: two servers in two cgroups, 1,000 requests a second each. What is no
+# worse is not vetoed, what is slow is, what hangs does not pass, and a veto outlives the agent.
+# SLOGATE_QUIET: how many seconds identical arms are watched (default 60).
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+
+quiet=${SLOGATE_QUIET:-60}
+load=$programs/slogate-load
+config=$work/slogate.yaml
+cat >"$config" <<END
+slos:
+  - name: demo
+    canary: { cgroup: "$cgroup_prefix/canary/**" }
+    baseline: { cgroup: "$cgroup_prefix/stable/**" }
+    warmup: 0s
+  - name: bounded
+    canary: { cgroup: "$cgroup_prefix/canary/**" }
+    objectives:
+      - { signal: request, quantile: 0.99, max: 2s }
+    warmup: 0s
+END
+
+# start_arm NAME SERVE ARGUMENT...: sets $server and $driver.
+start_arm() {
+  local name=$1 directory ready
+  directory=$(make_cgroup "$name")
+  ready=$work/$name.$RANDOM
+  : >"$ready"
+  shift
+  run_in_cgroup "$directory" "$load" serve --port 0 "$@" >"$ready" 2>&1 &
+  server=$!
+  track "$server"
+  wait_until 10 grep -q '^ready ' "$ready" || fail "the $name server is not ready"
+  run_in_cgroup "$(make_cgroup "load")" "$load" drive --host 127.0.0.1 \
+    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
+    --duration 600s --answer-timeout 30s >/dev/null 2>&1 &
+  driver=$!
+  track "$driver"
+}
+stop_arm() { stop_process "$driver" "$server"; }
+of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
+is() { [ "$(of "$1" verdict)" = "$2" ]; }
+now_ms() { date +%s%3N; }
+# ms_until SECONDS COMMAND...: sets $took.
+ms_until() {
+  local begin deadline
+  begin=$(now_ms)
+  deadline=$((begin + $1 * 1000))
+  shift
+  until "$@"; do (($(now_ms) < deadline)) || return 1; done
+  took=$(($(now_ms) - begin))
+}
+new_rollout() { slogate reset demo >/dev/null && slogate reset bounded >/dev/null; }
+
+start_agent --config "$config"
+[ "$(of demo reason)" = no_canary ] || fail "without a canary: $(of demo reason)"
+expect_exit 2 slogate gate demo
+expect_exit 64 slogate gate nothing
+expect_exit 22 api /v1/gate/demo
+[[ $output == *'"error"'* ]] || fail "the closed gate says nothing: $output"
+api "/v1/gate/demo?allow=hold" >/dev/null || fail "allow=hold does not let hold through"
+expect_exit 0 slogate slos
+expect_exit 22 api "/v1/slos/nothing/reset" --request POST
+
+# The baseline alone, until its self-test is through.
+start_arm stable --service lognormal:2:0.5
+sleep 65
+
+# Identical arms.
+start_arm canary --service lognormal:2:0.5
+new_rollout
+for ((second = 0; second < quiet; second++)); do
+  sleep 1
+  ! is demo veto || fail "identical arms were vetoed: $(of demo message)"
+done
+expect_exit 0 slogate gate bounded --wait --timeout 60s
+say "identical arms after $quiet s: $(of demo verdict), $(of demo reason); blocks of $(of demo block_seconds) s"
+stop_arm
+
+# Twice as slow.
+start_arm canary --service lognormal:4:0.5
+new_rollout
+ms_until 30 is demo veto || fail "a canary twice as slow was not vetoed: $(of demo message)"
+say "all quantiles x 2: veto after $took ms: $(of demo message)"
+expect_exit 1 slogate gate demo
+expect_exit 1 slogate gate demo --wait
+# The veto outlives the agent, and is there with the first answer.
+stop_agent
+start_agent --config "$config"
+is demo veto || fail "the veto was lost with the agent"
+[ "$(jq -r 'select(.verdict.verdict == "veto").verdict.slo' "$work/state/audit.jsonl")" = demo ] ||
+  fail "the audit log does not have the veto once: $(cat "$work/state/audit.jsonl")"
+slogate events | grep -q . || true
+new_rollout
+! is demo veto || fail "a new rollout keeps the veto"
+stop_arm
+
+# A canary that hangs after it was good.
+start_arm canary --service lognormal:2:0.5 --hang-after 20000
+new_rollout
+hung() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/canary" | jq '.[0].inflight.server.requests')" -ge 10 ]; }
+expect_exit 0 slogate gate bounded --wait --timeout 15s
+ms_until 40 hung || fail "the canary does not hang"
+not_pass() { ! is bounded pass; }
+ms_until 3 not_pass || fail "a hung canary still passes after 3 s: $(of bounded message)"
+say "a hang: $(of bounded verdict), $(of bounded reason) after $took ms"
+stop_agent
+say "verdicts are as documented"
