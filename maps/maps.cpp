@@ -313,6 +313,10 @@ void Maps::wait_on_threads() {
   parts_->waits.use_threads();
 }
 
+bool Maps::is_settled() const {
+  return parts_->waits.idle();
+}
+
 // Remembers what has changed since the last look.
 void Maps::note_resizes(std::chrono::system_clock::time_point now) {
   if (const size_t slots = slab().slots(); slots != parts_->slab_slots) {

@@ -58,6 +58,8 @@ class Maps {
   void wait_on_threads();
   // Finishes what the kernel is done with.
   Result<void> go_on(std::chrono::system_clock::time_point now);
+  // Whether nothing of this is under way.
+  [[nodiscard]] bool is_settled() const;
   // Lists free slots and brings slab and index to `capacity` slots: more at once, less as far as
   // the last chunks are free. What is done is remembered with its reason.
   Result<void> resize(size_t capacity, std::string_view reason,

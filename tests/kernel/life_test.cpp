@@ -110,6 +110,31 @@ TEST(Resize, UnderLoadLosesNothing) {
   EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
 }
 
+// As the agent does it: nothing waits, and what is under way when the next change comes goes on.
+TEST(Resize, AndReleaseOnThreadsUnderLoadLoseNothing) {
+  Maps maps = must(Maps::open());
+  const Probes probes = must(Probes::attach(maps, features()));
+  maps.wait_on_threads();
+  const TestCgroup cgroup;
+  Traffic traffic(cgroup);
+  for (int i = 0; i < 100; ++i) {
+    must(maps.resize(SLOGATE_CHUNK_SLOTS * (i % 2 == 0 ? 9 : 2), "test", now()));
+    must(maps.resize_index(i % 3 == 0 ? 4096 : 2048, "test", now()));
+    must(maps.release(slots_of(maps, cgroup.id())));
+    usleep(5'000);
+  }
+  EXPECT_TRUE(eventually(
+      [&] {
+        must(maps.go_on(now()));
+        return maps.is_settled();
+      },
+      30s));
+  const uint64_t answered = traffic.stop();
+  EXPECT_EQ(all_requests(maps, cgroup.id()), answered);
+  EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
+  EXPECT_GT(maps.resizes().size(), 4u);
+}
+
 TEST(Resize, NewOwnersWhileTheSizeChangesAllFindASlot) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));
