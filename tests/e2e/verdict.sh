@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # The verdict on real traffic: two servers in two cgroups, 1,000 requests a second each. What is no
 # worse is not vetoed, what is slow is, what hangs does not pass, and a veto outlives the agent.
-# SLOGATE_QUIET: how many seconds identical arms are watched (default 60).
+# SLOGATE_QUIET: how many seconds identical arms are watched (default 30).
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 need_root
 need_cgroup2
 
-quiet=${SLOGATE_QUIET:-60}
+quiet=${SLOGATE_QUIET:-30}
 load=$programs/slogate-load
 config=$work/slogate.yaml
 cat >"$config" <<END
