@@ -13,7 +13,7 @@ namespace slogate {
 // How far the maps may go.
 struct SizeLimits {
   size_t ceiling = size_t{SLOGATE_MAX_CHUNKS} * SLOGATE_CHUNK_SLOTS;  // slots; see ceiling_slots()
-  std::chrono::seconds grace{60};      // how long the counts of a removed cgroup stay to be seen
+  std::chrono::seconds grace{60};  // how long the counts of a removed cgroup stay to be seen
 };
 
 // Keeps the maps as large as they need to be. All decisions are those of maps/sizing.h; here is
