@@ -194,6 +194,8 @@ std::optional<Judge::Finding> Judge::find_gap(const Observation& seen, const Ver
                 "cgroup");
   if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0)
     return hold(Reason::NoBaseline, "no cgroup of the baseline is running");
+  if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
+    return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
   if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
     return hold(Reason::InsufficientSamples,
                 fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Replays synthetic traffic through the judge that the agent runs, and prints a line of JSON for
 // each experiment: how often identical arms are vetoed, and after how many requests a worse canary
-// is. Usage: bench_verdict RUNS THREADS
+// is. Usage: bench_verdict RUNS THREADS [PART OF A NAME]
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -192,9 +192,10 @@ int main(int argc, char** argv) {
   const size_t runs = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
   const size_t threads = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1;
   if (runs == 0 || threads == 0) {
-    fmt::print(stderr, "usage: bench_verdict RUNS THREADS\n");
+    fmt::print(stderr, "usage: bench_verdict RUNS THREADS [PART OF A NAME]\n");
     return 64;
   }
+  const std::string only = argc > 3 ? argv[3] : "";
   for (const slogate::Experiment& what : slogate::experiments(runs))
-    slogate::report(what, std::max<size_t>(1, what.runs), threads);
+    if (what.name.contains(only)) slogate::report(what, std::max<size_t>(1, what.runs), threads);
 }

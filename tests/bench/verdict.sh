@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/bench/verdict.sh [--runs N]
+# tests/bench/verdict.sh [--runs N] [--only PART OF A NAME]
 #
 # How often the judge vetoes a canary that is no worse, and how many requests it needs for one that
 # is: synthetic traffic through the code the agent runs, N runs for the first question (5,000 where
@@ -10,10 +10,11 @@ set -euo pipefail
 # shellcheck source=../../tools/lib.sh
 . "$(dirname "$0")/../../tools/lib.sh"
 
-runs=1500
+runs=1500 only=
 while (($#)); do
   case $1 in
     --runs) runs=$2 ;;
+    --only) only=$2 ;;
     *) usage_error "$(help_text)" ;;
   esac
   shift 2
@@ -22,7 +23,7 @@ done
 program=$root/build/release/bench_verdict
 [ -x "$program" ] || die "run \`tools/build release\` first"
 mkdir -p "$root/build/bench"
-"$program" "$runs" "$(nproc)" | tee "$root/build/bench/verdict.jsonl" | jq -r '
+"$program" "$runs" "$(nproc)" "$only" | tee "$root/build/bench/verdict.jsonl" | jq -r '
   [.experiment, "alpha \(.alpha)", "\(.runs) runs",
    "vetoed \(.share * 10000 | round / 100) % (upper 95 %: \(.upper95 * 10000 | round / 100) %)",
    "median \(.median_requests // "-") p90 \(.p90_requests // "-") requests",

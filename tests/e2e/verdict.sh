@@ -32,13 +32,13 @@ start_arm() {
   ready=$work/$name.$RANDOM
   : >"$ready"
   shift
-  run_in_cgroup "$directory" "$load" serve --port 0 "$@" >"$ready" 2>&1 &
+  run_in_cgroup "$directory" "$load" --max-seconds 1800 serve --port 0 "$@" >"$ready" 2>&1 &
   server=$!
   track "$server"
   wait_until 10 grep -q '^ready ' "$ready" || fail "the $name server is not ready"
-  run_in_cgroup "$(make_cgroup "load")" "$load" drive --host 127.0.0.1 \
+  run_in_cgroup "$(make_cgroup "load")" "$load" --max-seconds 1800 drive --host 127.0.0.1 \
     --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
-    --duration 600s --answer-timeout 30s >/dev/null 2>&1 &
+    --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
   driver=$!
   track "$driver"
 }
@@ -52,7 +52,10 @@ ms_until() {
   begin=$(now_ms)
   deadline=$((begin + $1 * 1000))
   shift
-  until "$@"; do (($(now_ms) < deadline)) || return 1; done
+  until "$@"; do
+    (($(now_ms) < deadline)) || return 1
+    sleep 0.05
+  done
   took=$(($(now_ms) - begin))
 }
 new_rollout() { slogate reset demo >/dev/null && slogate reset bounded >/dev/null; }
