@@ -113,7 +113,8 @@ void weigh_latency_max(const Claim& claim, const Tally& canary, const Tally* bas
 
 void weigh_latency_increase(const Claim& claim, const Tally& canary, const Tally& baseline,
                             size_t edge, Cell cell) {
-  size_t veto = edge + kVetoStretch, pass = edge + kPassStretch;
+  size_t veto = veto_edge(claim.signal, edge);
+  size_t pass = std::max(edge + kPassStretch, veto + kPassStretch - kVetoStretch);
   if (!claim.implied) {
     veto = edge_above(bucket_edge(edge) + claim.bound);
     pass = std::max(edge + 1, edge_below(bucket_edge(edge) + claim.bound).value_or(0));
@@ -143,8 +144,14 @@ void weigh_ratio(const Claim& claim, const Tally& canary, const Tally* baseline,
 
 }  // namespace
 
+size_t veto_edge(size_t signal, size_t edge) {
+  const size_t stretched = std::min<size_t>(edge + kVetoStretch, SLOGATE_EDGES - 1);
+  return std::max(stretched, edge_above(bucket_edge(edge) + least_increase(signal)));
+}
+
 std::vector<Claim> to_claims(const Slo& slo) {
   std::vector<Claim> claims;
+  claims.reserve(2 * slo.objectives.size() + kJudgedSignals);
   std::set<size_t> stated;
   for (const Objective& objective : slo.objectives)
     std::visit(
@@ -168,6 +175,7 @@ std::vector<Claim> to_claims(const Slo& slo) {
 
 std::vector<Claim> default_claims() {
   std::vector<Claim> claims;
+  claims.reserve(kJudgedSignals);
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
     claims.push_back(implied_claim(signal));
   return claims;

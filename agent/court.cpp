@@ -15,6 +15,7 @@ std::string rollout_name(TickTime now) {
 
 std::vector<std::string> names_of(const std::vector<Claim>& claims) {
   std::vector<std::string> names;
+  names.reserve(claims.size());
   for (const Claim& claim : claims) names.push_back(claim.name);
   return names;
 }

@@ -45,9 +45,12 @@ std::string subject(const Claim& claim) {
 
 std::string allowed(const Claim& claim, std::optional<double> baseline) {
   if (claim.absolute) return "allowed " + figure(claim, claim.bound);
-  if (claim.implied && is_latency(claim.signal))
-    return fmt::format("allowed {} x {:.2f}", figure(claim, baseline),
-                       std::exp2(kVetoStretch / 8.0));
+  if (claim.implied && is_latency(claim.signal)) {
+    const double stretch = std::exp2(kVetoStretch / 8.0), least = least_increase(claim.signal);
+    return baseline.value_or(0) * (stretch - 1) < least
+               ? fmt::format("allowed {} + {}", figure(claim, baseline), duration_text(least))
+               : fmt::format("allowed {} x {:.2f}", figure(claim, baseline), stretch);
+  }
   return fmt::format("allowed {} + {}", figure(claim, baseline),
                      figure(claim, claim.implied ? kVetoIncrease : claim.bound));
 }

@@ -42,7 +42,7 @@ void SelfTest::add_reading(const std::array<Tally, 2>& halves, size_t signal, co
     if (!edges[level]) continue;
     // Beyond the margin, as in a comparison: where most requests take the same time, an edge at the
     // quantile itself would tell of every change of the CPU's speed.
-    const size_t edge = std::min<size_t>(*edges[level] + kVetoStretch, SLOGATE_EDGES - 1);
+    const size_t edge = veto_edge(signal, *edges[level]);
     std::array<Trial, 2> now;
     for (size_t half = 0; half < 2; ++half) now[half] = latency_trial(halves[half], signal, edge);
     std::deque<SplitReading>& history = history_[level];

@@ -28,7 +28,7 @@ TEST_F(Redis, AnswersAMillionRequestsAndNoneIsLost) {
   EXPECT_EQ(unanswered(server_counts()) + unanswered(client_counts()), 0u);
   EXPECT_EQ(errors(server_counts()) + errors(client_counts()), 0u);
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_overlapped), 0u);
-  const std::string calls = ask(port, "INFO commandstats\r\n", 200);
+  const std::string calls = ask(port, "INFO commandstats\r\n", 100);
   EXPECT_EQ(number_after(calls, "cmdstat_get:calls="), kRequests);
   EXPECT_EQ(number_after(calls, "cmdstat_config|get:calls="), kSettings);
 }
