@@ -88,7 +88,7 @@ stop_arm
 # Twice as slow.
 start_arm canary --service lognormal:4:0.5
 new_rollout
-ms_until 30 is demo veto || fail "a canary twice as slow was not vetoed: $(of demo message)"
+ms_until 90 is demo veto || fail "a canary twice as slow was not vetoed: $(of demo message)"
 say "all quantiles x 2: veto after $took ms: $(of demo message)"
 expect_exit 1 slogate gate demo
 expect_exit 1 slogate gate demo --wait
