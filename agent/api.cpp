@@ -92,6 +92,14 @@ bool may_change(const Call& call) {
   return peer && (peer->uid == 0 || std::ranges::count(call.actions.admins, peer->uid) != 0);
 }
 
+// Why a change is not made, if it is not. `possible`: whether it is over this address at all.
+std::optional<HttpResponse> refuse_change(const Call& call, bool possible) {
+  if (!possible) return error_response(403, "nothing can be changed over this address");
+  if (!may_change(call))
+    return error_response(403, "only root and the uids in admin_uids may change anything");
+  return std::nullopt;
+}
+
 // {"entries": N}, and nothing else.
 Result<size_t> parse_entries(std::string_view body) {
   const Json json = Json::parse(body, nullptr, false);
@@ -105,9 +113,8 @@ Result<size_t> parse_entries(std::string_view body) {
 }
 
 HttpResponse post_resize(const Call& call) {
-  if (!call.actions.resize) return error_response(403, "nothing can be changed over this address");
-  if (!may_change(call))
-    return error_response(403, "only root and the uids in admin_uids may change anything");
+  if (auto refused = refuse_change(call, call.actions.resize != nullptr))
+    return std::move(*refused);
   const std::string map(call.argument);
   if (std::ranges::find(call.snapshot.maps, map, &MapStatus::name) == call.snapshot.maps.end())
     return error_response(404, "no such map");
@@ -154,9 +161,7 @@ HttpResponse get_gate(const Call& call) {
 }
 
 HttpResponse post_reset(const Call& call) {
-  if (!call.actions.reset) return error_response(403, "nothing can be changed over this address");
-  if (!may_change(call))
-    return error_response(403, "only root and the uids in admin_uids may change anything");
+  if (auto refused = refuse_change(call, call.actions.reset != nullptr)) return std::move(*refused);
   if (!call.snapshot.verdicts->find(call.argument)) return no_slo(call.argument);
   const auto done = call.actions.reset(std::string(call.argument));
   if (!done) return error_response(400, done.error().line());

@@ -20,10 +20,6 @@ bool matches(const Selector& selector, const std::string& path) {
   return globs && std::ranges::any_of(*globs, [&](const Glob& glob) { return glob.matches(path); });
 }
 
-void add(Counts& to, const Counts& from) {
-  to += from;
-}
-
 void add_open(ArmReading& to, const Inflight& inflight, Histogram OpenRequests::*side) {
   for (const std::chrono::nanoseconds age : inflight.overdue)
     ++((*to.open).*side)[slogate_bucket(static_cast<uint64_t>(age.count()))];
@@ -96,7 +92,7 @@ void Arms::read_member(Member& member, const CgroupCounts& counts, uint64_t id, 
   const auto before = std::exchange(member.before, found->second);
   if (warming) return;
   if (before && before != found->second)
-    if (const auto grown = added(*found->second, *before)) add(to.added, *grown);
+    if (const auto grown = added(*found->second, *before)) to.added += *grown;
   if (looked_) {
     add_open(to, member.server, &OpenRequests::server);
     add_open(to, member.client, &OpenRequests::client);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "agent/sentence.h"
+#include "agent/tick_time.h"
 #include "maps/tables.h"
 
 namespace slogate {
@@ -19,14 +20,10 @@ static_assert(SLOGATE_SIGNAL_request == 0 && SLOGATE_SIGNAL_rtt == 4 &&
               static_cast<size_t>(RatioSignal::Drops) == 1 && SLOGATE_SIGNALS == 5);
 constexpr double kInactiveShare = 0.03;
 
-double to_seconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 Claim to_claim(const LatencyObjective& objective, bool absolute) {
   Claim claim{.signal = judged(objective.signal),
               .absolute = absolute,
-              .bound = to_seconds(absolute ? *objective.max : *objective.max_increase),
+              .bound = seconds(absolute ? *objective.max : *objective.max_increase),
               .levels = {{objective.quantile, 1}}};
   claim.name =
       fmt::format("{} {} {} {}", kSignals[objective.signal].name, quantile_text(objective.quantile),

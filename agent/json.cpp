@@ -15,11 +15,6 @@ struct QuantileInfo {
 };
 constexpr QuantileInfo kQuantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
 
-// JSON has no NaN and no infinity.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 Json seconds(std::chrono::nanoseconds duration) {
   return number(std::chrono::duration<double>(duration).count());
 }
@@ -126,6 +121,10 @@ Json resizes_json(const std::vector<Resize>& resizes, const std::string& map) {
 }
 
 }  // namespace
+
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
 
 std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";

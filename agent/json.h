@@ -17,6 +17,9 @@ using Json = nlohmann::ordered_json;
 // One line of text. Bytes that are not UTF-8 (a cgroup may be named so) become U+FFFD.
 [[nodiscard]] std::string dump(const Json& json);
 
+// JSON has no NaN and no infinity: null for them.
+[[nodiscard]] Json number(double value);
+
 [[nodiscard]] Json status_json(const Snapshot& snapshot);
 
 // `drop_reasons` as in Snapshot.

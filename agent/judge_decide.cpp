@@ -28,10 +28,6 @@ constexpr size_t kBreachingBlocks = 4;
 // Evidence against the canary that is no veto yet, but should not go with a pass.
 constexpr double kSuspicion = kProofThreshold;
 
-double to_seconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
 std::string figure(const Claim& claim, std::optional<double> value) {
   if (!value) return "no samples";
   return is_latency(claim.signal) ? duration_text(*value) : share_text(*value);
@@ -154,21 +150,21 @@ std::optional<Judge::Finding> Judge::find_silence(const Observation& seen) const
   if (seen.canary.warming == seen.canary.cgroups)
     return hold(Reason::WarmingUp,
                 fmt::format("the canary has run for less than {}: its first requests do not count",
-                            duration_text(to_seconds(slo_.warmup))));
+                            duration_text(seconds(slo_.warmup))));
   const auto now = seen.now.monotonic;
   const auto since = now - rollout_.last_sample.value_or(rollout_.began);
   const Tally& usual = slo_.baseline ? history_ : canary_.tally();
   const double slow = tally_quantile(usual, main_signal(), 0.999).value_or(0);
-  if (since >= kHang && seen.canary.overdue > 0 && to_seconds(seen.canary.oldest) > 2 * slow)
+  if (since >= kHang && seen.canary.overdue > 0 && seconds(seen.canary.oldest) > 2 * slow)
     return hold(Reason::Stalled,
                 fmt::format("the canary has answered nothing for {}, and {} requests wait, one of "
                             "them for {}",
-                            duration_text(to_seconds(since)),
+                            duration_text(seconds(since)),
                             count_text(static_cast<double>(seen.canary.overdue)),
-                            duration_text(to_seconds(seen.canary.oldest))));
+                            duration_text(seconds(seen.canary.oldest))));
   if (!rollout_.last_sample) return std::nullopt;  // too few samples, if any
   const double rate = static_cast<double>(rollout_.answered) /
-                      std::max(1.0, to_seconds(*rollout_.last_sample - rollout_.began));
+                      std::max(1.0, seconds(*rollout_.last_sample - rollout_.began));
   const std::chrono::nanoseconds patience(
       static_cast<int64_t>(1e9 * std::min(kMissedAnswers / rate, 60.0)));
   if (since < std::clamp(patience, kShortestSilence, kLongestSilence)) return std::nullopt;
@@ -176,7 +172,7 @@ std::optional<Judge::Finding> Judge::find_silence(const Observation& seen) const
   return hold(both ? Reason::InsufficientSamples : Reason::Stalled,
               fmt::format("{} answered no request for {}",
                           both ? "neither canary nor baseline has" : "the canary has",
-                          duration_text(to_seconds(since))));
+                          duration_text(seconds(since))));
 }
 
 // What a pass lacks.

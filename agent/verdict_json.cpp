@@ -4,30 +4,23 @@
 #include <fmt/chrono.h>
 
 #include <algorithm>
-#include <cmath>
 #include <iomanip>
 #include <sstream>
 
 #include "agent/arms.h"
+#include "agent/tick_time.h"
 
 namespace slogate {
 namespace {
 
 using std::chrono::system_clock;
 
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
 Json number(std::optional<double> value) {
   return value ? number(*value) : Json(nullptr);
 }
 
 std::string time_text(system_clock::time_point time) {
   return fmt::format("{:%FT%T}Z", std::chrono::floor<std::chrono::milliseconds>(time));
-}
-
-double to_seconds(std::chrono::nanoseconds duration) {
-  return std::chrono::duration<double>(duration).count();
 }
 
 Json objective_json(const ObjectiveVerdict& objective) {
@@ -109,7 +102,7 @@ Json verdict_json(const Verdict& verdict) {
           {"since", time_text(verdict.since)},
           {"rollout", verdict.rollout},
           {"blocks", verdict.blocks},
-          {"block_seconds", number(to_seconds(verdict.block))}};
+          {"block_seconds", number(seconds(verdict.block))}};
 }
 
 Json slo_json(const SloStatus& status, const Verdict& verdict) {
@@ -119,7 +112,7 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
           {"baseline", slo.baseline ? Json(selector_text(*slo.baseline)) : Json(nullptr)},
           {"objectives", status.objectives},
           {"alpha", number(slo.alpha)},
-          {"warmup_seconds", number(to_seconds(slo.warmup))},
+          {"warmup_seconds", number(seconds(slo.warmup))},
           {"cgroups", {{"canary", status.canary}, {"baseline", status.baseline}}},
           {"notes", status.notes},
           {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]}};

@@ -134,6 +134,18 @@ void report(const Experiment& what, size_t runs, size_t threads) {
 std::vector<Experiment> experiments(size_t runs) {
   const Survival ln = support::lognormal(), pa = support::pareto();
   const size_t some = std::max<size_t>(1, runs / 25);
+  const Experiment bursts{.name = "identical, bursts of 500",
+                          .stable = ln,
+                          .canary = ln,
+                          .requests = 250,
+                          .before = 1200,
+                          .readings = 800,
+                          .bursts = 2,
+                          .runs = runs / 5};
+  Experiment common = bursts;
+  common.name = "identical, common bursts of 500";
+  common.runs = runs / 25;
+  common.common = true;
   std::vector<Experiment> all = {
       {.name = "identical, lognormal", .stable = ln, .canary = ln, .runs = runs},
       {.name = "identical, Pareto", .stable = pa, .canary = pa, .runs = runs},
@@ -143,23 +155,8 @@ std::vector<Experiment> experiments(size_t runs) {
        .requests = 100,
        .stable_factor = 9,
        .runs = runs / 5},
-      {.name = "identical, bursts of 500",
-       .stable = ln,
-       .canary = ln,
-       .requests = 250,
-       .before = 1200,
-       .readings = 800,
-       .bursts = 2,
-       .runs = runs / 5},
-      {.name = "identical, common bursts of 500",
-       .stable = ln,
-       .canary = ln,
-       .requests = 250,
-       .before = 1200,
-       .readings = 800,
-       .bursts = 2,
-       .runs = runs / 25,
-       .common = true},
+      bursts,
+      common,
   };
   for (const double factor : {1.5, 2.0, 4.0}) {
     const auto add = [&](const char* what, const Survival& stable, const Survival& canary) {

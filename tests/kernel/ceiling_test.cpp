@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-#include "agent/agent.h"
-#include "agent/host.h"
+#include "tests/kernel/fixture.h"
 #include "tests/kernel/tcp.h"
 
 namespace slogate {
@@ -28,7 +27,7 @@ bool is_busy(size_t member) {
 }
 
 uint64_t requests(const Counts& counts) {
-  return count(counts.histograms[SLOGATE_SIGNAL_request]);
+  return samples(counts, SLOGATE_SIGNAL_request);
 }
 
 const Workload* find(const Snapshot& snapshot, const TestCgroup& cgroup) {
@@ -37,17 +36,8 @@ const Workload* find(const Snapshot& snapshot, const TestCgroup& cgroup) {
 }
 
 TEST(Ceiling, OfAHundredKeepsTheBusiestOfAThousandAndCountsTheRest) {
-  const std::string root = find_cgroup2({}).value();
-  auto started =
-      Agent::start({.cgroup_root = root,
-                    .pin_dir = "",
-                    .about = {},
-                    .features = read_kernel_features().value(),
-                    .settings = {.filter = {.include = {Glob::parse("/**").value()}, .exclude = {}},
-                                 .size = {.ceiling = kSlots},
-                                 .classes = {}}});
-  ASSERT_TRUE(started.has_value()) << started.error().line();
-  Agent& agent = **started;
+  const auto started = start_agent(kSlots);
+  Agent& agent = *started;
 
   std::vector<std::unique_ptr<Member>> members;
   for (size_t i = 0; i < kCgroups; ++i) members.push_back(std::make_unique<Member>());

@@ -12,8 +12,7 @@
 #include <set>
 #include <thread>
 
-#include "agent/agent.h"
-#include "agent/host.h"
+#include "tests/kernel/fixture.h"
 #include "tests/kernel/traffic.h"
 
 namespace slogate {
@@ -127,7 +126,7 @@ class Driver {
 };
 
 uint64_t client_requests(const Counts& counts) {
-  return count(counts.histograms[SLOGATE_SIGNAL_client_request]);
+  return samples(counts, SLOGATE_SIGNAL_client_request);
 }
 
 uint64_t slab_capacity(const Snapshot& snapshot) {
@@ -135,17 +134,8 @@ uint64_t slab_capacity(const Snapshot& snapshot) {
 }
 
 TEST(Churn, CgroupsByTheThousandLoseNothingAndLeaveNoMemoryBehind) {
-  const std::string root = find_cgroup2({}).value();
-  auto started =
-      Agent::start({.cgroup_root = root,
-                    .pin_dir = "",
-                    .about = {},
-                    .features = read_kernel_features().value(),
-                    .settings = {.filter = {.include = {Glob::parse("/**").value()}, .exclude = {}},
-                                 .size = {.ceiling = 32'000},
-                                 .classes = {}}});
-  ASSERT_TRUE(started.has_value()) << started.error().line();
-  Agent& agent = **started;
+  const auto started = start_agent(32'000);
+  Agent& agent = *started;
   const TestCgroup steady;
   Traffic traffic(steady, 2, 200us);
   const int cgroups = churn();

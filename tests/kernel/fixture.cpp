@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "agent/host.h"
+
 namespace slogate {
 namespace {
 
@@ -43,6 +45,17 @@ KernelFeatures features_of(Mode mode) {
   KernelFeatures features = value_of(read_kernel_features());
   if (mode == Mode::Length) features.tracepoints.erase("tcp_sendmsg_locked");
   return features;
+}
+
+std::unique_ptr<Agent> start_agent(size_t ceiling) {
+  return value_of(Agent::start(
+      {.cgroup_root = value_of(find_cgroup2({})),
+       .pin_dir = "",
+       .about = {},
+       .features = features_of(Mode::Locked),
+       .settings = {.filter = {.include = {value_of(Glob::parse("/**"))}, .exclude = {}},
+                    .size = {.ceiling = ceiling},
+                    .classes = {}}}));
 }
 
 Kernel::Kernel(const KernelFeatures& features)

@@ -9,6 +9,7 @@
 #include <ostream>
 #include <vector>
 
+#include "agent/agent.h"
 #include "agent/probes.h"
 #include "maps/maps.h"
 #include "tests/kernel/world.h"
@@ -40,6 +41,10 @@ class Kernel {
   Maps maps_;
   Probes probes_;
 };
+
+// The measuring half of an agent without pins that watches every cgroup. It ticks when it is told
+// to. `ceiling` is in slots.
+std::unique_ptr<Agent> start_agent(size_t ceiling);
 
 // The one that all tests of a mode share: loading takes seconds.
 Kernel& shared_kernel(Mode mode);
