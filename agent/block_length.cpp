@@ -78,8 +78,8 @@ double dispersion(std::span<const SplitReading> history, size_t readings) {
 size_t plan_block(std::span<const SplitReading> history) {
   if (history.size() < kLeastHistory) return kFirstBlock;
   size_t enough = 1;
-  double before = 1;
-  for (size_t length = 1; length <= kLongestBlock; length *= 2) {
+  double before = std::max(1.0, measure(history, 1).factor);
+  for (size_t length = 2; length <= kLongestBlock; length *= 2) {
     const Dispersion now = measure(history, length);
     if (now.pairs < kLeastPairs) break;
     const bool grew = now.factor > std::max(before * kGrowth, 1 + chance(now.pairs));

@@ -18,7 +18,7 @@ constexpr std::array<double, kJudgedSignals> kSignalWeights = {0.35, 0.05,  0.05
                                                                0.2,  0.075, 0.15, 0.075};
 static_assert(SLOGATE_SIGNAL_request == 0 && SLOGATE_SIGNAL_rtt == 4 &&
               static_cast<size_t>(RatioSignal::Drops) == 1 && SLOGATE_SIGNALS == 5);
-constexpr double kInactiveShare = 0.03;
+constexpr double kInactiveShare = 0.02;
 
 Claim to_claim(const LatencyObjective& objective, bool absolute) {
   Claim claim{.signal = judged(objective.signal),

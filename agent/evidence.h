@@ -74,7 +74,7 @@ class Evidence {
  public:
   static constexpr size_t kRestartBlocks = 12, kMostStarts = 16;
   // What the sums from the very beginning weigh; start k = 2, 3, ... weighs the rest / (k (k - 1)).
-  static constexpr double kFirstWeight = 0.9;
+  static constexpr double kFirstWeight = 0.95;
 
   // One weight for each component, above 0 and together at most 1.
   explicit Evidence(const std::vector<double>& weights);
