@@ -45,10 +45,11 @@ std::string count_text(double count) {
 
 std::string odds_text(double log_e) {
   if (log_e < std::log(2)) return "";
-  const double odds = std::exp(std::min(log_e, std::log(kMostOdds)));
+  const bool is_more = log_e > std::log(kMostOdds);
+  const double odds = is_more ? kMostOdds : std::exp(log_e);
   // Two digits: the rest is chance.
   const double step = std::pow(10, std::max(0.0, std::floor(std::log10(odds)) - 1));
-  return fmt::format("odds 1 : {}{} against chance", odds >= kMostOdds ? "more than " : "",
+  return fmt::format("odds 1 : {}{} against chance", is_more ? "more than " : "",
                      count_text(std::floor(odds / step + 1e-9) * step));
 }
 
