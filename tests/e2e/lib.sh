@@ -82,6 +82,51 @@ expect_exit() {
   [ "$status" -eq "$expected" ] || fail "\"$*\" ended with $status instead of $expected: $output"
 }
 
+# ---- an arm of an SLO ----
+
+# start_arm NAME SERVE_ARGUMENT...: a server in a cgroup of that name that is asked 1,000 times a
+# second on 10 connections; sets $server and $driver.
+start_arm() {
+  local name=$1 directory ready
+  directory=$(make_cgroup "$name")
+  ready=$work/$name.$RANDOM
+  : >"$ready"
+  shift
+  run_in_cgroup "$directory" "$programs/slogate-load" --max-seconds 1800 serve --port 0 "$@" >"$ready" 2>&1 &
+  server=$!
+  track "$server"
+  wait_until 10 grep -q '^ready ' "$ready" || fail "the $name server is not ready: $(cat "$ready")"
+  run_in_cgroup "$(make_cgroup load)" "$programs/slogate-load" --max-seconds 1800 drive --host 127.0.0.1 \
+    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
+    --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
+  driver=$!
+  track "$driver"
+}
+stop_arm() { stop_process "$driver" "$server"; }
+# of SLO FIELD: of its verdict.
+of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
+# is SLO VERDICT
+is() { [ "$(of "$1" verdict)" = "$2" ]; }
+# By age: on a busy machine many requests are open.
+hangs() {
+  api "/v1/cgroups?match=$cgroup_prefix/$1" |
+    jq -e '.[0].inflight.server.oldest_seconds >= 1' >/dev/null
+}
+now_ms() { date +%s%3N; }
+# ms_until SECONDS COMMAND...: sets $took, or fails.
+ms_until() {
+  local begin deadline
+  begin=$(now_ms)
+  deadline=$((begin + $1 * 1000))
+  shift
+  until "$@"; do
+    (($(now_ms) < deadline)) || return 1
+    sleep 0.05
+  done
+  # shellcheck disable=SC2034 # for the caller
+  took=$(($(now_ms) - begin))
+}
+
 cleanup() {
   [ -z "$agent_pid" ] || processes+=("$agent_pid")
   [ ${#processes[@]} -eq 0 ] || stop_process "${processes[@]}"
