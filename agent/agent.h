@@ -25,7 +25,7 @@ namespace slogate {
 struct MeasureSettings {
   CgroupFilter filter;
   SizeLimits size;
-  std::vector<std::pair<slogate_class_key, slogate_class>> classes;
+  ClassRules classes;
   std::vector<Slo> slos;
 };
 

@@ -66,8 +66,13 @@ void Arms::update(Member& member, const Workload& workload, TickTime now) {
   member.seen = looks_;
   if (member.role == Role::Unknown || member.role == Role::Neither) return;
   member.gone = workload.gone;
-  member.server = workload.server;
-  member.client = workload.client;
+  if (slo_.port) {
+    const auto share = std::ranges::find(workload.ports, *slo_.port, &PortShare::port);
+    member.server = share != workload.ports.end() ? share->server : Inflight{};
+  } else {
+    member.server = workload.server;
+    member.client = workload.client;
+  }
   member.newly_lost += workload.lost - std::min(workload.lost, member.lost);
   member.lost = workload.lost;
 }
@@ -79,7 +84,17 @@ void Arms::look(const std::vector<Workload>& workloads, TickTime now) {
   std::erase_if(members_, [this](const auto& entry) { return entry.second.seen != looks_; });
 }
 
-void Arms::read_member(Member& member, const CgroupCounts& counts, uint64_t id, ArmReading& to,
+// Null where nothing is known of the cgroup.
+std::shared_ptr<const Counts> Arms::judged_counts(const CgroupCounts& counts, uint64_t id) const {
+  const auto of = counts.find(id);
+  if (of == counts.end()) return nullptr;
+  if (!slo_.port) return of->second.all;
+  static const auto nothing = std::make_shared<const Counts>();
+  const auto port = of->second.ports.find(*slo_.port);
+  return port == of->second.ports.end() ? nothing : port->second;
+}
+
+void Arms::read_member(Member& member, std::shared_ptr<const Counts> counts, ArmReading& to,
                        TickTime now) const {
   to.lost += std::exchange(member.newly_lost, 0);
   const bool warming = now.monotonic - member.first_seen < slo_.warmup;
@@ -87,12 +102,11 @@ void Arms::read_member(Member& member, const CgroupCounts& counts, uint64_t id, 
     ++to.cgroups;
     to.warming += warming ? 1 : 0;
   }
-  const auto found = counts.find(id);
-  if (found == counts.end()) return;
-  const auto before = std::exchange(member.before, found->second);
+  if (!counts) return;
+  const auto before = std::exchange(member.before, counts);
   if (warming) return;
-  if (before && before != found->second)
-    if (const auto grown = added(*found->second, *before)) to.added += *grown;
+  if (before && before != counts)
+    if (const auto grown = added(*counts, *before)) to.added += *grown;
   if (looked_) {
     add_open(to, member.server, &OpenRequests::server);
     add_open(to, member.client, &OpenRequests::client);
@@ -110,9 +124,9 @@ Observation Arms::read(const CgroupCounts& counts, TickTime now) {
       arm->open.emplace();
   for (auto& [id, member] : members_) {
     if (member.role == Role::Canary)
-      read_member(member, counts, id, seen.canary, now);
+      read_member(member, judged_counts(counts, id), seen.canary, now);
     else if (member.role == Role::Baseline)
-      read_member(member, counts, id, seen.baseline[member.half], now);
+      read_member(member, judged_counts(counts, id), seen.baseline[member.half], now);
   }
   looked_ = false;
   return seen;

@@ -2,6 +2,7 @@
 // From cgroups to the two arms of an SLO.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -12,8 +13,15 @@
 
 namespace slogate {
 
-// Counts of class `service` by cgroup id, at one moment.
-using CgroupCounts = std::unordered_map<uint64_t, std::shared_ptr<const Counts>>;
+// What one cgroup's sockets of class `service` counted up to one moment: together, and on the ports
+// that an SLO names.
+struct ServiceCounts {
+  std::shared_ptr<const Counts> all;
+  std::map<uint16_t, std::shared_ptr<const Counts>> ports = {};
+};
+
+// By cgroup id.
+using CgroupCounts = std::unordered_map<uint64_t, ServiceCounts>;
 
 // What `now` has above `before`; nothing when a count fell: then they are of two lives.
 [[nodiscard]] std::optional<Counts> added(const Counts& now, const Counts& before);
@@ -54,7 +62,9 @@ class Arms {
   };
   [[nodiscard]] Role role_of(const std::string& path) const;
   void update(Member& member, const Workload& workload, TickTime now);
-  void read_member(Member& member, const CgroupCounts& counts, uint64_t id, ArmReading& to,
+  [[nodiscard]] std::shared_ptr<const Counts> judged_counts(const CgroupCounts& counts,
+                                                            uint64_t id) const;
+  void read_member(Member& member, std::shared_ptr<const Counts> counts, ArmReading& to,
                    TickTime now) const;
   [[nodiscard]] std::vector<std::string> paths(Role role) const;
 

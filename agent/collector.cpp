@@ -26,17 +26,25 @@ std::shared_ptr<const Counts> plus(const std::shared_ptr<const Counts>& a,
   return total;
 }
 
+PortShare& share_of(Workload& workload, uint16_t port) {
+  const auto found = std::ranges::find(workload.ports, port, &PortShare::port);
+  return found != workload.ports.end() ? *found : workload.ports.emplace_back(port);
+}
+
 // Books a slot's counts to their class. Two slots of one owner are rare and add up.
-void add_counts(Workload& workload, slogate_class klass,
+void add_counts(Workload& workload, const Owner& owner,
                 const std::shared_ptr<const Counts>& counts) {
-  if (klass == SLOGATE_CLASS_service) {
+  if (owner.class_ == SLOGATE_CLASS_service) {
     workload.service = plus(workload.service, counts);
+    if (owner.port == 0) return;
+    PortShare& share = share_of(workload, owner.port);
+    share.counts = plus(share.counts, counts);
     return;
   }
-  const auto found = std::find_if(workload.others.begin(), workload.others.end(),
-                                  [klass](const auto& other) { return other.first == klass; });
+  const auto found = std::ranges::find(workload.others, owner.class_,
+                                       [](const auto& other) { return other.first; });
   if (found == workload.others.end())
-    workload.others.emplace_back(klass, counts);
+    workload.others.emplace_back(owner.class_, counts);
   else
     found->second = plus(found->second, counts);
 }
@@ -114,8 +122,9 @@ CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const 
     auto counts = std::make_shared<Counts>();
     maps_.copy(i, *counts);
     if (maps_.owner(i) != owner) continue;
-    auto& all = found[owner.cgroup];
-    all = plus(all, counts);
+    ServiceCounts& of = found[owner.cgroup];
+    of.all = plus(of.all, counts);
+    if (owner.port != 0) of.ports[owner.port] = plus(of.ports[owner.port], counts);
   }
   return found;
 }
@@ -202,7 +211,7 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
     Workload& workload = by_cgroup[slot.owner.cgroup];
     workload.id = slot.owner.cgroup;
     workload.gone = slot.gone.has_value();
-    add_counts(workload, slot.owner.class_, slot.counts);
+    add_counts(workload, slot.owner, slot.counts);
   }
   for (const slogate_inflight& request : open) {
     if (request.ref.slot >= slots_.size()) continue;
@@ -211,9 +220,10 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
         owner.class_ != SLOGATE_CLASS_service)
       continue;
     Workload& workload = by_cgroup[owner.cgroup];
-    const std::chrono::nanoseconds age = now.monotonic - std::chrono::nanoseconds(request.opened);
-    add_open(request.role == SLOGATE_ROLE_client ? workload.client : workload.server,
-             std::max(age, std::chrono::nanoseconds(0)));
+    const std::chrono::nanoseconds opened(request.opened);
+    const auto age = std::max(now.monotonic - opened, std::chrono::nanoseconds(0));
+    add_open(request.role == SLOGATE_ROLE_client ? workload.client : workload.server, age);
+    if (owner.port != 0) add_open(share_of(workload, owner.port).server, age);
   }
   return shown(std::move(by_cgroup));
 }

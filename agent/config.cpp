@@ -10,6 +10,7 @@
 #include <charconv>
 #include <map>
 
+#include "agent/class_rules.h"
 #include "agent/config_fields.h"
 #include "maps/fd.h"
 #include "maps/tables.h"
@@ -126,6 +127,27 @@ void check_addresses(const YamlNode& node, const Config& config, Problems& probl
                "give one of them another port");
 }
 
+// An SLO for a port that no request of class `service` can come to would wait forever.
+void check_ports(const YamlNode& root, const Config& config, Problems& problems) {
+  const YamlNode* slos = root.find("slos");
+  for (size_t i = 0; i < config.slos.size(); ++i) {
+    const auto& port = config.slos[i].port;
+    const auto rule = std::ranges::find_if(config.classes, [&](const ClassRule& one) {
+      return port && one.port == *port && !one.from_node && one.class_ != SLOGATE_CLASS_service;
+    });
+    if (rule == config.classes.end()) continue;
+    problems.add(*slos->items[i].find("port"),
+                 fmt::format("port {} is of class {}, and only class service is judged", *port,
+                             kClasses[rule->class_]),
+                 "remove one of the two, or give the rule peer: node");
+  }
+  if (to_class_rules(config.classes, config.slos).size() > SLOGATE_CLASS_RULES)
+    problems.add(
+        *slos,
+        fmt::format("classes and ports of SLOs need more than {} rules", SLOGATE_CLASS_RULES),
+        "name fewer different ports");
+}
+
 Config to_config(const YamlNode& root, Problems& problems) {
   Config config;
   if (root.kind == YamlNode::Kind::Null) return config;
@@ -158,6 +180,7 @@ Config to_config(const YamlNode& root, Problems& problems) {
        {"classes", [&](const YamlNode& v) { config.classes = read_classes(v, problems); }},
        {"slos", [&](const YamlNode& v) { config.slos = read_slos(v, problems); }}});
   check_addresses(root, config, problems);
+  check_ports(root, config, problems);
   return config;
 }
 

@@ -26,7 +26,7 @@ std::string text_of(const std::optional<Selector>& selector) {
 
 bool same_question(const Slo& a, const Slo& b) {
   return text_of(a.baseline) == text_of(b.baseline) && a.alpha == b.alpha && a.warmup == b.warmup &&
-         a.objectives == b.objectives;
+         a.port == b.port && a.objectives == b.objectives;
 }
 
 bool same_canary(const Slo& a, const Slo& b) {
@@ -35,10 +35,6 @@ bool same_canary(const Slo& a, const Slo& b) {
 
 std::vector<std::string> notes_of(const Slo& slo) {
   std::vector<std::string> notes;
-  if (slo.port)
-    notes.push_back(fmt::format(
-        "port {} is not told from others yet: all connections of the cgroups are judged",
-        *slo.port));
   if (slo.container) notes.push_back("containers are not told apart yet: name their cgroups");
   if (std::holds_alternative<PodSelector>(slo.canary) ||
       (slo.baseline && std::holds_alternative<PodSelector>(*slo.baseline)))
@@ -90,7 +86,11 @@ size_t Court::restore(const std::vector<LatchedVeto>& vetoes) {
 void Court::tick(const std::vector<Workload>& workloads, TickTime now) {
   if (cases_.empty()) return;
   CgroupCounts counts;
-  for (const Workload& workload : workloads) counts.emplace(workload.id, workload.service);
+  for (const Workload& workload : workloads) {
+    ServiceCounts& of = counts[workload.id];
+    of.all = workload.service;
+    for (const PortShare& share : workload.ports) of.ports.emplace(share.port, share.counts);
+  }
   for (const auto& one : cases_) {
     one->arms.look(workloads, now);
     observe(*one, counts, now);

@@ -12,6 +12,7 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
+#include "agent/class_rules.h"
 #include "agent/config.h"
 #include "agent/event_loop.h"
 #include "agent/host.h"
@@ -123,9 +124,7 @@ MeasureSettings measure_settings(const Config& config) {
   settings.size.ceiling = ceiling_slots(
       config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit, memory_allowed());
   settings.size.grace = config.maps.grace;
-  for (const ClassRule& rule : config.classes)
-    settings.classes.emplace_back(
-        slogate_class_key{rule.port, static_cast<__u16>(rule.from_node ? 1 : 0)}, rule.class_);
+  settings.classes = to_class_rules(config.classes, config.slos);
   settings.slos = config.slos;
   return settings;
 }

@@ -30,6 +30,13 @@ struct Inflight {
   std::vector<std::chrono::nanoseconds> overdue = {};  // ages of those as old as kOverdue
 };
 
+// What the servers on one local port did, of those ports that an SLO names.
+struct PortShare {
+  uint16_t port = 0;
+  std::shared_ptr<const Counts> counts;  // never null
+  Inflight server = {};
+};
+
 // Everything known of one cgroup.
 struct Workload {
   uint64_t id = 0;
@@ -37,10 +44,11 @@ struct Workload {
   bool gone = false;  // the cgroup has been removed; its counts stay for a while
   // Counts of the sockets of class `service`; never null.
   std::shared_ptr<const Counts> service;
+  std::vector<PortShare> ports = {};  // parts of `service`
   // The other classes that were seen (probe, scrape, proxy).
   std::vector<std::pair<slogate_class, std::shared_ptr<const Counts>>> others;
-  Inflight server, client;
-  uint64_t lost = 0;  // samples that found no slot, as far as they are remembered
+  Inflight server, client;  // of class `service`
+  uint64_t lost = 0;        // samples that found no slot, as far as they are remembered
 };
 
 // One BPF program; the other facts about it are in kProbes.

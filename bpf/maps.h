@@ -81,12 +81,12 @@ struct {
   __type(value, struct slogate_runs);
 } slogate_runs SEC(".maps");
 
-/* Rules that give a server socket a class other than `service`. */
+/* Rules that give a server socket a class other than `service`, or slots of its port's own. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, SLOGATE_CLASS_RULES);
   __type(key, struct slogate_class_key);
-  __type(value, __u32);
+  __type(value, struct slogate_class_rule);
 } slogate_classes SEC(".maps");
 
 /* This node's own addresses. */

@@ -20,9 +20,9 @@ static __always_inline bool is_full(const struct sock* sk) {
   return state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
 }
 
-/* The configured class of a server's socket; a client's local port says nothing about it. Reads
- * through bpf_core_read, so that any pointer to a socket will do. */
-COLD __u32 classify(const struct sock* sk) {
+/* Enters what the configuration says of a server's socket; a client's local port says nothing about
+ * it. Reads through bpf_core_read, so that any pointer to a socket will do. */
+COLD void classify(const struct sock* sk, struct slogate_key* owner) {
   struct slogate_address peer = {};
   if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
     BPF_CORE_READ_INTO(&peer, sk, __sk_common.skc_v6_daddr);
@@ -35,7 +35,7 @@ COLD __u32 classify(const struct sock* sk) {
 
   /* The most particular rule wins: port and peer, port, peer. */
   struct slogate_class_key key = {.port = BPF_CORE_READ(sk, __sk_common.skc_num), .peer = 1};
-  __u32* found = local ? bpf_map_lookup_elem(&slogate_classes, &key) : 0;
+  struct slogate_class_rule* found = local ? bpf_map_lookup_elem(&slogate_classes, &key) : 0;
   if (!found) {
     key.peer = 0;
     found = bpf_map_lookup_elem(&slogate_classes, &key);
@@ -44,7 +44,9 @@ COLD __u32 classify(const struct sock* sk) {
     key = (struct slogate_class_key){.port = 0, .peer = 1};
     found = bpf_map_lookup_elem(&slogate_classes, &key);
   }
-  return found ? *found : SLOGATE_CLASS_service;
+  if (!found) return;
+  owner->class_ = found->class_;
+  owner->port = found->port;
 }
 
 static __always_inline struct kernfs_node* parent_of(struct kernfs_node* node) {
@@ -127,6 +129,7 @@ COLD int take_slot(void* owners, struct cgroup* cgroup, const struct slogate_key
     return -1;
   }
   slot->class_ = key->class_;
+  slot->port = key->port;
   *(volatile __u64*)&slot->cgroup = key->cgroup;
 
   long error = bpf_map_update_elem(owners, key, ref, BPF_NOEXIST);
@@ -161,7 +164,7 @@ __noinline int find_owner(__u64 socket, __u32 server, struct slogate_ref* ref) {
   struct slogate_control* c = control();
   struct cgroup* cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
   key.cgroup = BPF_CORE_READ(cgroup, kn, id);
-  if (server && c && c->class_rules) key.class_ = classify(sk);
+  if (server && c && c->class_rules) classify(sk, &key);
 
   struct slogate_ref found = {};
   __u32 zero = 0;

@@ -55,11 +55,12 @@ enum slogate_class {
   SLOGATE_CLASSES
 };
 
-/* Key of the index: one slot for each traffic class of each cgroup. */
+/* Key of the index: one slot for each traffic class of each cgroup, and for each port that is
+ * counted apart. */
 struct slogate_key {
   __u64 cgroup; /* id of the cgroup that owns the socket (its creator's) */
   __u32 class_; /* enum slogate_class */
-  __u32 pad;
+  __u32 port;   /* of struct slogate_class_rule */
 };
 
 /* A slot number and the generation it was taken in. Generations start at 1: no slot answers to 0.
@@ -82,8 +83,8 @@ struct slogate_slot {
   __u32 class_;
   __u32 state;      /* enum slogate_slot_state */
   __u32 generation; /* raised by the agent when it frees the slot */
-  __u32 pad;
-  __u64 dirty; /* set by the kernel after a change, cleared by the agent before it reads */
+  __u32 port;       /* as in struct slogate_key */
+  __u64 dirty;      /* set by the kernel after a change, cleared by the agent before it reads */
   __u64 counters[SLOGATE_COUNTERS];
   __u64 drops[SLOGATE_DROP_REASONS];
   __u64 histograms[SLOGATE_SIGNALS][SLOGATE_BUCKETS];
@@ -159,10 +160,14 @@ struct slogate_control {
 /* Cgroups whose samples found no slot, with their number: the busiest of those left out. */
 #define SLOGATE_LEFT_OUT 1024
 
-/* Key of the class map: a rule of the configuration. The value is an enum slogate_class. */
+/* The class map: rules of the configuration for sockets of servers. */
 struct slogate_class_key {
   __u16 port; /* local port, host order; 0 for any */
   __u16 peer; /* 1: only peers whose address is one of this node's */
+};
+struct slogate_class_rule {
+  __u16 class_; /* enum slogate_class */
+  __u16 port;   /* the key's, where it is to be counted apart from the rest of its class; else 0 */
 };
 
 /* An IPv6 address, or an IPv4 address mapped into it; network order. */

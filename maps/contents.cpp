@@ -24,8 +24,11 @@ void add(MapContents& contents, Row row) {
     ++contents.left_out;
 }
 
-std::string class_name(uint32_t class_) {
-  return class_ < kClasses.size() ? std::string(kClasses[class_]) : std::to_string(class_);
+// "service", or "service:8080" where a port is counted apart.
+std::string class_name(uint32_t class_, uint32_t port) {
+  std::string name =
+      class_ < kClasses.size() ? std::string(kClasses[class_]) : std::to_string(class_);
+  return port == 0 ? name : fmt::format("{}:{}", name, port);
 }
 
 template <typename Value>
@@ -79,18 +82,18 @@ Result<MapContents> slab(const Maps& maps) {
     counts = {};
     maps.copy(slot, counts);
     add(contents, {slot, "cgroup", uint64_t{owner.generation}, owner.cgroup,
-                   class_name(owner.class_), samples(counts)});
+                   class_name(owner.class_, owner.port), samples(counts)});
   }
   return contents;
 }
 
 Result<MapContents> index(const Maps& maps) {
   MapContents contents{{"cgroup", "class", "slot", "generation"}, {}};
-  walk_hash<slogate_key, slogate_ref>(maps.index_fd(), contents,
-                                      [](const slogate_key& key, const slogate_ref& ref) -> Row {
-                                        return {uint64_t{key.cgroup}, class_name(key.class_),
-                                                uint64_t{ref.slot}, uint64_t{ref.generation}};
-                                      });
+  walk_hash<slogate_key, slogate_ref>(
+      maps.index_fd(), contents, [](const slogate_key& key, const slogate_ref& ref) -> Row {
+        return {uint64_t{key.cgroup}, class_name(key.class_, key.port), uint64_t{ref.slot},
+                uint64_t{ref.generation}};
+      });
   return contents;
 }
 
@@ -115,10 +118,11 @@ Result<MapContents> left_out(const Maps& maps) {
 
 Result<MapContents> classes(const Maps& maps) {
   MapContents contents{{"port", "peer", "class"}, {}};
-  walk_hash<slogate_class_key, __u32>(
-      maps.fd("slogate_classes"), contents, [](const slogate_class_key& key, __u32 class_) -> Row {
+  walk_hash<slogate_class_key, slogate_class_rule>(
+      maps.fd("slogate_classes"), contents,
+      [](const slogate_class_key& key, const slogate_class_rule& rule) -> Row {
         return {key.port == 0 ? MapContents::Value("any") : MapContents::Value(uint64_t{key.port}),
-                key.peer != 0 ? "this node" : "any", class_name(class_)};
+                key.peer != 0 ? "this node" : "any", class_name(rule.class_, rule.port)};
       });
   return contents;
 }
@@ -233,9 +237,10 @@ MapContents socket_contents(const Maps& maps, const std::vector<slogate_inflight
     const Owner owner = socket.ref.slot < maps.slots() ? maps.owner(socket.ref.slot) : Owner{};
     const bool current = owner.generation == socket.ref.generation;
     const uint64_t age = socket.opened != 0 && now_ns > socket.opened ? now_ns - socket.opened : 0;
-    add(contents, {current ? owner.cgroup : uint64_t{0}, current ? class_name(owner.class_) : "",
-                   uint64_t{socket.ref.slot}, uint64_t{socket.ref.generation},
-                   role_name(socket.role), uint64_t{socket.port}, state_name(socket.state), age});
+    add(contents,
+        {current ? owner.cgroup : uint64_t{0}, current ? class_name(owner.class_, owner.port) : "",
+         uint64_t{socket.ref.slot}, uint64_t{socket.ref.generation}, role_name(socket.role),
+         uint64_t{socket.port}, state_name(socket.state), age});
   }
   return contents;
 }

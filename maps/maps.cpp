@@ -91,8 +91,8 @@ Result<void> write_schema(int fd, uint64_t programs_hash) {
 
 // Makes the map hold exactly these keys: first what is to be there, then away with the rest, so
 // that no key that stays is missing for a moment.
-template <typename Key>
-Result<void> replace_keys(int map, const std::vector<std::pair<Key, __u32>>& wanted,
+template <typename Key, typename Value>
+Result<void> replace_keys(int map, const std::vector<std::pair<Key, Value>>& wanted,
                           std::string_view name) {
   for (const auto& [key, value] : wanted)
     if (const int error = bpf_map_update_elem(map, &key, &value, BPF_ANY); error != 0)
@@ -455,11 +455,8 @@ void Maps::list_sockets(bool all) {
   __atomic_store_n(&parts_->control().list_sockets, all ? 1 : 0, __ATOMIC_RELEASE);
 }
 
-Result<void> Maps::set_class_rules(
-    const std::vector<std::pair<slogate_class_key, slogate_class>>& rules) {
-  const std::vector<std::pair<slogate_class_key, __u32>> wanted(rules.begin(), rules.end());
-  if (auto done = replace_keys(fd("slogate_classes"), wanted, "slogate_classes"); !done)
-    return done;
+Result<void> Maps::set_class_rules(const ClassRules& rules) {
+  if (auto done = replace_keys(fd("slogate_classes"), rules, "slogate_classes"); !done) return done;
   __atomic_store_n(&parts_->control().class_rules, static_cast<__u32>(rules.size()),
                    __ATOMIC_RELEASE);
   return {};

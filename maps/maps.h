@@ -28,6 +28,9 @@ enum class Origin {
   folded,   // another layout's: what it had counted is in the totals
 };
 
+// Rules for sockets of servers, no two with the same key.
+using ClassRules = std::vector<std::pair<slogate_class_key, slogate_class_rule>>;
+
 // All maps of the agent. What exists is whole: open() gives maps that are ready for the programs.
 class Maps {
  public:
@@ -89,8 +92,7 @@ class Maps {
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
   // Replaces the rules that give a server socket its class; at most SLOGATE_CLASS_RULES.
-  Result<void> set_class_rules(
-      const std::vector<std::pair<slogate_class_key, slogate_class>>& rules);
+  Result<void> set_class_rules(const ClassRules& rules);
   // Replaces the node's own addresses; at most SLOGATE_NODE_ADDRESSES are kept.
   Result<void> set_node_addresses(const std::vector<slogate_address>& addresses);
   // `sockets`: how many sockets are remembered, which only an iterator can tell.

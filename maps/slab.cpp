@@ -258,7 +258,7 @@ Owner Slab::owner(size_t number) const {
   // The program writes the owner last, so what is read after it belongs to it.
   const uint64_t cgroup = __atomic_load_n(&s.cgroup, __ATOMIC_ACQUIRE);
   return {cgroup, static_cast<slogate_class>(std::min<uint32_t>(s.class_, SLOGATE_CLASSES - 1)),
-          s.generation};
+          s.generation, static_cast<uint16_t>(s.port)};
 }
 
 uint64_t Slab::bytes() const {
@@ -407,7 +407,7 @@ Result<void> Slab::finish_release(const std::vector<Leaver>& leavers, const Resu
 void Slab::begin_release(size_t number) {
   slogate_slot& s = slot(number);
   store(s.state, SLOGATE_SLOT_leaving);
-  index_->erase({s.cgroup, s.class_, 0}, number);
+  index_->erase({s.cgroup, s.class_, s.port}, number);
   const uint32_t next = s.generation + 1;
   store(s.generation, next == 0 ? 1 : next);
 }
@@ -429,6 +429,7 @@ void Slab::empty(size_t number, uint64_t heir) {
   store(control_->fold, fold_word(fold_copy(control_->fold), 0, 0));
   if (heir != 0) {
     s.class_ = SLOGATE_CLASS_service;
+    s.port = 0;
     store(s.cgroup, heir);
     store(s.state, SLOGATE_SLOT_taken);
     if (index_->insert({heir, s.class_, 0}, {static_cast<__u32>(number), s.generation})) return;

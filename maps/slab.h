@@ -41,6 +41,7 @@ struct Owner {
   uint64_t cgroup = 0;  // 0: nobody
   slogate_class class_ = SLOGATE_CLASS_service;
   uint32_t generation = 0;
+  uint16_t port = 0;  // the slot is for this local port alone; 0: for all that have none
   bool operator==(const Owner&) const = default;
 };
 

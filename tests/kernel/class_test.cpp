@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic classes: the rules of the configuration, on the kernel's side of them.
+#include <algorithm>
+
+#include "agent/class_rules.h"
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/tcp.h"
 
@@ -27,7 +30,7 @@ class Class : public BestMode {
     BestMode::TearDown();
   }
 
-  void set_rules(const std::vector<std::pair<slogate_class_key, slogate_class>>& rules) {
+  void set_rules(const ClassRules& rules) {
     ASSERT_TRUE(kernel().maps().set_class_rules(rules).has_value());
   }
   void set_addresses(const std::vector<slogate_address>& addresses) {
@@ -51,8 +54,8 @@ class Class : public BestMode {
     for (int i = 0; i < requests; ++i) exchange(connection);
   }
 
-  [[nodiscard]] uint64_t requests(slogate_class class_) {
-    return samples(kernel().counts(server_.id(), class_), SLOGATE_SIGNAL_request);
+  [[nodiscard]] uint64_t requests(slogate_class class_, uint16_t port = 0) {
+    return samples(kernel().counts(server_.id(), class_, port), SLOGATE_SIGNAL_request);
   }
   [[nodiscard]] uint64_t connections(slogate_class class_) {
     return counter(kernel().counts(server_.id(), class_), SLOGATE_COUNTER_connections_server);
@@ -61,8 +64,8 @@ class Class : public BestMode {
 
 TEST_F(Class, IsThatOfTheServersPort) {
   const Service probed = serve(), scraped = serve(), service = serve();
-  set_rules({{{.port = probed.address.port(), .peer = 0}, SLOGATE_CLASS_probe},
-             {{.port = scraped.address.port(), .peer = 0}, SLOGATE_CLASS_scrape}});
+  set_rules({{{.port = probed.address.port(), .peer = 0}, {SLOGATE_CLASS_probe, 0}},
+             {{.port = scraped.address.port(), .peer = 0}, {SLOGATE_CLASS_scrape, 0}}});
   use(probed, 3);
   use(scraped, 5);
   use(service, 7);
@@ -78,10 +81,10 @@ TEST_F(Class, IsThatOfTheServersPort) {
 
 TEST_F(Class, TheMostParticularRuleWins) {
   const Service by_both = serve(), by_port = serve(), by_peer = serve();
-  set_rules({{{.port = by_both.address.port(), .peer = 1}, SLOGATE_CLASS_probe},
-             {{.port = by_both.address.port(), .peer = 0}, SLOGATE_CLASS_proxy},
-             {{.port = by_port.address.port(), .peer = 0}, SLOGATE_CLASS_scrape},
-             {{.port = 0, .peer = 1}, SLOGATE_CLASS_proxy}});
+  set_rules({{{.port = by_both.address.port(), .peer = 1}, {SLOGATE_CLASS_probe, 0}},
+             {{.port = by_both.address.port(), .peer = 0}, {SLOGATE_CLASS_proxy, 0}},
+             {{.port = by_port.address.port(), .peer = 0}, {SLOGATE_CLASS_scrape, 0}},
+             {{.port = 0, .peer = 1}, {SLOGATE_CLASS_proxy, 0}}});
   use(by_both, 2);
   use(by_port, 3);
   use(by_peer, 4);
@@ -92,7 +95,7 @@ TEST_F(Class, TheMostParticularRuleWins) {
 }
 
 TEST_F(Class, IsThatOfPeersOnThisNodeAlone) {
-  set_rules({{{.port = 0, .peer = 1}, SLOGATE_CLASS_probe}});
+  set_rules({{{.port = 0, .peer = 1}, {SLOGATE_CLASS_probe, 0}}});
   for (const char* ip : {"127.0.0.1", "::1", "::ffff:127.0.0.1"}) use(serve(ip), 2);
   EXPECT_EQ(requests(SLOGATE_CLASS_probe), 6u);
 
@@ -107,6 +110,44 @@ TEST_F(Class, IsThatOfPeersOnThisNodeAlone) {
   EXPECT_EQ(requests(SLOGATE_CLASS_service), 4u);
 }
 
+TEST_F(Class, APortMayBeCountedApart) {
+  const Service judged = serve(), other = serve();
+  const uint16_t port = judged.address.port();
+  set_rules({{{.port = port, .peer = 0}, {SLOGATE_CLASS_service, port}}});
+  use(judged, 3);
+  use(other, 5);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service, port), 3u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 5u);
+}
+
+TEST_F(Class, ThePortOfAnSloIsPartOfTheService) {
+  const Service judged = serve(), other = serve();
+  Slo slo;
+  slo.name = "one-port";
+  slo.port = judged.address.port();
+  slo.canary = std::vector{*Glob::parse("/**")};
+  const auto agent = start_agent(100);
+  MeasureSettings settings = test_settings(100);
+  settings.classes = to_class_rules({}, {slo});
+  ASSERT_TRUE(agent->apply(settings));
+  use(judged, 3);
+  use(other, 5);
+  Connection waiting;
+  waiting.client = connect_to(client_, judged.address);
+  waiting.server = accept_from(judged.listener.get());
+  send_text(waiting.client.get(), "ping");
+  agent->tick(now());
+  const auto& rows = agent->snapshot()->workloads;
+  const auto row = std::ranges::find(rows, server_.id(), &Workload::id);
+  ASSERT_NE(row, rows.end());
+  EXPECT_EQ(samples(*row->service, SLOGATE_SIGNAL_request), 8u);
+  ASSERT_EQ(row->ports.size(), 1u);
+  EXPECT_EQ(row->ports[0].port, *slo.port);
+  EXPECT_EQ(samples(*row->ports[0].counts, SLOGATE_SIGNAL_request), 3u);
+  EXPECT_EQ(row->ports[0].server.requests, 1u);
+  EXPECT_EQ(row->server.requests, 1u);
+}
+
 // A socket has the class it was made with.
 TEST_F(Class, OfOpenConnectionsStays) {
   const Service service = serve();
@@ -114,7 +155,7 @@ TEST_F(Class, OfOpenConnectionsStays) {
   connection.client = connect_to(client_, service.address);
   connection.server = accept_from(service.listener.get());
   exchange(connection);
-  set_rules({{{.port = service.address.port(), .peer = 0}, SLOGATE_CLASS_probe}});
+  set_rules({{{.port = service.address.port(), .peer = 0}, {SLOGATE_CLASS_probe, 0}}});
   exchange(connection);
   EXPECT_EQ(requests(SLOGATE_CLASS_service), 2u);
   use(service, 1);

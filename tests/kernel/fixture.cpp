@@ -47,15 +47,18 @@ KernelFeatures features_of(Mode mode) {
   return features;
 }
 
+MeasureSettings test_settings(size_t ceiling) {
+  return {.filter = {.include = {value_of(Glob::parse("/**"))}, .exclude = {}},
+          .size = {.ceiling = ceiling},
+          .classes = {}};
+}
+
 std::unique_ptr<Agent> start_agent(size_t ceiling) {
-  return value_of(Agent::start(
-      {.cgroup_root = value_of(find_cgroup2({})),
-       .pin_dir = "",
-       .about = {},
-       .features = features_of(Mode::Locked),
-       .settings = {.filter = {.include = {value_of(Glob::parse("/**"))}, .exclude = {}},
-                    .size = {.ceiling = ceiling},
-                    .classes = {}}}));
+  return value_of(Agent::start({.cgroup_root = value_of(find_cgroup2({})),
+                                .pin_dir = "",
+                                .about = {},
+                                .features = features_of(Mode::Locked),
+                                .settings = test_settings(ceiling)}));
 }
 
 Kernel::Kernel(const KernelFeatures& features)
@@ -63,11 +66,11 @@ Kernel::Kernel(const KernelFeatures& features)
   keep_slots_free(maps_);
 }
 
-Counts Kernel::counts(uint64_t cgroup, slogate_class class_) const {
+Counts Kernel::counts(uint64_t cgroup, slogate_class class_, uint16_t port) const {
   Counts total, one;
   for (size_t i = SLOGATE_FIRST_SLOT; i < maps_.slots(); ++i) {
     const Owner owner = maps_.owner(i);
-    if (owner.cgroup != cgroup || owner.class_ != class_) continue;
+    if (owner.cgroup != cgroup || owner.class_ != class_ || owner.port != port) continue;
     maps_.copy(i, one);
     total += one;
   }

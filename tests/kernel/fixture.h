@@ -28,7 +28,9 @@ class Kernel {
   explicit Kernel(const KernelFeatures& features);
 
   // All that is booked to a cgroup, by its id, in one class.
-  [[nodiscard]] Counts counts(uint64_t cgroup, slogate_class class_ = SLOGATE_CLASS_service) const;
+  // Of one port that is counted apart, or of all others of the class.
+  [[nodiscard]] Counts counts(uint64_t cgroup, slogate_class class_ = SLOGATE_CLASS_service,
+                              uint16_t port = 0) const;
   // What the inventory says is open and belongs to the cgroup.
   [[nodiscard]] std::vector<slogate_inflight> inflight(const TestCgroup& cgroup) const;
   // One pass over all sockets, for the counts that it brings up to date.
@@ -44,6 +46,7 @@ class Kernel {
 
 // The measuring half of an agent without pins that watches every cgroup. It ticks when it is told
 // to. `ceiling` is in slots.
+[[nodiscard]] MeasureSettings test_settings(size_t ceiling);
 std::unique_ptr<Agent> start_agent(size_t ceiling);
 
 // The one that all tests of a mode share: loading takes seconds.

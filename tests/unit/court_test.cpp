@@ -112,12 +112,38 @@ TEST(Arms, TheYoungAreNotJudged) {
     node.answer(0, good);
     arms.look(node.rows, {.system = {}, .monotonic = time});
     const Observation seen =
-        arms.read({{1, node.rows[0].service}}, {.system = {}, .monotonic = time});
+        arms.read({{1, {node.rows[0].service}}}, {.system = {}, .monotonic = time});
     return std::pair(seen.canary.warming, count(seen.canary.added.histograms[0]));
   };
   EXPECT_EQ(judged_at(100s), std::pair(size_t{1}, uint64_t{0}));
   EXPECT_EQ(judged_at(129s), std::pair(size_t{1}, uint64_t{0}));
   EXPECT_EQ(judged_at(130s), std::pair(size_t{0}, uint64_t{250}));
+}
+
+TEST(Arms, OfAnSloForAPortAreJudgedByThatPortAlone) {
+  Slo slo = slo_of("/canary", nullptr);
+  slo.port = 8080;
+  Arms arms(slo);
+  Node node(slo);
+  node.add(1, "/canary");
+  Workload& row = node.rows[0];
+  const Sampler good(support::lognormal());
+  const auto judged = [&] {
+    arms.look(node.rows, {});
+    ServiceCounts counts{row.service};
+    for (const PortShare& share : row.ports) counts.ports.emplace(share.port, share.counts);
+    const Observation seen = arms.read({{1, counts}}, {});
+    return std::pair(count(seen.canary.added.histograms[0]), seen.canary.overdue);
+  };
+  row.client.overdue = {2s};
+  node.answer(0, good);
+  EXPECT_EQ(judged(), std::pair(uint64_t{0}, size_t{0}));
+  // The first connection to the port comes when the cgroup is known already.
+  row.ports = {{.port = 8080, .counts = row.service, .server = {.overdue = {1s, 2s}}},
+               {.port = 9090, .counts = row.service}};
+  EXPECT_EQ(judged(), std::pair(uint64_t{250}, size_t{2}));
+  node.answer(0, good);
+  EXPECT_EQ(judged().first, 0u);
 }
 
 TEST(Court, AnEmptyCanarySetEndsTheRollout) {
