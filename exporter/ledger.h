@@ -68,9 +68,10 @@ class Ledger {
   };
   struct ByLabels {
     using is_transparent = void;
-    static const Labels& labels(const Labels& labels) { return labels; }
-    static const Labels& labels(const std::shared_ptr<const Labels>& labels) { return *labels; }
-    bool operator()(const auto& a, const auto& b) const { return labels(a) < labels(b); }
+    using Shared = std::shared_ptr<const Labels>;
+    bool operator()(const Shared& a, const Shared& b) const { return *a < *b; }
+    bool operator()(const Shared& a, const Labels& b) const { return *a < b; }
+    bool operator()(const Labels& a, const Shared& b) const { return a < *b; }
   };
 
   Account& account_of(const Workload& workload);

@@ -36,6 +36,7 @@ class Number {
 const std::vector<std::string>& edge_labels() {
   static const std::vector<std::string> labels = [] {
     std::vector<std::string> all;
+    all.reserve(SLOGATE_BUCKETS);
     for (size_t i = 0; i < SLOGATE_EDGES; ++i)
       all.push_back(fmt::format("le=\"{}\"", Number(bucket_edge(i)).text()));
     all.emplace_back("le=\"+Inf\"");

@@ -105,6 +105,7 @@ size_t series_of(const Entry& entry, std::span<const DropReason> reasons,
 std::vector<Entry> within_limit(std::vector<Entry> entries, std::span<const DropReason> reasons,
                                 const MetricsSettings& settings, const Sink& sink) {
   std::vector<std::pair<uint64_t, size_t>> sizes;
+  sizes.reserve(entries.size());
   for (const Entry& entry : entries)
     sizes.emplace_back(entry.row->number, series_of(entry, reasons, settings, sink));
   std::ranges::sort(sizes);
@@ -131,6 +132,7 @@ std::vector<Column> columns_of(std::span<const Row> rows, size_t first, size_t e
   for (size_t i = first; i < end; ++i) sorted.emplace_back(labels_of(rows[i]), i);
   std::ranges::sort(sorted);
   std::vector<Column> columns;
+  columns.reserve(sorted.size());
   for (const auto& [labels, row] : sorted) columns.push_back({row, sink.encode(labels)});
   return columns;
 }
@@ -190,6 +192,7 @@ void write_counters(std::span<const Entry> entries, Sink& sink) {
 
 void write_drops(std::span<const Entry> entries, std::span<const DropReason> reasons, Sink& sink) {
   std::vector<Column> columns;
+  columns.reserve(reasons.size());
   for (const DropReason& reason : reasons)
     columns.push_back({reason.number, sink.encode(label("reason", reason.name))});
   sink.begin_family({"slogate_drops_total",

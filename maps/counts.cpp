@@ -32,10 +32,17 @@ bool any_fell(const std::array<uint64_t, N>& now, const std::array<uint64_t, N>&
   return fell;
 }
 
-// Geometric middle of a bucket in seconds; the last one has no upper edge and reads as its lower.
+// Geometric middles of the buckets in seconds; the last one has no upper edge and reads as its
+// lower. A table: every scrape asks for all of them thousands of times.
 double middle(size_t bucket) {
-  if (bucket >= SLOGATE_EDGES) return bucket_edge(SLOGATE_EDGES - 1);
-  return std::exp2((static_cast<double>(bucket) + SLOGATE_EDGE_FIRST - 0.5) / 8);
+  static const auto middles = [] {
+    std::array<double, SLOGATE_BUCKETS> all{};
+    for (size_t i = 0; i < SLOGATE_EDGES; ++i)
+      all[i] = std::exp2((static_cast<double>(i) + SLOGATE_EDGE_FIRST - 0.5) / 8);
+    all.back() = bucket_edge(SLOGATE_EDGES - 1);
+    return all;
+  }();
+  return middles[bucket];
 }
 
 }  // namespace

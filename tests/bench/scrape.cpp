@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Renders scrapes of a node whose workloads do everything there is, and prints a line of JSON for
-// each format: bytes, and CPU time as the median of the rounds, in which the formats take turns.
-// Usage: bench_scrape WORKLOADS ROUNDS
+// each format: bytes, and CPU time as the median of the rounds, in which the formats take turns;
+// and one for what the ledger takes of a tick in which all of them counted something. Usage:
+// bench_scrape WORKLOADS ROUNDS
 #include <fmt/format.h>
 #include <prometheus/text_serializer.h>
 
@@ -82,10 +83,19 @@ double median(std::vector<double> values) {
   return (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
 }
 
+// The same node when each workload has counted one more of something.
+void count_on(Snapshot& snapshot) {
+  for (Workload& workload : snapshot.workloads) {
+    auto counts = std::make_shared<Counts>(*workload.service);
+    ++counts->counters.back();
+    workload.service = std::move(counts);
+  }
+}
+
 void run(size_t workloads, size_t rounds) {
-  const Snapshot snapshot = node(workloads);
+  Snapshot snapshot = node(workloads);
   Ledger ledger;
-  const auto sheet = ledger.tick(snapshot, 0, {});
+  std::vector<double> ticks;
   MetricsSettings settings;
   settings.max_series = SIZE_MAX;
   Way ways[] = {{"text by prometheus-cpp", false, render_by_prometheus_cpp},
@@ -95,6 +105,10 @@ void run(size_t workloads, size_t rounds) {
                 {"native", false, render<NativeSink>},
                 {"native", true, render<NativeSink>}};
   for (size_t round = 0; round < rounds; ++round) {
+    count_on(snapshot);
+    const double tick = cpu_ms();
+    const auto sheet = ledger.tick(snapshot, 0, {});
+    ticks.push_back(cpu_ms() - tick);
     for (Way& way : ways) {
       const double begin = cpu_ms();
       way.bytes = way.render(snapshot, *sheet, settings, way.gzip).size();
@@ -106,6 +120,7 @@ void run(size_t workloads, size_t rounds) {
         "{{\"format\": \"{}\", \"gzip\": {}, \"workloads\": {}, \"rounds\": {}, \"bytes\": {}, "
         "\"cpu_ms\": {:.2f}, \"worst_cpu_ms\": {:.2f}}}\n",
         way.name, way.gzip, workloads, rounds, way.bytes, median(way.ms), std::ranges::max(way.ms));
+  fmt::print("{{\"ledger_cpu_ms\": {:.2f}}}\n", median(ticks));
 }
 
 }  // namespace

@@ -23,10 +23,12 @@ done
 program=$root/build/release/bench_scrape
 [ -x "$program" ] || die "run \`tools/build release\` first"
 mkdir -p "$root/build/bench"
-"$program" "$workloads" "$rounds" |
-  jq -s --argjson cpus "$(nproc)" '{cpus: $cpus, formats: .}' >"$root/build/bench/scrape.json"
+"$program" "$workloads" "$rounds" | jq -s --argjson cpus "$(nproc)" '
+  {cpus: $cpus, formats: map(select(.format)), ledger_cpu_ms: .[-1].ledger_cpu_ms}' \
+  >"$root/build/bench/scrape.json"
 jq -r '
   def tenths: . * 10 | round / 10;
-  .formats | group_by(.format) | sort_by(-.[0].bytes) | .[] | sort_by(.gzip) | .[0] as $plain | .[1] as $gzip |
-  "\($plain.format): \($plain.bytes / 1e6 | tenths) MB in \($plain.cpu_ms | tenths) ms; " +
-  "with gzip \($gzip.bytes / 1e6 | tenths) MB in \($gzip.cpu_ms | tenths) ms"' "$root/build/bench/scrape.json"
+  def cost: "\(.bytes / 1e6 | tenths) MB in \(.cpu_ms | tenths) ms";
+  (.formats | group_by(.format) | sort_by(-.[0].cpu_ms)[] | sort_by(.gzip)
+    | "\(.[0].format): \(.[0] | cost), with gzip \(.[1] | cost)"),
+  "ledger: \(.ledger_cpu_ms | tenths) ms of a tick"' "$root/build/bench/scrape.json"

@@ -40,10 +40,10 @@ api_quantile() { api "/v1/cgroups?match=$server_path" | jq ".[0].signals.request
 selector="{cgroup=\"$server_path\",role=\"server\"}"
 
 start_agent
-run_in_cgroup "$(make_cgroup server)" "$load" --max-seconds 120 serve --port 0 --service lognormal:4ms:0.6 \
+run_in_cgroup "$(make_cgroup server)" "$load" --max-seconds 120 serve --port 0 --service lognormal:4:0.6 \
   >"$work/server" 2>&1 &
 track $!
-wait_until 10 grep -q '^ready ' "$work/server" || fail "the server is not ready: $(<"$work/server")"
+wait_until 10 grep -qs '^ready ' "$work/server" || fail "the server is not ready: $(<"$work/server")"
 start_prometheus native --enable-feature=native-histograms
 native=$url
 start_prometheus classic
