@@ -189,6 +189,7 @@ TEST(Ledger, NeverFallsAndLosesNothing) {
       counted += more;
     }
     std::vector<Workload> workloads;
+    workloads.reserve(cgroups.size());
     for (const Cgroup& cgroup : cgroups)
       workloads.push_back(with(cgroup.id, cgroup.path, cgroup.value));
     const Sheet& sheet = node.tick(std::move(workloads));
