@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Real Prometheus servers scrape a real agent under load, one with native histograms and one
+# without: both are content, and their quantiles are those of the API.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+command -v prometheus >/dev/null || skip "prometheus is not installed"
+
+load=$programs/slogate-load
+path=$cgroup_prefix/server
+request=slogate_request_duration_seconds
+labels="cgroup=\"$path\",role=\"server\""
+
+# start_prometheus NAME [ARGUMENT...]: sets $url.
+start_prometheus() {
+  local name=$1 port
+  port=$(free_port $((20000 + RANDOM % 10000)))
+  url=http://127.0.0.1:$port
+  cat >"$work/$name.yml" <<CONFIG
+global: { scrape_interval: 1s, scrape_timeout: 1s }
+scrape_configs:
+  - { job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }
+CONFIG
+  prometheus --config.file="$work/$name.yml" --storage.tsdb.path="$work/$name" \
+    --web.listen-address="127.0.0.1:$port" "${@:2}" >"$work/$name.log" 2>&1 &
+  track $!
+}
+
+# query URL EXPRESSION: the value of its one series; fails when there is none.
+query() {
+  curl --silent --fail --max-time 5 --get "$1/api/v1/query" --data-urlencode "query=$2" |
+    jq -er '.data.result | select(length == 1) | .[0].value[1]'
+}
+is_up() { [ "$(query "$1" 'up{job="slogate"}')" = 1 ]; }
+type_at() { curl --silent --fail "$1/api/v1/metadata?metric=$2" | jq -r ".data.$2[].type"; }
+# within FACTOR A B: whether neither is more than so many times the other.
+within() {
+  jq -en "($2 | tonumber) as \$a | ($3 | tonumber) as \$b | \$a > 0 and \$b > 0
+    and \$a <= \$b * $1 and \$b <= \$a * $1" >/dev/null
+}
+of_server() { api "/v1/cgroups?match=$path" | jq ".[0].signals.request.$1 // 0"; }
+
+start_agent "$@"
+: >"$work/server"
+run_in_cgroup "$(make_cgroup server)" "$load" --max-seconds 120 serve --port 0 \
+  --service lognormal:4:0.6 >"$work/server" 2>&1 &
+server=$!
+track "$server"
+wait_until 10 grep -q '^ready ' "$work/server" || fail "the server is not ready"
+start_prometheus native --enable-feature=native-histograms
+native=$url
+start_prometheus classic
+classic=$url
+wait_until 20 is_up "$native" || fail "no native scrape: $(tail -n 3 "$work/native.log")"
+wait_until 20 is_up "$classic" || fail "no scrape of text: $(tail -n 3 "$work/classic.log")"
+
+run_in_cgroup "$(make_cgroup client)" "$load" --max-seconds 60 drive --host 127.0.0.1 \
+  --port "$(awk '/^ready/ { print $2 }' "$work/server")" --connections 10 --rate 60 --duration 6s \
+  >"$work/client" 2>&1 || fail "the load ended early: $(tail -n 3 "$work/client")"
+
+# Until both have seen the last request.
+saw_all() {
+  counted=$(of_server count)
+  [ "$(query "$native" "histogram_count($request{$labels})")" = "$counted" ] &&
+    [ "$(query "$classic" "${request}_count{$labels}")" = "$counted" ]
+}
+wait_until 15 saw_all || fail "Prometheus does not come to $counted requests"
+[ "$counted" -ge 1000 ] || fail "only $counted requests were counted"
+
+# A native bucket is 2^(1/8) wide, a classic one 2.
+for pair in p50:0.5 p90:0.9 p99:0.99; do
+  name=${pair%:*} q=${pair#*:}
+  ours=$(of_server "$name")
+  theirs=$(query "$native" "histogram_quantile($q, $request{$labels})")
+  within 1.0905 "$ours" "$theirs" || fail "$name is $ours s, by native buckets $theirs s"
+  theirs=$(query "$classic" "histogram_quantile($q, ${request}_bucket{$labels})")
+  within 2 "$ours" "$theirs" || fail "$name is $ours s, by classic buckets $theirs s"
+done
+
+# At an edge of both the counts are the same.
+edge=0.00390625 # 2^-8 s
+below=$(query "$classic" "${request}_bucket{$labels,le=\"$edge\"}")
+theirs=$(query "$native" "round($counted * histogram_fraction(0, $edge, $request{$labels}))")
+[ "$theirs" = "$below" ] || fail "$below requests within $edge s, by native buckets $theirs"
+
+for server_url in "$native" "$classic"; do
+  [ "$(type_at "$server_url" slogate_ticks_total)" = counter ] || fail "a counter is none"
+  [ "$(type_at "$server_url" slogate_build_info)" = gauge ] || fail "a gauge is none"
+done
+curl --silent --fail --compressed "http://$metrics/metrics" >"$work/metrics"
+promtool check metrics <"$work/metrics" || fail "promtool does not like the metrics"
+grep -q '^slogate_scrapes_total{format="native"} [1-9]' "$work/metrics" ||
+  fail "no native scrape was counted"
+
+# What is gone leaves after one more scrape, and the targets stay up.
+stop_process "$server"
+remove_cgroup "$cgroup_dir/server"
+is_stale() { ! query "$native" "slogate_retransmits_total{cgroup=\"$path\"}" >/dev/null; }
+wait_until 20 is_stale || fail "the series of a cgroup that is gone stay"
+is_up "$native" || fail "the native target is down"
+is_up "$classic" || fail "the classic target is down"
+say "$counted requests: the quantiles of Prometheus, native and classic, are those of the API"
