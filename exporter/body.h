@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <zlib.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,19 +13,20 @@ class Body {
  public:
   // Throws bad_alloc.
   explicit Body(bool gzip);
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+  ~Body();
 
   void write(std::string_view bytes);
   // Everything that was written; the last call.
   std::string finish();
 
  private:
-  struct End {
-    void operator()(z_stream* stream) const;
-  };
-  void deflate_all(std::string_view bytes, int flush);
+  struct Gzip;
+  void deflate(std::string_view bytes, bool last);
 
   std::string bytes_;
-  std::unique_ptr<z_stream, End> gzip_;  // null where nothing is compressed
+  std::unique_ptr<Gzip> gzip_;  // null where nothing is compressed
 };
 
 }  // namespace slogate
