@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/cli/rules.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <span>
@@ -229,54 +230,74 @@ Json shared_rule(std::string_view name, std::string expr, Json labels = Json::ob
 // worse() of agent/evidence.h with ratio 1, capped. With c = m / (m + l) it is
 //   x log(r) - (x + y) log(1 + (r - 1) c) - (r - 1) increase l c / (1 + (r - 1) c).
 Json gain_rule(double factor) {
-  const bool of_latency = std::ranges::find(kLatencyGrid, factor) != kLatencyGrid.end();
-  const bool of_ratio = std::ranges::find(kRareGrid, factor) != kRareGrid.end();
-  const std::string_view which = of_latency && of_ratio ? ""
-                                 : of_latency           ? "level!=''"
-                                                        : "level=''";
-  const std::string stake = fmt::format("(1 + {} * slo:slogate_pooled_share)", factor - 1);
+  const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
+  const bool of_ratio = std::ranges::count(kRareGrid, factor) != 0;
+  const std::string which = of_latency && of_ratio ? "" : of_latency ? "level!=''" : "level=''";
+  const std::string more = fmt::format("(1 + {} * slo:slogate_pooled_share)", factor - 1);
   return shared_rule(
-      pooled("gain"),
-      fmt::format("clamp_max({} * sum without (arm) (slo:slogate_pooled_events{{arm='canary',{}}})"
-                  " - sum without (arm) (slo:slogate_pooled_events{{{}}})"
-                  " * on (slo, objective) group_left () ln{}"
-                  " - on (slo, objective) group_left () ({} * slo:slogate_pooled_cost / {}), {})",
-                  std::log(factor), which, which, stake, factor - 1, stake, kCap),
+      "slo:slogate_pooled_gain",
+      fmt::format(
+          "clamp_max({0} * sum without (arm) (slo:slogate_pooled_events{{arm='canary'{1}}})"
+          " - sum without (arm) (slo:slogate_pooled_events{{{2}}})"
+          " * on (slo, objective) group_left () ln{3}"
+          " - on (slo, objective) group_left () ({4} * slo:slogate_pooled_cost / {3}), {5})",
+          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1, kCap),
       {{"r", fmt::format("{:g}", factor)}});
 }
 
-Json combine(std::chrono::milliseconds interval) {
+// From gains to the mixture of Evidence, but that begins anew with each block: the logs of
+// sum(weight of start * exp(gains since)) follow from block to block, and what the starts that are
+// still to come weigh counts as evidence of 1.
+void add_mixture(Json& rules, std::chrono::milliseconds interval) {
+  constexpr double kLater = 1 - Evidence::kFirstWeight;
+  // Every node that has the canary began another rollout.
+  rules.push_back(
+      shared_rule("slo:slogate_pooled_rollout",
+                  fmt::format("group by (slo) (slogate_evidence_component) unless on (slo) "
+                              "(slogate_evidence_component and on (slo, revision) "
+                              "present_over_time(slogate_evidence_component[5m] offset {}ms))",
+                              interval.count())));
+  const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
+  const std::string_view blocks =
+      "(slo:slogate_pooled_blocks unless on (slo) slo:slogate_pooled_rollout)";
+  rules.push_back(shared_rule("slo:slogate_pooled_blocks",
+                              fmt::format("{0} + {1} or {0} or {1}", blocks, gains)));
+  const std::string_view before =
+      "(slo:slogate_pooled_sum and on (slo, objective, level) slo:slogate_pooled_weight unless on "
+      "(slo) slo:slogate_pooled_rollout)";
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_sum",
+      fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
+                  "({1:.6g} / slo:slogate_pooled_blocks / (slo:slogate_pooled_blocks - 1))) "
+                  "or {0} or slo:slogate_pooled_gain + {2}",
+                  before, kLater, std::log(Evidence::kFirstWeight))));
+  const std::string_view weigh =
+      "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
+  rules.push_back(shared_rule(
+      "slo:slogate_evidence_log_e",
+      fmt::format("ln(sum by (slo) ({0} (exp(clamp_max(slo:slogate_pooled_sum, 600)) + on (slo) "
+                  "group_left () ({1:.6g} / slo:slogate_pooled_blocks))) + "
+                  "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
+                  weigh, kLater),
+      {{"test", "pooled"}}));
+}
+
+// What follows from exposures and events of all SLOs.
+Json shared_rules(std::chrono::milliseconds interval) {
   Json rules = Json::array();
   rules.push_back(shared_rule(
-      pooled("share"),
+      "slo:slogate_pooled_share",
       "(slo:slogate_pooled_exposures{arm='canary'} > 0) / on (slo, objective) (sum without (arm) "
       "(slo:slogate_pooled_exposures) and on (slo, objective) "
       "slo:slogate_pooled_exposures{arm='baseline'} > 0)"));
   rules.push_back(
-      shared_rule(pooled("cost"),
+      shared_rule("slo:slogate_pooled_cost",
                   "slo:slogate_pooled_margin * slo:slogate_pooled_share * on (slo, objective) "
                   "slo:slogate_pooled_exposures{arm='baseline'}"));
   std::set<double> factors(kLatencyGrid.begin(), kLatencyGrid.end());
   factors.insert(kRareGrid.begin(), kRareGrid.end());
   for (const double factor : factors) rules.push_back(gain_rule(factor));
-  // The sums go on until the canary is of another rollout on every node that has it.
-  const std::string sums = fmt::format(
-      "(slo:slogate_pooled_sum and on (slo, objective, level) slo:slogate_pooled_weight unless on "
-      "(slo) (group by (slo) (slogate_evidence_component) unless on (slo) (group by (slo, revision)"
-      " (slogate_evidence_component) and on (slo, revision) group by (slo, revision) "
-      "(present_over_time(slogate_evidence_component[5m] offset {}ms)))))",
-      interval.count());
-  rules.push_back(shared_rule(
-      pooled("sum"),
-      fmt::format("(slo:slogate_pooled_gain + {0}) or {0} or slo:slogate_pooled_gain", sums)));
-  const std::string_view weigh =
-      "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
-  rules.push_back(
-      shared_rule("slo:slogate_evidence_log_e",
-                  fmt::format("ln(sum by (slo) ({0} exp(clamp_max(slo:slogate_pooled_sum, 600))) + "
-                              "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
-                              weigh),
-                  {{"test", "pooled"}}));
+  add_mixture(rules, interval);
   return rules;
 }
 
@@ -312,7 +333,7 @@ Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) 
     if (compared) append(rules_of(slo, interval));
     any = any || compared;
   }
-  if (any) append(combine(interval));
+  if (any) append(shared_rules(interval));
   if (rules.empty()) return {{"groups", Json::array()}};
   const Json group = {{"name", "slogate-slos"},
                       {"interval", fmt::format("{}ms", interval.count())},
