@@ -10,7 +10,6 @@ need_root
 need_cgroup2
 
 quiet=${SLOGATE_QUIET:-30}
-load=$programs/slogate-load
 config=$work/slogate.yaml
 cat >"$config" <<END
 slos:
@@ -25,24 +24,6 @@ slos:
     warmup: 0s
 END
 
-# start_arm NAME SERVE ARGUMENT...: sets $server and $driver.
-start_arm() {
-  local name=$1 directory ready
-  directory=$(make_cgroup "$name")
-  ready=$work/$name.$RANDOM
-  : >"$ready"
-  shift
-  run_in_cgroup "$directory" "$load" --max-seconds 1800 serve --port 0 "$@" >"$ready" 2>&1 &
-  server=$!
-  track "$server"
-  wait_until 10 grep -q '^ready ' "$ready" || fail "the $name server is not ready"
-  run_in_cgroup "$(make_cgroup "load")" "$load" --max-seconds 1800 drive --host 127.0.0.1 \
-    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
-    --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
-  driver=$!
-  track "$driver"
-}
-stop_arm() { stop_process "$driver" "$server"; }
 of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
 is() { [ "$(of "$1" verdict)" = "$2" ]; }
 now_ms() { date +%s%3N; }

@@ -17,7 +17,6 @@ namespace {
 
 using Labels = std::vector<std::pair<std::string_view, std::string>>;
 
-// Every recorded series of these rules begins with this.
 std::string pooled(std::string_view name) {
   return fmt::format("slo:slogate_pooled_{}", name);
 }
@@ -83,6 +82,17 @@ class PooledRules {
     arms_ = {{{"canary", "cgroup=~" + canary},
               {"baseline",
                fmt::format("cgroup=~{},cgroup!~{}", literal(regex_of(*slo.baseline)), canary)}}};
+  }
+
+  // For people to look at.
+  void add_quantiles() {
+    for (const Arm& arm : arms_)
+      rules_.push_back(
+          {{"record", "slo:slogate_request_duration_seconds:p99_5m"},
+           {"expr", fmt::format("histogram_quantile(0.99, sum(rate("
+                                "slogate_request_duration_seconds{{role='server',{}}}[5m]))) >= 0",
+                                arm.cgroups)},
+           {"labels", {{"slo", slo_.name}, {"arm", arm.name}}}});
   }
 
   void add(const Claim& claim, std::span<const double> weights) {
@@ -308,6 +318,7 @@ Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
   active.fill(true);
   const std::vector<double> weights = to_weights(claims, active);
   PooledRules rules(slo, interval);
+  rules.add_quantiles();
   size_t first = 0;
   for (const Claim& claim : claims) {
     rules.add(claim, std::span(weights).subspan(first, claim.components()));
