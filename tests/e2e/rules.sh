@@ -27,17 +27,17 @@ slos:
     canary: { pods: { namespace: a, labels: { b: c } } }
     baseline: { pods: { namespace: a, labels: { b: d } } }
 END
-rules() { slogate rules --config "$work/slogate.yaml" "$@"; }
-rules >"$work/slos.yaml"
+rules=(slogate rules --config "$work/slogate.yaml")
+"${rules[@]}" >"$work/slos.yaml"
 promtool check rules "$work/slos.yaml"
 cp "$deployed/rules.yaml" "$root/tests/e2e/pooled_test.yaml" "$work"
 promtool test rules "$work/pooled_test.yaml"
-expect_exit 64 rules --interval 10m
+expect_exit 64 "${rules[@]}" --interval 10m
 printf 'slos: [{ name: x }]\n' >"$work/slogate.yaml"
-expect_exit 1 rules
+expect_exit 1 "${rules[@]}"
 [[ $output == *slogate.yaml:1:* ]] || fail "a bad configuration is not located: $output"
 printf 'slos: []\n' >"$work/slogate.yaml"
-rules >"$work/none.yaml"
+"${rules[@]}" >"$work/none.yaml"
 promtool check rules "$work/none.yaml"
 
 jq -n -f "$deployed/dashboard.jq" | cmp - "$deployed/dashboard.json" ||
