@@ -16,7 +16,7 @@ namespace {
 using std::chrono::system_clock;
 
 Json number(std::optional<double> value) {
-  return value ? number(*value) : Json(nullptr);
+  return value ? slogate::number(*value) : Json(nullptr);
 }
 
 std::string time_text(system_clock::time_point time) {
