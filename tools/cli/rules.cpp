@@ -21,9 +21,14 @@ std::string pooled(std::string_view name) {
   return fmt::format("slo:slogate_pooled_{}", name);
 }
 
+// A string of PromQL, on one line whatever is in it.
 std::string literal(std::string_view text) {
   std::string result = "'";
   for (const char c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') {
+      result += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+      continue;
+    }
     if (c == '\\' || c == '\'') result += '\\';
     result += c;
   }
@@ -143,11 +148,12 @@ class PooledRules {
       const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
       return fmt::format("{}{{{}{}}}", signal.metric, role, arm.cgroups);
     };
-    for (const Arm& arm : arms_)
-      record("exposures", claim, with_arm({}, arm), growth([&](std::string_view offset) {
-                                                      return fmt::format("histogram_count({}{})",
-                                                                         histogram(arm), offset);
-                                                    }) + unanswered(claim, arm));
+    for (const Arm& arm : arms_) {
+      const auto counts = [&](std::string_view offset) {
+        return fmt::format("histogram_count({}{})", histogram(arm), offset);
+      };
+      record("exposures", claim, with_arm({}, arm), growth(counts) + unanswered(claim, arm));
+    }
     for (size_t level = 0; level < claim.levels.size(); ++level) {
       const Labels label = level_label(claim, level);
       add_edges(claim, label, claim.levels[level].quantile, histogram(arms_[1]));
