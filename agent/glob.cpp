@@ -44,8 +44,8 @@ Step match_one(std::string_view pattern, size_t at, char c) {
 }
 
 std::string escaped(char c) {
-  constexpr std::string_view kSpecial = "\\^$.|?*+()[]{}-";
-  return kSpecial.contains(c) ? std::string{'\\', c} : std::string{c};
+  constexpr std::string_view special = "\\^$.|?*+()[]{}-";
+  return special.contains(c) ? std::string{'\\', c} : std::string{c};
 }
 
 // The set that starts at pattern[at] as a class of the characters it takes, or, where it takes

@@ -77,15 +77,15 @@ make_cgroup() {
 # start_arm NAME SERVE ARGUMENT...: a server in a cgroup of that name with 1,000 requests a second
 # from another; sets $server and $driver.
 start_arm() {
-  local load=("$programs/slogate-load" --max-seconds 1800) directory ready
+  local generator=("$programs/slogate-load" --max-seconds 1800) directory ready
   directory=$(make_cgroup "$1")
   ready=$work/$1.$RANDOM
   : >"$ready"
-  run_in_cgroup "$directory" "${load[@]}" serve --port 0 "${@:2}" >"$ready" 2>&1 &
+  run_in_cgroup "$directory" "${generator[@]}" serve --port 0 "${@:2}" >"$ready" 2>&1 &
   server=$!
   track "$server"
   wait_until 10 grep -q '^ready ' "$ready" || fail "the $1 server is not ready"
-  run_in_cgroup "$(make_cgroup "load")" "${load[@]}" drive --host 127.0.0.1 \
+  run_in_cgroup "$(make_cgroup "load")" "${generator[@]}" drive --host 127.0.0.1 \
     --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
     --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
   driver=$!

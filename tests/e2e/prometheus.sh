@@ -27,20 +27,20 @@ global: { scrape_interval: 1s, evaluation_interval: 2s }
 rule_files: ["$deployed/prometheus/rules.yaml", "$work/slos.yaml"]
 scrape_configs: [{ job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }]
 END
-prometheus=127.0.0.1:$(free_port $((30000 + RANDOM % 10000)))
+address=127.0.0.1:$(free_port $((30000 + RANDOM % 10000)))
 prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
-  --web.listen-address="$prometheus" --enable-feature=native-histograms \
+  --web.listen-address="$address" --enable-feature=native-histograms \
   >"$work/prometheus.log" 2>&1 &
 track $!
 
 # ask QUERY: the answer, less what is not a number.
 ask() {
-  curl --silent --show-error --fail-with-body --max-time 10 "http://$prometheus/api/v1/query" \
+  curl --silent --show-error --fail-with-body --max-time 10 "http://$address/api/v1/query" \
     --data-urlencode "query=$1" | jq '[.data.result[] | select((.value // ["", ""])[1] != "NaN")]'
 }
 has_answer() { [ "$(ask "$1" | jq length)" -gt 0 ]; }
 is_value() { [ "$(ask "$1" | jq -c '[.[].value[1] | tonumber]')" = "[$2]" ]; }
-wait_until 20 curl --silent --fail --output "$work/ready" "http://$prometheus/-/ready" ||
+wait_until 20 curl --silent --fail --output "$work/ready" "http://$address/-/ready" ||
   fail "prometheus does not start: $(tail -n 3 "$work/prometheus.log")"
 
 # panel_queries: of the dashboard, with its variables filled in.
@@ -55,7 +55,7 @@ controller_queries() {
 }
 # What each rule records; an alert is to be silent, but the series it looks at are to be there.
 rule_queries() {
-  curl --silent --fail "http://$prometheus/api/v1/rules" >"$work/rules.json"
+  curl --silent --fail "http://$address/api/v1/rules" >"$work/rules.json"
   jq -r '.data.groups[].rules[] | select(.type == "recording")
     | "last_over_time(\(.name){\(.labels // {} | to_entries
         | map("\(.key)=\(.value | tojson)") | join(","))}[10m])"' "$work/rules.json"

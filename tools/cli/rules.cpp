@@ -265,7 +265,7 @@ Json gain_rule(double factor) {
 // sum(weight of start * exp(gains since)) follow from block to block, and what the starts that are
 // still to come weigh counts as evidence of 1.
 void add_mixture(Json& rules, std::chrono::milliseconds interval) {
-  constexpr double kLater = 1 - Evidence::kFirstWeight;
+  constexpr double later = 1 - Evidence::kFirstWeight;
   // Every node that has the canary began another rollout.
   rules.push_back(
       shared_rule("slo:slogate_pooled_rollout",
@@ -286,7 +286,7 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
       fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
                   "({1:.6g} / slo:slogate_pooled_blocks / (slo:slogate_pooled_blocks - 1))) "
                   "or {0} or slo:slogate_pooled_gain + {2}",
-                  before, kLater, std::log(Evidence::kFirstWeight))));
+                  before, later, std::log(Evidence::kFirstWeight))));
   const std::string_view weigh =
       "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
   rules.push_back(shared_rule(
@@ -294,7 +294,7 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
       fmt::format("ln(sum by (slo) ({0} (exp(clamp_max(slo:slogate_pooled_sum, 600)) + on (slo) "
                   "group_left () ({1:.6g} / slo:slogate_pooled_blocks))) + "
                   "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
-                  weigh, kLater),
+                  weigh, later),
       {{"test", "pooled"}}));
 }
 
