@@ -79,6 +79,7 @@ Result<void> Agent::open(Options options) {
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
   if (options.wait_on_threads) maps_->wait_on_threads();
+  on_tick_ = std::move(options.on_tick);
   state_path_ = std::move(options.state_dir);
   set_slos(options.settings.slos, now());
   restore_vetoes();
@@ -92,6 +93,7 @@ void Agent::tick(TickTime now) {
   auto snapshot = collector_->tick(now);
   court_.tick(snapshot->workloads, now);
   event_book_.compare(*snapshot);
+  if (on_tick_) on_tick_(*snapshot, now);
   publish(std::move(snapshot));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +43,8 @@ class Agent {
     MeasureSettings settings;
     // Whether a tick may go on while the kernel waits for running programs; see Maps.
     bool wait_on_threads = false;
+    // Called with every tick's snapshot before it is published, on the thread that ticks.
+    std::function<void(const Snapshot&, TickTime)> on_tick = {};
   };
   static Result<std::unique_ptr<Agent>> start(Options options);
   Agent(const Agent&) = delete;
@@ -93,6 +96,7 @@ class Agent {
   std::optional<Probes> probes_;
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
+  std::function<void(const Snapshot&, TickTime)> on_tick_;
   std::chrono::nanoseconds next_addresses_{0};
   Court court_;
   EventBook event_book_;

@@ -6,15 +6,6 @@
 namespace slogate {
 namespace {
 
-template <size_t N>
-bool subtract(std::array<uint64_t, N>& from, const std::array<uint64_t, N>& what) {
-  for (size_t i = 0; i < N; ++i) {
-    if (from[i] < what[i]) return false;
-    from[i] -= what[i];
-  }
-  return true;
-}
-
 bool matches(const Selector& selector, const std::string& path) {
   const auto* globs = std::get_if<std::vector<Glob>>(&selector);
   return globs && std::ranges::any_of(*globs, [&](const Glob& glob) { return glob.matches(path); });
@@ -28,12 +19,10 @@ void add_open(ArmReading& to, const Inflight& inflight, Histogram OpenRequests::
 }  // namespace
 
 std::optional<Counts> added(const Counts& now, const Counts& before) {
+  if (!continues(now, before)) return std::nullopt;
   Counts difference = now;
-  bool grew =
-      subtract(difference.counters, before.counters) && subtract(difference.drops, before.drops);
-  for (size_t i = 0; grew && i < now.histograms.size(); ++i)
-    grew = subtract(difference.histograms[i], before.histograms[i]);
-  return grew ? std::optional(difference) : std::nullopt;
+  difference -= before;
+  return difference;
 }
 
 std::string selector_text(const Selector& selector) {

@@ -147,6 +147,7 @@ Config to_config(const YamlNode& root, Problems& problems) {
                           read_value(grace, problems, config.maps.grace, parse_grace);
                         }}});
         }},
+       {"metrics", [&](const YamlNode& v) { read_metrics(v, problems, config.metrics); }},
        {"admin_uids",
         [&](const YamlNode& v) {
           read_list(v, problems, kMaxAdmins, [&](const YamlNode& item) {

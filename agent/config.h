@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/cgroup_filter.h"
+#include "agent/metrics_settings.h"
 #include "agent/slo.h"
 #include "agent/units.h"
 #include "maps/abi.h"
@@ -41,6 +42,7 @@ struct Config {
   std::string socket = "/run/slogate/agent.sock";
   CgroupFilter cgroups;
   MapLimits maps;
+  MetricsSettings metrics;
   std::string state_dir = "/var/lib/slogate";
   std::vector<uint32_t> admin_uids;  // who may change something besides root
   std::vector<ClassRule> classes;    // no two with the same conditions

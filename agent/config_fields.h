@@ -82,6 +82,9 @@ void require_key(const YamlNode& map, std::string_view key, std::string_view wha
 // Reads one glob or a list of them.
 void read_globs(const YamlNode& node, Problems& problems, std::vector<Glob>& to);
 
+// Reads what /metrics shows. agent/config_metrics.cpp.
+void read_metrics(const YamlNode& node, Problems& problems, MetricsSettings& to);
+
 // The selector of one arm, nothing when it has a problem. agent/config_selector.cpp.
 [[nodiscard]] std::optional<Selector> read_selector(const YamlNode& node, Problems& problems);
 

@@ -18,8 +18,7 @@
 #include "agent/http.h"
 #include "agent/log.h"
 #include "agent/memory_limit.h"
-#include "exporter/families.h"
-#include "exporter/text.h"
+#include "exporter/exporter.h"
 
 namespace slogate {
 namespace {
@@ -132,24 +131,10 @@ MeasureSettings measure_settings(const Config& config) {
 
 // ---- views ----
 
-HttpResponse not_ready() {
-  return error_response(503, "the first tick has not been made yet");
-}
-
-HttpResponse metrics(const HttpRequest& request, const Agent& agent) {
-  if (request.path != "/metrics") return error_response(404, "metrics are at /metrics");
-  if (request.method != "GET") return method_not_allowed("GET, HEAD");
-  const auto snapshot = agent.snapshot();
-  if (!snapshot) return not_ready();
-  std::string text = to_text(to_families(*snapshot));
-  if (text.empty()) return error_response(503, "the metrics could not be written");
-  return {.content_type = std::string(kTextContentType), .body = std::move(text), .headers = {}};
-}
-
 HttpHandler api_handler(Agent& agent, const std::vector<uint32_t>& admins, bool read_only) {
   return [&agent, admins, read_only](const HttpRequest& request) {
     const auto snapshot = agent.snapshot();
-    if (!snapshot) return not_ready();
+    if (!snapshot) return error_response(503, "the first tick has not been made yet");
     ApiActions actions;
     if (!read_only) {
       actions.admins.assign(admins.begin(), admins.end());
@@ -164,26 +149,36 @@ HttpHandler api_handler(Agent& agent, const std::vector<uint32_t>& admins, bool 
   };
 }
 
-Result<HttpServer> serve(Agent& agent, const Config& config) {
-  std::vector<HttpEndpoint> endpoints;
+Result<void> add_tcp(std::vector<HttpEndpoint>& endpoints,
+                     const std::optional<ListenAddress>& address, HttpHandler handler) {
+  if (!address) return {};
+  auto tcp = listen_tcp(address->host, address->port);
+  if (!tcp) return fail(tcp.error());
+  endpoints.push_back({std::move(*tcp), std::move(handler)});
+  return {};
+}
+
+// Two threads: a scrape of many workloads takes milliseconds, and a gate must not wait for it.
+struct Servers {
+  HttpServer api, metrics;
+};
+
+Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
+  std::vector<HttpEndpoint> api, metrics;
   auto socket = listen_unix(config.socket, "slogate");
   if (!socket) return fail(socket.error());
-  endpoints.push_back({std::move(*socket), api_handler(agent, config.admin_uids, false)});
-  const auto add_tcp = [&endpoints](const std::optional<ListenAddress>& address,
-                                    HttpHandler handler) -> Result<void> {
-    if (!address) return {};
-    auto tcp = listen_tcp(address->host, address->port);
-    if (!tcp) return fail(tcp.error());
-    endpoints.push_back({std::move(*tcp), std::move(handler)});
-    return {};
+  api.push_back({std::move(*socket), api_handler(agent, config.admin_uids, false)});
+  const auto scrape = [&agent, &exporter](const HttpRequest& request) {
+    return exporter.answer(request, agent.snapshot());
   };
-  const auto show_metrics = [&agent](const HttpRequest& request) {
-    return metrics(request, agent);
-  };
-  if (auto done = add_tcp(config.listen, show_metrics); !done) return fail(done.error());
-  if (auto done = add_tcp(config.api_listen, api_handler(agent, {}, true)); !done)
+  if (auto done = add_tcp(metrics, config.listen, scrape); !done) return fail(done.error());
+  if (auto done = add_tcp(api, config.api_listen, api_handler(agent, {}, true)); !done)
     return fail(done.error());
-  return HttpServer::start(std::move(endpoints), log_line);
+  auto api_server = HttpServer::start(std::move(api), log_line);
+  if (!api_server) return fail(api_server.error());
+  auto metrics_server = HttpServer::start(std::move(metrics), log_line);
+  if (!metrics_server) return fail(metrics_server.error());
+  return Servers{std::move(*api_server), std::move(*metrics_server)};
 }
 
 // ---- life ----
@@ -215,7 +210,8 @@ void warn_of_fixed(const Config& before, const Config& after) {
     log_line("socket, listen, api_listen, admin_uids and state_dir change with the next start");
 }
 
-bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent) {
+bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent,
+               Exporter& exporter) {
   if (signal != SIGHUP) return false;
   const auto read = read_settings(line);
   if (!read) {
@@ -226,6 +222,7 @@ bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent
   if (auto done = agent.apply(measure_settings(*read)); !done) {
     log_line(done.error().line());
   } else {
+    exporter.apply(read->metrics);
     config = *read;
     log_line("configuration reloaded");
   }
@@ -259,17 +256,21 @@ Result<void> run(const CommandLine& line, Config config) {
   // Before any other thread, so that all of them leave these signals to the loop.
   auto loop = EventLoop::make(kReadInterval, {SIGTERM, SIGINT, SIGHUP});
   if (!loop) return fail(loop.error());
+  Exporter exporter(config.metrics);
   auto agent = Agent::start({.cgroup_root = cgroup_root,
                              .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
                              .state_dir = config.state_dir,
                              .about = about(findings),
                              .features = std::move(*features),
                              .settings = measure_settings(config),
-                             .wait_on_threads = true});
+                             .wait_on_threads = true,
+                             .on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
+                               exporter.tick(snapshot, moment);
+                             }});
   if (!agent) return fail(agent.error());
   (*agent)->tick(now());
-  auto server = serve(**agent, config);
-  if (!server) return fail(server.error());
+  auto servers = serve(**agent, exporter, config);
+  if (!servers) return fail(servers.error());
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe((*agent)->origin())));
 
@@ -284,7 +285,7 @@ Result<void> run(const CommandLine& line, Config config) {
             else
               (*agent)->judge(now());
           },
-      .signal = [&](int signal) { return on_signal(signal, line, config, **agent); },
+      .signal = [&](int signal) { return on_signal(signal, line, config, **agent, exporter); },
   });
 }
 

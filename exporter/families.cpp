@@ -1,23 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter/families.h"
 
-#include <algorithm>
 #include <chrono>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "exporter/samples.h"
 #include "exporter/verdicts.h"
 #include "exporter/workloads.h"
 
 namespace slogate {
 namespace {
-
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
 
 // A family with one series per row; a row whose value is missing has none.
 template <typename Row>
@@ -45,44 +40,69 @@ std::optional<double> if_limited(const MapStatus& map, double value) {
 }
 
 constexpr Metric<MapStatus> kMapMetrics[] = {
-    {"slogate_bpf_map_entries", MetricType::Gauge, "Entries in use of a BPF map.",
+    {"slogate_bpf_map_entries", MetricType::gauge, "Entries in use of a BPF map.",
      [](const MapStatus& map) -> std::optional<double> {
        return static_cast<double>(map.entries);
      }},
-    {"slogate_bpf_map_capacity", MetricType::Gauge, "Entries a BPF map has room for.",
+    {"slogate_bpf_map_capacity", MetricType::gauge, "Entries a BPF map has room for.",
      [](const MapStatus& map) { return if_limited(map, static_cast<double>(map.capacity)); }},
-    {"slogate_bpf_map_bytes", MetricType::Gauge, "Memory of a BPF map, as the kernel charges it.",
+    {"slogate_bpf_map_bytes", MetricType::gauge, "Memory of a BPF map, as the kernel charges it.",
      [](const MapStatus& map) -> std::optional<double> { return static_cast<double>(map.bytes); }},
-    {"slogate_bpf_map_pressure_ratio", MetricType::Gauge, "Share of a BPF map's capacity in use.",
+    {"slogate_bpf_map_pressure_ratio", MetricType::gauge, "Share of a BPF map's capacity in use.",
      [](const MapStatus& map) { return if_limited(map, map.pressure()); }},
-    {"slogate_bpf_map_resizes_total", MetricType::Counter, "How often a BPF map grew or shrank.",
+    {"slogate_bpf_map_resizes_total", MetricType::counter, "How often a BPF map grew or shrank.",
      [](const MapStatus& map) -> std::optional<double> {
        return static_cast<double>(map.resizes);
      }},
 };
 
 constexpr Metric<ProbeStatus> kProbeMetrics[] = {
-    {"slogate_bpf_program_attached", MetricType::Gauge, "1 when a BPF program is attached, else 0.",
+    {"slogate_bpf_program_attached", MetricType::gauge, "1 when a BPF program is attached, else 0.",
      [](const ProbeStatus& probe) -> std::optional<double> { return probe.attached ? 1 : 0; }},
-    {"slogate_bpf_program_runs_total", MetricType::Counter,
+    {"slogate_bpf_program_runs_total", MetricType::counter,
      "Runs of a BPF program, counted without atomics: a few may be missing.",
      [](const ProbeStatus& probe) -> std::optional<double> {
        return static_cast<double>(probe.runs);
      }},
-    {"slogate_bpf_program_run_seconds_total", MetricType::Counter,
+    {"slogate_bpf_program_run_seconds_total", MetricType::counter,
      "Estimate of the time spent in a BPF program: one run in 1024 is timed and stands for all.",
      run_seconds},
 };
 
 constexpr Metric<AgentStatus> kAgentMetrics[] = {
-    {"slogate_ticks_total", MetricType::Counter, "How often the agent has read the maps.",
+    {"slogate_ticks_total", MetricType::counter, "How often the agent has read the maps.",
      [](const AgentStatus& agent) -> std::optional<double> {
        return static_cast<double>(agent.ticks);
      }},
-    {"slogate_tick_seconds_total", MetricType::Counter, "Time the agent spent reading the maps.",
+    {"slogate_tick_seconds_total", MetricType::counter, "Time the agent spent reading the maps.",
      [](const AgentStatus& agent) { return seconds(agent.total_ticks); }},
 };
 static_assert(SLOGATE_RUN_SAMPLE == 1024, "the help text above says so");
+
+// The scrapes of one format.
+struct FormatRow {
+  std::string_view name;
+  ScrapeStats stats;
+};
+
+constexpr Metric<FormatRow> kScrapeMetrics[] = {
+    {"slogate_scrapes_total", MetricType::counter, "Scrapes that were answered, by format.",
+     [](const FormatRow& format) -> std::optional<double> {
+       return static_cast<double>(format.stats.scrapes);
+     }},
+    {"slogate_scrape_seconds_total", MetricType::counter,
+     "Time the agent spent making the answers to scrapes.",
+     [](const FormatRow& format) { return seconds(format.stats.total); }},
+    {"slogate_scrape_bytes", MetricType::gauge, "Size of the scrape before, as it was sent.",
+     [](const FormatRow& format) -> std::optional<double> {
+       return static_cast<double>(format.stats.last_bytes);
+     }},
+    {"slogate_scrape_series", MetricType::gauge,
+     "Series in the scrape before; a native histogram is one.",
+     [](const FormatRow& format) -> std::optional<double> {
+       return static_cast<double>(format.stats.last_series);
+     }},
+};
 
 Labels labels_of(const MapStatus& map) {
   return {{"map", label_value(map.name)}};
@@ -93,60 +113,61 @@ Labels labels_of(const ProbeStatus& probe) {
 Labels labels_of(const AgentStatus&) {
   return {};
 }
-
-ClientMetric series(Labels labels, MetricType type, double value) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  return metric;
+Labels labels_of(const FormatRow& format) {
+  return {{"format", std::string(format.name)}};
 }
 
 template <typename Row>
-void add_rows(std::vector<MetricFamily>& families, std::span<const Metric<Row>> metrics,
-              std::span<const Row> rows) {
+void write_rows(std::span<const Metric<Row>> metrics, std::span<const Row> rows, Sink& sink) {
   for (const Metric<Row>& metric : metrics) {
-    MetricFamily family{metric.name, metric.help, metric.type, {}};
+    Samples samples{{metric.name, metric.help, metric.type}};
     for (const Row& row : rows)
-      if (const auto value = metric.value(row))
-        family.metric.push_back(series(labels_of(row), metric.type, *value));
-    families.push_back(std::move(family));
+      if (const auto value = metric.value(row)) samples.values.emplace_back(labels_of(row), *value);
+    write_samples(std::move(samples), sink);
   }
 }
 
-MetricFamily lost_samples(const AgentStatus& agent) {
-  MetricFamily family{
-      "slogate_lost_samples_total",
-      "Samples that could not be kept where they belong, by the place that lost them.",
-      MetricType::Counter,
-      {}};
+void write_lost_samples(const AgentStatus& agent, Sink& sink) {
+  Samples samples{{"slogate_lost_samples_total",
+                   "Samples that could not be kept where they belong, by the place that lost them.",
+                   MetricType::counter}};
   for (size_t site = 0; site < kSites.size(); ++site)
-    family.metric.push_back(series({{"site", std::string(kSites[site].name)}}, family.type,
-                                   static_cast<double>(agent.lost[site])));
-  return family;
+    samples.values.push_back(
+        {{{"site", std::string(kSites[site].name)}}, static_cast<double>(agent.lost[site])});
+  write_samples(std::move(samples), sink);
 }
 
-MetricFamily build_info(const AgentStatus& agent) {
-  MetricFamily family{
-      "slogate_build_info", "1; the labels say what runs here.", MetricType::Gauge, {}};
-  Labels labels = {{"version", label_value(agent.version)}, {"kernel", label_value(agent.kernel)}};
-  family.metric.push_back(series(std::move(labels), family.type, 1));
-  return family;
+void write_scrapes(const AllScrapeStats& scrapes, size_t left_out, Sink& sink) {
+  std::array<FormatRow, kFormats.size()> rows;
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = {kFormats[i], scrapes[i]};
+  write_rows<FormatRow>(kScrapeMetrics, rows, sink);
+  write_samples(
+      {{"slogate_scrape_workloads_left_out",
+        "Workloads that are not in this scrape because of metrics.max_series.", MetricType::gauge},
+       {{{}, static_cast<double>(left_out)}}},
+      sink);
+}
+
+void write_build_info(const AgentStatus& agent, Sink& sink) {
+  write_samples(
+      {{"slogate_build_info", "1; the labels say what runs here.", MetricType::gauge},
+       {{{{"version", label_value(agent.version)}, {"kernel", label_value(agent.kernel)}}, 1}}},
+      sink);
 }
 
 }  // namespace
 
-std::vector<MetricFamily> to_families(const Snapshot& snapshot) {
-  auto families = to_workload_families(sum_by_labels(snapshot.workloads), *snapshot.drop_reasons);
-  families.push_back(lost_samples(snapshot.agent));
-  add_rows<MapStatus>(families, kMapMetrics, snapshot.maps);
-  add_rows<ProbeStatus>(families, kProbeMetrics, snapshot.probes);
-  add_rows<AgentStatus>(families, kAgentMetrics, {&snapshot.agent, 1});
-  std::ranges::move(to_verdict_families(*snapshot.verdicts), std::back_inserter(families));
-  families.push_back(build_info(snapshot.agent));
-
-  std::erase_if(families, [](const MetricFamily& family) { return family.metric.empty(); });
-  for (MetricFamily& family : families) std::ranges::sort(family.metric, {}, &ClientMetric::label);
-  return families;
+void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsSettings& settings,
+                    const AllScrapeStats& scrapes, Sink& sink) {
+  const size_t left_out = write_workload_families(sheet, *snapshot.drop_reasons, settings, sink);
+  write_lost_samples(snapshot.agent, sink);
+  write_rows<MapStatus>(kMapMetrics, snapshot.maps, sink);
+  write_rows<ProbeStatus>(kProbeMetrics, snapshot.probes, sink);
+  write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);
+  write_scrapes(scrapes, left_out, sink);
+  write_verdict_families(*snapshot.verdicts, sink);
+  write_build_info(snapshot.agent, sink);
+  sink.finish();
 }
 
 }  // namespace slogate

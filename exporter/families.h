@@ -2,22 +2,35 @@
 // The Prometheus view of a snapshot.
 #pragma once
 
-#include <prometheus/metric_family.h>
+#include <array>
+#include <chrono>
+#include <cstdint>
 
-#include <vector>
-
+#include "agent/metrics_settings.h"
 #include "agent/snapshot.h"
+#include "exporter/ledger.h"
+#include "exporter/negotiate.h"
+#include "exporter/sink.h"
 
 namespace slogate {
 
-// Every metric family of the snapshot; a pure function of it. Families without a series are left
+// What the scrapes of one format came to.
+struct ScrapeStats {
+  uint64_t scrapes = 0;
+  std::chrono::nanoseconds total{0};       // to make the answers
+  size_t last_bytes = 0, last_series = 0;  // bytes as they are sent
+};
+using AllScrapeStats = std::array<ScrapeStats, kFormats.size()>;
+
+// Writes every metric family; a pure function of its arguments. Families without a series are left
 // out; the series of a family are sorted by their labels.
 //
 // Only the sockets of class `service` are in the families of workloads: no label tells the classes
 // apart, and summed up, probes and scrapes would drown or flatter the service.
 //
 // No label set comes twice: workloads that share one (cgroups whose path is not known, or that were
-// removed and made again) are summed, and of the ages of their open requests the highest counts.
+// removed and made again) are one row of the sheet; of the ages of their open requests the highest
+// counts.
 //
 // Which series a workload has. rate() does not see the first value of a series, so a counter that
 // came with its first error would hide that error; but a series for everything that might happen
@@ -29,6 +42,7 @@ namespace slogate {
 // - Drops have a series for each reason that occurred: a kernel knows more than a hundred.
 // - The gauges of open requests follow the rule of counters with a role and are 0 when there are
 //   none.
-[[nodiscard]] std::vector<prometheus::MetricFamily> to_families(const Snapshot& snapshot);
+void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsSettings& settings,
+                    const AllScrapeStats& scrapes, Sink& sink);
 
 }  // namespace slogate

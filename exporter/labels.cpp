@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace slogate {
@@ -39,6 +40,8 @@ Labels workload_labels(const Workload& workload) {
 }
 
 std::string label_value(std::string_view text) {
+  if (std::ranges::all_of(text, [](char byte) { return within(byte, 0, 0x7f); }))
+    return std::string(text);  // nearly all are, and this is done for each workload in each tick
   std::string value;
   value.reserve(text.size());
   while (!text.empty()) {

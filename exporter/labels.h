@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <prometheus/client_metric.h>
-
+#include <compare>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,7 +10,13 @@
 
 namespace slogate {
 
-using Labels = std::vector<prometheus::ClientMetric::Label>;
+// The value is valid UTF-8: see label_value().
+struct Label {
+  std::string name, value;
+
+  auto operator<=>(const Label&) const = default;
+};
+using Labels = std::vector<Label>;
 
 // What names a workload in every series about it, and the only place that decides so: its cgroup's
 // path, "unknown" while that is not known.

@@ -1,19 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <prometheus/metric_family.h>
-
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "exporter/body.h"
+#include "exporter/sink.h"
 
 namespace slogate {
 
 // https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 inline constexpr std::string_view kTextContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-// The families in Prometheus's text format, whatever the locale. "" when that failed for want of
-// memory; a snapshot's families are never empty, so nothing else reads as "".
-[[nodiscard]] std::string to_text(const std::vector<prometheus::MetricFamily>& families);
+// Prometheus's text format, whatever the locale. Numbers have as many digits as it takes to read
+// them back exactly. Help texts are written as they stand: they have one line and no backslash.
+class TextSink final : public Sink {
+ public:
+  explicit TextSink(Body& body) : body_(body) {}
+
+  [[nodiscard]] std::string encode(const Labels& labels) const override;
+  // The buckets with that of infinity, and count and sum.
+  [[nodiscard]] size_t series_of_histogram(size_t edges) const override { return edges + 3; }
+
+ private:
+  void open_family() override;
+  void close_family() override;
+  void write(std::string_view labels, std::string_view more, double value) override;
+  void write(std::string_view labels, std::string_view more, const Histogram& histogram,
+             std::span<const size_t> edges) override;
+  void write_line(std::string_view suffix, std::string_view labels, std::string_view value);
+
+  Body& body_;
+  std::string text_;    // not yet in the body
+  std::string labels_;  // of the series that is being written
+};
 
 }  // namespace slogate

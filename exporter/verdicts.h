@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <prometheus/metric_family.h>
-
-#include <vector>
-
 #include "agent/verdict.h"
+#include "exporter/sink.h"
 
 namespace slogate {
 
@@ -13,6 +10,6 @@ namespace slogate {
 // as what the mixture has by now, and its components for adding over nodes. The fleet's evidence is
 //   ln(sum(weight * exp(clamp_max(sum by (slo, objective, component) (component), 600))))
 // which holds for sums, not for mixtures.
-[[nodiscard]] std::vector<prometheus::MetricFamily> to_verdict_families(const Verdicts& verdicts);
+void write_verdict_families(const Verdicts& verdicts, Sink& sink);
 
 }  // namespace slogate

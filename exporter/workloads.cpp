@@ -4,19 +4,30 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <functional>
-#include <string>
+#include <span>
+#include <string_view>
+#include <tuple>
 #include <utility>
-
-#include "exporter/classic_histogram.h"
 
 namespace slogate {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
+constexpr std::array<std::string_view, 2> kRoles = {"client", "server"};
+
+// One gauge of each role's open requests.
+struct InflightMetric {
+  std::string_view name, help;
+  double (*value)(const Inflight&);
+};
+constexpr std::array<InflightMetric, 2> kInflightMetrics = {{
+    {"slogate_inflight_requests", "Requests that have begun and have no answer yet.",
+     [](const Inflight& open) { return static_cast<double>(open.requests); }},
+    {"slogate_inflight_oldest_seconds",
+     "Age of the oldest request without an answer, 0 when there is none.",
+     [](const Inflight& open) { return std::chrono::duration<double>(open.oldest).count(); }},
+}};
 
 // What a workload did at all, and in which role.
 struct Activity {
@@ -32,167 +43,197 @@ struct Activity {
   }
 };
 
-// One label set's sum, ready to be written.
+// One row of the sheet, ready to be written.
 struct Entry {
-  const Labels* labels;
-  const WorkloadSum* sum;
+  const SheetRow* row;
+  std::array<bool, SLOGATE_SIGNALS> measured;  // signals with at least one value
   Activity activity;
+  std::string labels;
 };
 
 std::string_view role_of(const CounterInfo& counter) {
   return counter.label == "role" ? counter.value : counter.label2 == "role" ? counter.value2 : "";
 }
 
-Activity activity_of(const WorkloadSum& sum) {
-  Activity activity;
-  for (size_t i = 0; i < kSignals.size(); ++i)
-    if (count(sum.counts->histograms[i]) != 0) activity.note(kSignals[i].role);
+Entry to_entry(const SheetRow& row) {
+  const auto is_set = [](uint64_t count) { return count != 0; };
+  Entry entry{.row = &row};
+  Activity& activity = entry.activity;
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    entry.measured[i] = std::ranges::any_of(row.counts->histograms[i], is_set);
+    if (entry.measured[i]) activity.note(kSignals[i].role);
+  }
   for (size_t i = 0; i < kCounters.size(); ++i)
-    if (sum.counts->counters[i] != 0) activity.note(role_of(kCounters[i]));
-  if (std::any_of(sum.counts->drops.begin(), sum.counts->drops.end(), std::identity()))
-    activity.note("");
-  if (sum.server.requests != 0) activity.note("server");
-  if (sum.client.requests != 0) activity.note("client");
-  return activity;
+    if (is_set(row.counts->counters[i])) activity.note(role_of(kCounters[i]));
+  if (std::ranges::any_of(row.counts->drops, is_set)) activity.note("");
+  if (row.server.requests != 0) activity.note("server");
+  if (row.client.requests != 0) activity.note("client");
+  return entry;
 }
 
-void merge(Inflight& to, const Inflight& from) {
-  to.requests += from.requests;
-  to.oldest = std::max(to.oldest, from.oldest);
+// A drop reason that counts as one.
+struct DropReason {
+  size_t number;
+  std::string_view name;
+};
+
+// By name. Word 0 holds the reasons of subsystems and those past the end of the table.
+std::vector<DropReason> sorted_reasons(const std::vector<std::string>& names) {
+  std::vector<DropReason> reasons = {{0, "OTHER"}};
+  for (size_t i = 1; i < std::min<size_t>(names.size(), SLOGATE_DROP_REASONS); ++i)
+    if (!names[i].empty()) reasons.push_back({i, names[i]});
+  std::ranges::sort(reasons, {}, &DropReason::name);
+  return reasons;
 }
 
-// `labels` with one more; none where the name is "".
-Labels with(Labels labels, std::string_view name, std::string_view value) {
-  if (!name.empty()) labels.push_back({std::string(name), label_value(value)});
+// How many series the functions below write of one workload.
+size_t series_of(const Entry& entry, std::span<const DropReason> reasons,
+                 const MetricsSettings& settings, const Sink& sink) {
+  size_t series = 0;
+  for (size_t i = 0; i < kSignals.size(); ++i)
+    if (entry.measured[i]) series += sink.series_of_histogram(settings.buckets[i].size());
+  for (const CounterInfo& counter : kCounters)
+    series += entry.activity.in(role_of(counter)) ? 1 : 0;
+  for (const DropReason& reason : reasons) series += entry.row->counts->drops[reason.number] != 0;
+  for (const std::string_view role : kRoles)
+    series += entry.activity.in(role) ? kInflightMetrics.size() : 0;
+  return series;
+}
+
+// Those that the limit allows, in their order. Where it does not allow all, those stay that were
+// seen first: a newcomer pushes nobody out, and whoever is left out stays so until there is room.
+std::vector<Entry> within_limit(std::vector<Entry> entries, std::span<const DropReason> reasons,
+                                const MetricsSettings& settings, const Sink& sink) {
+  std::vector<std::pair<uint64_t, size_t>> sizes;
+  sizes.reserve(entries.size());
+  for (const Entry& entry : entries)
+    sizes.emplace_back(entry.row->number, series_of(entry, reasons, settings, sink));
+  std::ranges::sort(sizes);
+  size_t series = 0;
+  const auto first_out = std::ranges::find_if(
+      sizes, [&](const auto& size) { return (series += size.second) > settings.max_series; });
+  if (first_out != sizes.end())
+    std::erase_if(entries,
+                  [&](const Entry& entry) { return entry.row->number >= first_out->first; });
+  return entries;
+}
+
+// Rows of a table that make up one family, with their labels: in the order of these, as the series
+// of each workload are.
+struct Column {
+  size_t row;
+  std::string labels;
+};
+
+template <typename Row>
+std::vector<Column> columns_of(std::span<const Row> rows, size_t first, size_t end,
+                               Labels (*labels_of)(const Row&), const Sink& sink) {
+  std::vector<std::pair<Labels, size_t>> sorted;
+  for (size_t i = first; i < end; ++i) sorted.emplace_back(labels_of(rows[i]), i);
+  std::ranges::sort(sorted);
+  std::vector<Column> columns;
+  columns.reserve(sorted.size());
+  for (const auto& [labels, row] : sorted) columns.push_back({row, sink.encode(labels)});
+  return columns;
+}
+
+// The row after those that are of the same family as `first`; these stand together.
+template <typename Row>
+size_t family_end(std::span<const Row> rows, size_t first, std::string_view Row::*family) {
+  size_t end = first;
+  while (end < rows.size() && rows[end].*family == rows[first].*family) ++end;
+  return end;
+}
+
+Labels label(std::string_view name, std::string_view value) {
+  if (name.empty()) return {};
+  return {{std::string(name), label_value(value)}};
+}
+
+Labels signal_labels(const SignalInfo& signal) {
+  return label(signal.role.empty() ? "" : "role", signal.role);
+}
+
+Labels counter_labels(const CounterInfo& counter) {
+  Labels labels = label(counter.label, counter.value);
+  for (Label& second : label(counter.label2, counter.value2)) labels.push_back(std::move(second));
   return labels;
 }
 
-ClientMetric series(Labels labels) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  return metric;
-}
-
-ClientMetric counter(Labels labels, uint64_t value) {
-  ClientMetric metric = series(std::move(labels));
-  metric.counter.value = static_cast<double>(value);
-  return metric;
-}
-
-// The family of that name: the last one, as rows of a family stand together, or a new one.
-MetricFamily& family_of(std::vector<MetricFamily>& families, std::string name, std::string help,
-                        MetricType type) {
-  if (families.empty() || families.back().name != name)
-    families.push_back({std::move(name), std::move(help), type, {}});
-  return families.back();
-}
-
-void add_histograms(std::vector<MetricFamily>& families, const std::vector<Entry>& entries) {
-  for (size_t i = 0; i < kSignals.size(); ++i) {
-    const SignalInfo& signal = kSignals[i];
-    auto& family = family_of(
-        families, std::string(signal.metric),
-        fmt::format("{} The sum is an estimate, within 4.5 % between 1 us and 64 s.", signal.help),
-        MetricType::Histogram);
-    for (const Entry& entry : entries) {
-      const Histogram& histogram = entry.sum->counts->histograms[i];
-      if (count(histogram) == 0) continue;
-      const std::string_view label = signal.role.empty() ? "" : "role";
-      ClientMetric& metric =
-          family.metric.emplace_back(series(with(*entry.labels, label, signal.role)));
-      metric.histogram = to_classic(histogram);
-    }
+void write_histograms(std::span<const Entry> entries, const MetricsSettings& settings, Sink& sink) {
+  const std::span<const SignalInfo> rows = kSignals;
+  for (size_t first = 0, end = 0; first < rows.size(); first = end) {
+    end = family_end(rows, first, &SignalInfo::metric);
+    const auto columns = columns_of(rows, first, end, signal_labels, sink);
+    sink.begin_family({std::string(rows[first].metric),
+                       fmt::format("{} The sum is an estimate, within 4.5 % between 1 us and 64 s.",
+                                   rows[first].help),
+                       MetricType::histogram});
+    for (const Entry& entry : entries)
+      for (const auto& [row, labels] : columns)
+        if (entry.measured[row])
+          sink.add(entry.labels, labels, entry.row->counts->histograms[row], settings.buckets[row]);
   }
 }
 
-void add_counters(std::vector<MetricFamily>& families, const std::vector<Entry>& entries) {
-  for (size_t i = 0; i < kCounters.size(); ++i) {
-    const CounterInfo& row = kCounters[i];
-    auto& family = family_of(families, fmt::format("slogate_{}_total", row.family),
-                             std::string(row.help), MetricType::Counter);
-    for (const Entry& entry : entries) {
-      if (!entry.activity.in(role_of(row))) continue;
-      Labels labels = with(with(*entry.labels, row.label, row.value), row.label2, row.value2);
-      family.metric.push_back(counter(std::move(labels), entry.sum->counts->counters[i]));
-    }
+void write_counters(std::span<const Entry> entries, Sink& sink) {
+  const std::span<const CounterInfo> rows = kCounters;
+  for (size_t first = 0, end = 0; first < rows.size(); first = end) {
+    end = family_end(rows, first, &CounterInfo::family);
+    const auto columns = columns_of(rows, first, end, counter_labels, sink);
+    sink.begin_family({fmt::format("slogate_{}_total", rows[first].family),
+                       std::string(rows[first].help), MetricType::counter});
+    for (const Entry& entry : entries)
+      for (const auto& [row, labels] : columns)
+        if (entry.activity.in(role_of(rows[row])))
+          sink.add(entry.labels, labels, static_cast<double>(entry.row->counts->counters[row]));
   }
 }
 
-// Word 0 holds the reasons of subsystems and those past the end of the table.
-std::string_view reason_name(const std::vector<std::string>& names, size_t reason) {
-  if (reason == 0) return "OTHER";
-  return reason < names.size() ? std::string_view(names[reason]) : "";
+void write_drops(std::span<const Entry> entries, std::span<const DropReason> reasons, Sink& sink) {
+  std::vector<Column> columns;
+  columns.reserve(reasons.size());
+  for (const DropReason& reason : reasons)
+    columns.push_back({reason.number, sink.encode(label("reason", reason.name))});
+  sink.begin_family({"slogate_drops_total",
+                     "Packets of the workload's sockets that the kernel dropped, by the running "
+                     "kernel's name of the reason; OTHER are reasons of its subsystems.",
+                     MetricType::counter});
+  for (const Entry& entry : entries)
+    for (const auto& [reason, labels] : columns)
+      if (const uint64_t drops = entry.row->counts->drops[reason]; drops != 0)
+        sink.add(entry.labels, labels, static_cast<double>(drops));
 }
 
-MetricFamily drops(const std::vector<Entry>& entries, const std::vector<std::string>& names) {
-  MetricFamily family{"slogate_drops_total",
-                      "Packets of the workload's sockets that the kernel dropped, by the running "
-                      "kernel's name of the reason; OTHER are reasons of its subsystems.",
-                      MetricType::Counter,
-                      {}};
-  for (const Entry& entry : entries) {
-    for (size_t reason = 0; reason < SLOGATE_DROP_REASONS; ++reason) {
-      const uint64_t value = entry.sum->counts->drops[reason];
-      const std::string_view name = reason_name(names, reason);
-      if (value != 0 && !name.empty())
-        family.metric.push_back(counter(with(*entry.labels, "reason", name), value));
-    }
+void write_inflight(std::span<const Entry> entries, Sink& sink) {
+  for (const InflightMetric& metric : kInflightMetrics) {
+    sink.begin_family({std::string(metric.name), std::string(metric.help), MetricType::gauge});
+    for (const Entry& entry : entries)
+      for (const std::string_view role : kRoles)
+        if (entry.activity.in(role))
+          sink.add(entry.labels, sink.encode(label("role", role)),
+                   metric.value(role == "client" ? entry.row->client : entry.row->server));
   }
-  return family;
-}
-
-// A gauge of each role's open requests.
-MetricFamily inflight(std::string name, std::string help, const std::vector<Entry>& entries,
-                      double (*value)(const Inflight&)) {
-  MetricFamily family{std::move(name), std::move(help), MetricType::Gauge, {}};
-  for (const Entry& entry : entries) {
-    for (const std::string_view role : {"client", "server"}) {
-      if (!entry.activity.in(role)) continue;
-      const Inflight& open = role == "client" ? entry.sum->client : entry.sum->server;
-      family.metric.emplace_back(series(with(*entry.labels, "role", role))).gauge.value =
-          value(open);
-    }
-  }
-  return family;
 }
 
 }  // namespace
 
-WorkloadSums sum_by_labels(const std::vector<Workload>& workloads) {
-  WorkloadSums sums;
-  for (const Workload& workload : workloads) {
-    WorkloadSum& sum = sums[workload_labels(workload)];
-    if (sum.counts) {
-      auto both = std::make_shared<Counts>(*sum.counts);
-      *both += *workload.service;
-      sum.counts = std::move(both);
-    } else {
-      sum.counts = workload.service;  // most labels have one owner: 10 KB less to copy
-    }
-    merge(sum.server, workload.server);
-    merge(sum.client, workload.client);
-  }
-  return sums;
-}
+size_t write_workload_families(const Sheet& sheet, const std::vector<std::string>& drop_reasons,
+                               const MetricsSettings& settings, Sink& sink) {
+  const std::vector<DropReason> reasons = sorted_reasons(drop_reasons);
+  std::vector<Entry> active;
+  active.reserve(sheet.rows.size());
+  for (const SheetRow& row : sheet.rows)
+    if (Entry entry = to_entry(row); entry.activity.any) active.push_back(std::move(entry));
+  const size_t all = active.size();
+  std::vector<Entry> entries = within_limit(std::move(active), reasons, settings, sink);
+  for (Entry& entry : entries) entry.labels = sink.encode(*entry.row->labels);
 
-std::vector<MetricFamily> to_workload_families(const WorkloadSums& sums,
-                                               const std::vector<std::string>& drop_reasons) {
-  std::vector<Entry> entries;
-  entries.reserve(sums.size());
-  for (const auto& [labels, sum] : sums) entries.push_back({&labels, &sum, activity_of(sum)});
-
-  std::vector<MetricFamily> families;
-  add_histograms(families, entries);
-  add_counters(families, entries);
-  families.push_back(drops(entries, drop_reasons));
-  families.push_back(
-      inflight("slogate_inflight_requests", "Requests that have begun and have no answer yet.",
-               entries, [](const Inflight& open) { return static_cast<double>(open.requests); }));
-  families.push_back(inflight(
-      "slogate_inflight_oldest_seconds",
-      "Age of the oldest request without an answer, 0 when there is none.", entries,
-      [](const Inflight& open) { return std::chrono::duration<double>(open.oldest).count(); }));
-  return families;
+  write_histograms(entries, settings, sink);
+  write_counters(entries, sink);
+  write_drops(entries, reasons, sink);
+  write_inflight(entries, sink);
+  return all - entries.size();
 }
 
 }  // namespace slogate

@@ -2,29 +2,18 @@
 // The families of workloads; exporter/families.h says what is in them.
 #pragma once
 
-#include <prometheus/metric_family.h>
-
-#include <map>
-#include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
-#include "agent/snapshot.h"
-#include "exporter/labels.h"
+#include "agent/metrics_settings.h"
+#include "exporter/ledger.h"
+#include "exporter/sink.h"
 
 namespace slogate {
 
-// All workloads of one label set as one.
-struct WorkloadSum {
-  std::shared_ptr<const Counts> counts;
-  Inflight server, client;
-};
-using WorkloadSums = std::map<Labels, WorkloadSum>;
-
-[[nodiscard]] WorkloadSums sum_by_labels(const std::vector<Workload>& workloads);
-
-// Latency histograms, counters, drops and open requests.
-[[nodiscard]] std::vector<prometheus::MetricFamily> to_workload_families(
-    const WorkloadSums& sums, const std::vector<std::string>& drop_reasons);
+// Latency histograms, counters, drops and open requests. Returns how many workloads were left out
+// because of the limit of series.
+size_t write_workload_families(const Sheet& sheet, const std::vector<std::string>& drop_reasons,
+                               const MetricsSettings& settings, Sink& sink);
 
 }  // namespace slogate

@@ -3,30 +3,65 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
 namespace slogate {
 namespace {
 
-template <size_t N>
-void add(std::array<uint64_t, N>& to, const std::array<uint64_t, N>& from) {
-  std::transform(to.begin(), to.end(), from.begin(), to.begin(), std::plus<>());
+template <size_t N, typename Operation>
+void combine(std::array<uint64_t, N>& to, const std::array<uint64_t, N>& from,
+             Operation operation) {
+  std::transform(to.begin(), to.end(), from.begin(), to.begin(), operation);
 }
 
-// Geometric middle of a bucket in seconds; the last one has no upper edge and reads as its lower.
+template <typename Operation>
+void combine(Counts& to, const Counts& from, Operation operation) {
+  for (size_t i = 0; i < to.histograms.size(); ++i)
+    combine(to.histograms[i], from.histograms[i], operation);
+  combine(to.counters, from.counters, operation);
+  combine(to.drops, from.drops, operation);
+}
+
+// Without a branch for each word: this is done for everything that changed in a tick.
+template <size_t N>
+bool any_fell(const std::array<uint64_t, N>& now, const std::array<uint64_t, N>& before) {
+  bool fell = false;
+  for (size_t i = 0; i < N; ++i) fell |= now[i] < before[i];
+  return fell;
+}
+
+// Geometric middles of the buckets in seconds; the last one has no upper edge and reads as its
+// lower. A table: every scrape asks for all of them thousands of times.
 double middle(size_t bucket) {
-  if (bucket >= SLOGATE_EDGES) return bucket_edge(SLOGATE_EDGES - 1);
-  return std::exp2((static_cast<double>(bucket) + SLOGATE_EDGE_FIRST - 0.5) / 8);
+  static const auto middles = [] {
+    std::array<double, SLOGATE_BUCKETS> all{};
+    for (size_t i = 0; i < SLOGATE_EDGES; ++i)
+      all[i] = std::exp2((static_cast<double>(i) + SLOGATE_EDGE_FIRST - 0.5) / 8);
+    all.back() = bucket_edge(SLOGATE_EDGES - 1);
+    return all;
+  }();
+  return middles[bucket];
 }
 
 }  // namespace
 
 Counts& Counts::operator+=(const Counts& other) {
-  for (size_t i = 0; i < histograms.size(); ++i) add(histograms[i], other.histograms[i]);
-  add(counters, other.counters);
-  add(drops, other.drops);
+  combine(*this, other, std::plus<>());
   return *this;
+}
+
+Counts& Counts::operator-=(const Counts& before) {
+  combine(*this, before, std::minus<>());
+  return *this;
+}
+
+bool continues(const Counts& now, const Counts& before) {
+  if (any_fell(now.counters, before.counters) || any_fell(now.drops, before.drops)) return false;
+  for (size_t i = 0; i < now.histograms.size(); ++i)
+    if (any_fell(now.histograms[i], before.histograms[i])) return false;
+  return true;
 }
 
 double bucket_edge(size_t bucket) {

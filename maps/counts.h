@@ -21,8 +21,13 @@ struct Counts {
   std::array<uint64_t, SLOGATE_DROP_REASONS> drops{};
 
   Counts& operator+=(const Counts& other);
+  Counts& operator-=(const Counts& before);
   bool operator==(const Counts&) const = default;
 };
+
+// Whether the one can have become the other by counting on: no word fell. False where an owner lost
+// its slot in between and began anew in another.
+[[nodiscard]] bool continues(const Counts& now, const Counts& before);
 
 // Upper edge of a bucket in seconds, 2^(k/8); +infinity for the last one.
 [[nodiscard]] double bucket_edge(size_t bucket);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The Grafana dashboard: jq -n -f dashboard.jq >dashboard.json
 # Each panel is a row of the tables below; a query is its PromQL and what its series are called.
-# Every query answers on a healthy node: tests/e2e/prometheus.sh runs them all.
+# Every query answers on a healthy node: tests/e2e/queries.sh runs them all.
 
 def verdicts: [
   {title: "Verdict", kind: "state-timeline", unit: "none", queries: [

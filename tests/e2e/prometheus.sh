@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# A real Prometheus scrapes a real agent: every rule, every query of the dashboard and of the
-# controllers' templates has an answer, a slow canary is vetoed, and the controllers get a value when
-# nothing is known or the agent is gone.
+# Real Prometheus servers scrape a real agent under load, one with native histograms and one without:
+# both are content, and their quantiles are those of the API.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,97 +9,94 @@ need_root
 need_cgroup2
 command -v prometheus >/dev/null || skip "prometheus is not installed"
 
-deployed=$root/daemonset
-cat >"$work/slogate.yaml" <<END
-slos:
-  - name: demo
-    canary: { cgroup: "$cgroup_prefix/canary/**" }
-    baseline: { cgroup: "$cgroup_prefix/stable/**" }
-    objectives:
-      - { signal: queue, quantile: 0.9, max_increase: 1ms }
-    warmup: 0s
-END
-start_agent --config "$work/slogate.yaml"
-slogate rules --config "$work/slogate.yaml" --interval 2s >"$work/slos.yaml"
-cat >"$work/prometheus.yml" <<END
-global: { scrape_interval: 1s, evaluation_interval: 2s }
-rule_files: ["$deployed/prometheus/rules.yaml", "$work/slos.yaml"]
-scrape_configs: [{ job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }]
-END
-address=127.0.0.1:$(free_port $((30000 + RANDOM % 10000)))
-prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
-  --web.listen-address="$address" --enable-feature=native-histograms \
-  >"$work/prometheus.log" 2>&1 &
+load=$programs/slogate-load
+server_path=$cgroup_prefix/server
+
+# start_prometheus NAME [ARGUMENT...]: sets $url.
+start_prometheus() {
+  local name=$1 port
+  port=$(free_port $((20000 + RANDOM % 10000)))
+  url=http://127.0.0.1:$port
+  cat >"$work/$name.yml" <<CONFIG
+global: { scrape_interval: 1s, scrape_timeout: 1s }
+scrape_configs:
+  - { job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }
+CONFIG
+  prometheus --config.file="$work/$name.yml" --storage.tsdb.path="$work/$name" \
+    --web.listen-address="127.0.0.1:$port" "${@:2}" >"$work/$name.log" 2>&1 &
+  track $!
+}
+
+# query URL EXPRESSION: the value of its one series; fails when there is none.
+query() {
+  curl --silent --fail --max-time 5 --get "$1/api/v1/query" --data-urlencode "query=$2" |
+    jq -er '.data.result | if length == 1 then .[0].value[1] else halt_error end' 2>/dev/null
+}
+is_up() { [ "$(query "$1" 'up{job="slogate"}')" = 1 ]; }
+# within FACTOR A B: whether neither is more than so many times the other.
+within() { awk -v f="$1" -v a="$2" -v b="$3" 'BEGIN { exit !(a > 0 && b > 0 && a <= b * f && b <= a * f) }'; }
+requests() { api "/v1/cgroups?match=$server_path" | jq '.[0].signals.request.count // 0'; }
+api_quantile() { api "/v1/cgroups?match=$server_path" | jq ".[0].signals.request.$1"; }
+selector="{cgroup=\"$server_path\",role=\"server\"}"
+
+start_agent
+run_in_cgroup "$(make_cgroup server)" "$load" --max-seconds 120 serve --port 0 --service lognormal:4:0.6 \
+  >"$work/server" 2>&1 &
 track $!
+wait_until 10 grep -qs '^ready ' "$work/server" || fail "the server is not ready: $(<"$work/server")"
+start_prometheus native --enable-feature=native-histograms
+native=$url
+start_prometheus classic
+classic=$url
+wait_until 20 is_up "$native" || fail "no scrape of native histograms: $(tail -n 3 "$work/native.log")"
+wait_until 20 is_up "$classic" || fail "no scrape of text: $(tail -n 3 "$work/classic.log")"
 
-# ask QUERY: the answer, less what is not a number.
-ask() {
-  curl --silent --show-error --fail-with-body --max-time 10 "http://$address/api/v1/query" \
-    --data-urlencode "query=$1" | jq '[.data.result[] | select((.value // ["", ""])[1] != "NaN")]'
+run_in_cgroup "$(make_cgroup client)" "$load" --max-seconds 60 drive --host 127.0.0.1 \
+  --port "$(awk '/^ready/ { print $2 }' "$work/server")" --connections 10 --rate 60 --duration 6s \
+  >"$work/client" 2>&1 || fail "the load ended early: $(tail -n 3 "$work/client")"
+
+# Until both have seen the last request.
+counted=$(requests)
+[ "$counted" -ge 1000 ] || fail "only $counted requests were counted"
+saw_all() {
+  counted=$(requests)
+  [ "$(query "$native" "histogram_count(slogate_request_duration_seconds$selector)")" = "$counted" ] &&
+    [ "$(query "$classic" "slogate_request_duration_seconds_count$selector")" = "$counted" ]
 }
-has_answer() { [ "$(ask "$1" | jq length)" -gt 0 ]; }
-is_value() { [ "$(ask "$1" | jq -c '[.[].value[1] | tonumber]')" = "[$2]" ]; }
-wait_until 20 curl --silent --fail --output "$work/ready" "http://$address/-/ready" ||
-  fail "prometheus does not start: $(tail -n 3 "$work/prometheus.log")"
+wait_until 15 saw_all || fail "Prometheus does not come to $counted requests"
 
-# panel_queries: of the dashboard, with its variables filled in.
-panel_queries() {
-  jq -r '.panels[].targets[]?.expr' "$deployed/prometheus/dashboard.json" |
-    sed "s/\$slo/.*/g; s/\$__rate_interval/10s/g; s|\$cgroup|$cgroup_prefix/.*|g"
-}
-# controller_queries SLO: of the templates for Argo Rollouts and Flagger.
-controller_queries() {
-  sed -nE 's/^ *query: //p' "$deployed"/{argo,flagger}/*.yaml |
-    sed -E "s/\{\{ ?(args|variables)\.slo ?\}\}/$1/"
-}
-# What each rule records; an alert is to be silent, but the series it looks at are to be there.
-rule_queries() {
-  curl --silent --fail "http://$address/api/v1/rules" >"$work/rules.json"
-  jq -r '.data.groups[].rules[] | select(.type == "recording")
-    | "last_over_time(\(.name){\(.labels // {} | to_entries
-        | map("\(.key)=\(.value | tojson)") | join(","))}[10m])"' "$work/rules.json"
-  jq -r '.data.groups[].rules[] | select(.type == "alerting").query' "$work/rules.json" |
-    sed 's/"[^"]*"//g' | grep -oE '\b(slogate|slo:slogate)_[a-z_:]+|\bup\b' | sort -u
-}
+# A native bucket is 2^(1/8) wide, a classic one 2.
+for quantile in p50:0.5 p90:0.9 p99:0.99; do
+  ours=$(api_quantile "${quantile%:*}") q=${quantile#*:}
+  theirs=$(query "$native" "histogram_quantile($q, slogate_request_duration_seconds$selector)")
+  within 1.0905 "$ours" "$theirs" || fail "${quantile%:*} is $ours s, by native buckets $theirs s"
+  octave=$(query "$classic" "histogram_quantile($q, slogate_request_duration_seconds_bucket$selector)")
+  within 2 "$ours" "$octave" || fail "${quantile%:*} is $ours s, by classic buckets $octave s"
+done
 
-start_arm stable --service lognormal:2:0.5
-wait_until 20 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
-  fail "no edge of the baseline: $(ask '{__name__=~"slo:.*"}')"
-while read -r query; do
-  is_value "$query" 0 || fail "before a canary \"$query\" is $(ask "$query")"
-done < <(controller_queries demo)
+# Exact at a classic edge, too: what the one counts below 2^-8 s the other does.
+below=$(query "$classic" "slogate_request_duration_seconds_bucket{cgroup=\"$server_path\",role=\"server\",le=\"0.00390625\"}")
+share=$(query "$native" "histogram_fraction(0, 0.00390625, slogate_request_duration_seconds$selector)")
+awk -v n="$counted" -v b="$below" -v s="$share" 'BEGIN { d = n * s - b; exit !(d < 0.5 && d > -0.5) }' ||
+  fail "$below of $counted requests below 2^-8 s, but a share of $share by native buckets"
 
-start_arm canary --service lognormal:6:0.5
-wait_until 60 has_answer \
-  'slo:slogate_evidence_log_e{test="pooled"} >= on (slo) slo:slogate_evidence_threshold' ||
-  fail "the pooled rules do not veto: $(ask 'slo:slogate_evidence_log_e')"
-# The agent's own veto ends at ln(1 / alpha), by a mixture that has later starts as well.
-wait_until 60 has_answer 'slo:slogate_evidence_log_e{test="paired"} > 5' ||
-  fail "the node's evidence is not the fleet's: $(ask 'slo:slogate_evidence_log_e')"
-wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo:slogate_verdict)"
+for type in counter gauge; do
+  name=slogate_ticks_total
+  [ "$type" = counter ] || name=slogate_build_info
+  for url in "$native" "$classic"; do
+    curl --silent --fail "$url/api/v1/metadata?metric=$name" |
+      jq -e --arg type "$type" ".data.$name[0].type == \$type" >/dev/null || fail "$name is no $type at $url"
+  done
+done
 
-asked=0
-while read -r query; do
-  has_answer "$query" || fail "no answer to $query"
-  ((asked += 1))
-done < <(panel_queries && rule_queries)
-((asked > 60)) || fail "only $asked queries were found"
-broken=$(jq -c '[.data.groups[].rules[] | select(.health != "ok")]' "$work/rules.json")
-[ "$broken" = "[]" ] || fail "rules that fail: $broken"
-has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
+curl --silent --fail --compressed "http://$metrics/metrics" >"$work/metrics"
+promtool check metrics <"$work/metrics" || fail "promtool does not like the metrics"
+grep -q '^slogate_scrapes_total{format="native"} [1-9]' "$work/metrics" || fail "no native scrape was counted"
 
-check_controllers() {
-  local query
-  while read -r query; do
-    is_value "$query" -1 || fail "$1 \"$query\" is $(ask "$query")"
-  done < <(controller_queries demo)
-  while read -r query; do
-    is_value "$query" 0 || fail "$1 \"$query\" is $(ask "$query")"
-  done < <(controller_queries unknown)
-}
-check_controllers "after a veto"
-stop_agent
-wait_until 10 is_value 'up{job="slogate"}' 0 || fail "the agent is gone, and up"
-check_controllers "without an agent"
-say "$asked queries have an answer; evidence: $(ask slo:slogate_evidence_log_e |
-  jq -c 'map({(.metric.test): .value[1]}) | add')"
+# A cgroup that is gone leaves after one more scrape.
+stop_process "${processes[0]}"
+remove_cgroup "$cgroup_dir/server"
+is_stale() { ! query "$native" "slogate_retransmits_total{cgroup=\"$server_path\"}" >/dev/null; }
+wait_until 20 is_stale || fail "the series of a cgroup that is gone stay"
+is_up "$native" && is_up "$classic" || fail "a target is down"
+say "$counted requests: the quantiles of Prometheus, native and classic, are those of the API"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `slogate rules` is made of. What its rules compute: tests/e2e/rules.sh and prometheus.sh.
+// What `slogate rules` is made of. What its rules compute: tests/e2e/rules.sh and queries.sh.
 #include "tools/cli/rules.h"
 
 #include <gmock/gmock.h>

@@ -8,6 +8,7 @@
 
 #include "agent/config.h"
 #include "agent/yaml_tree.h"
+#include "maps/counts.h"
 
 namespace slogate {
 namespace {
@@ -143,6 +144,32 @@ TEST(ConfigProblems, Values) {
       {"cgroups: { exclude: ['/a[', ''] }\n", {{1, 22, "not closed"}, {1, 29, "empty"}}},
       {"cgroups: { exclude: [[/a]] }\n", {{1, 22, "a list where a single value"}}},
   });
+}
+
+TEST(ConfigProblems, Metrics) {
+  check({
+      {"metrics: { max_series: 999 }\n", {{1, 24, "a number from 1000 to 10000000"}}},
+      {"metrics: { max_series: 1e6 }\n", {{1, 24, "not a limit of series"}}},
+      {"metrics: { max_series: -5 }\n", {{1, 24, "not a limit of series"}}},
+      {"metrics: { series: 1 }\n", {{1, 12, "known: max_series, buckets"}}},
+      {"metrics: { buckets: [1s] }\n", {{1, 21, "a list where the classic buckets belongs"}}},
+      {"metrics: { buckets: { reqest: [1s] } }\n", {{1, 23, "did you mean \"request\"?"}}},
+      {"metrics:\n  buckets:\n    request: [1ms, 1s]\n",
+       {{3, 15, "no bucket ends at \"1ms\" (the nearest edges are 977us and 1.06ms)"}}},
+      {"metrics: { buckets: { rtt: [100ns] } }\n", {{1, 29, "are 0.954us and 1.04us"}}},
+      {"metrics: { buckets: { rtt: [65s] } }\n", {{1, 29, "the last edge is 64s"}}},
+      {"metrics: { buckets: { rtt: [0s] } }\n", {{1, 29, "no bucket ends at"}}},
+      {"metrics: { buckets: { rtt: [1] } }\n", {{1, 29, "no unit"}}},
+      {"metrics: { buckets: { rtt: [2s, 1s, 2s] } }\n",
+       {{1, 33, "ascending"}, {1, 37, "ascending"}}},
+      {"metrics: { buckets: { rtt: 1s } }\n", {{1, 28, "a single value where a list belongs"}}},
+  });
+  // Each edge can be written as the messages write it.
+  std::string all = "metrics: { buckets: { rtt: [";
+  for (size_t i = 0; i < SLOGATE_EDGES; ++i)
+    all += bucket_edge(i) < 1 ? fmt::format("{:.3g}ms, ", bucket_edge(i) * 1e3)
+                              : fmt::format("{:.3g}s, ", bucket_edge(i));
+  check({{all + "] } }\n", {}}});
 }
 
 TEST(ConfigProblems, Classes) {

@@ -42,6 +42,7 @@ void expect_defaults(const Config& config) {
   EXPECT_EQ(patterns(config.cgroups.exclude), Patterns{});
   EXPECT_EQ(config.maps.memory_ratio, 0.0025);
   EXPECT_EQ(config.maps.grace, 60s);
+  EXPECT_EQ(config.metrics, MetricsSettings{});
   EXPECT_TRUE(config.admin_uids.empty());
   EXPECT_EQ(config.state_dir, "/var/lib/slogate");
   EXPECT_TRUE(config.classes.empty());
@@ -66,9 +67,9 @@ std::string read_sample() {
 
 TEST(Config, TheSampleHasTheDefaults) {
   const std::string sample = read_sample();
-  for (const char* key :
-       {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude", "maps",
-        "  memory_ratio", "  grace", "admin_uids", "state_dir", "classes", "slos"})
+  for (const char* key : {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude",
+                          "maps", "  memory_ratio", "  grace", "metrics", "  max_series",
+                          "admin_uids", "state_dir", "classes", "slos"})
     EXPECT_TRUE(sample.contains(fmt::format("\n{}:", key))) << key;
   expect_defaults(parsed(sample));
 }
@@ -83,6 +84,16 @@ std::string with_examples(const std::string& sample) {
     result += '\n';
   }
   return result;
+}
+
+TEST(Config, Metrics) {
+  const Config config = parsed(
+      "metrics:\n  max_series: 5000\n  buckets:\n    request: [977us, 1.0650ms, 1s, 64s]\n"
+      "    rtt: []\n");
+  EXPECT_EQ(config.metrics.max_series, 5000u);
+  EXPECT_EQ(config.metrics.buckets[SLOGATE_SIGNAL_request], (ClassicEdges{80, 81, 160, 208}));
+  EXPECT_EQ(config.metrics.buckets[SLOGATE_SIGNAL_rtt], ClassicEdges{});
+  EXPECT_EQ(config.metrics.buckets[SLOGATE_SIGNAL_queue], octaves());
 }
 
 TEST(Config, TheExamplesOfTheSampleAreValid) {

@@ -16,21 +16,20 @@
 #include <locale>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <set>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "exporter/classic_histogram.h"
-#include "exporter/families.h"
-#include "exporter/labels.h"
 #include "exporter/text.h"
+#include "tests/support/exposition.h"
 
 namespace slogate {
 namespace {
 
+using namespace support;
 using prometheus::MetricFamily;
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
@@ -38,92 +37,17 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-Snapshot snapshot_of(std::vector<Workload> workloads) {
-  Snapshot snapshot;
-  snapshot.agent.version = "0.1.0";
-  snapshot.agent.kernel = "6.18.44";
-  snapshot.workloads = std::move(workloads);
-  snapshot.drop_reasons = std::make_shared<const std::vector<std::string>>(
-      std::vector<std::string>{"", "", "", "NO_SOCKET", "", "TCP_CSUM"});
-  return snapshot;
-}
-
-Workload workload(std::string path, const Counts& counts) {
-  Workload row;
-  row.path = std::move(path);
-  row.service = std::make_shared<const Counts>(counts);
-  return row;
-}
-
-Counts with_counter(slogate_counter counter, uint64_t value) {
-  Counts counts;
-  counts.counters[counter] = value;
-  return counts;
-}
-
-// Every signal, counter and a few drops.
-Counts busy() {
-  Counts counts;
-  for (Histogram& histogram : counts.histograms)
-    for (uint64_t ns = 1000; ns < 40'000'000'000; ns *= 3) ++histogram[slogate_bucket(ns)];
-  for (size_t i = 0; i < counts.counters.size(); ++i) counts.counters[i] = i + 1;
-  counts.drops[0] = 1;
-  counts.drops[3] = 2;
-  return counts;
-}
-
-// A snapshot from which every family follows.
-Snapshot full() {
-  Workload row = workload("/demo/canary", busy());
-  row.server = {.requests = 2, .oldest = milliseconds(1500)};
-  Snapshot snapshot = snapshot_of({row, workload("/demo/stable", busy())});
-  snapshot.agent.ticks = 12;
-  snapshot.agent.total_ticks = milliseconds(3);
-  snapshot.agent.lost[SLOGATE_SITE_no_storage] = 7;
-  snapshot.maps.resize(2);
-  snapshot.maps[0].name = "slogate_slab";
-  snapshot.maps[0].entries = 16;
-  snapshot.maps[0].capacity = 64;
-  snapshot.maps[0].resizes = 1;
-  snapshot.maps[1].name = "slogate_events";
-  snapshot.maps[1].bytes = 262144;
-  snapshot.probes.resize(2);
-  snapshot.probes[0].probe = SLOGATE_PROBE_set_state;
-  snapshot.probes[0].attached = true;
-  snapshot.probes[0].runs = 4000;
-  snapshot.probes[0].timed = 3;
-  snapshot.probes[0].timed_total = std::chrono::nanoseconds(600);
-  snapshot.probes[1].probe = SLOGATE_PROBE_data_ready;
-  return snapshot;
-}
-
 const MetricFamily* find(const std::vector<MetricFamily>& families, std::string_view name) {
   const auto found = std::ranges::find(families, name, &MetricFamily::name);
   return found == families.end() ? nullptr : &*found;
 }
 
-// Each series of a text by name and labels, comments left out.
-std::map<std::string, double> parse_text(const std::string& text) {
-  std::map<std::string, double> values;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with('#')) continue;
-    const size_t space = line.rfind(' ');
-    const std::string number = line.substr(space + 1);
-    double value = 0;
-    const auto done = std::from_chars(number.data(), number.data() + number.size(), value);
-    EXPECT_EQ(done.ptr, number.data() + number.size()) << line;
-    EXPECT_TRUE(values.emplace(line.substr(0, space), value).second) << "twice: " << line;
-  }
-  return values;
-}
-
-std::map<std::string, double> series_of(const Snapshot& snapshot) {
-  return parse_text(to_text(to_families(snapshot)));
+Series series_of(const Snapshot& snapshot) {
+  return parse_text(text_of(snapshot));
 }
 
 // Those of one family.
-std::map<std::string, double> series_of(const Snapshot& snapshot, std::string_view family) {
+Series series_of(const Snapshot& snapshot, std::string_view family) {
   auto values = series_of(snapshot);
   std::erase_if(values, [&](const auto& entry) {
     return entry.first != family && !entry.first.starts_with(std::string(family) + '{');
@@ -131,29 +55,41 @@ std::map<std::string, double> series_of(const Snapshot& snapshot, std::string_vi
   return values;
 }
 
-using Series = std::map<std::string, double>;
+// The classic buckets of a text by their edges, as it stands.
+Series classic_of(const Histogram& histogram, const ClassicEdges& edges = octaves()) {
+  Body body(false);
+  TextSink sink(body);
+  sink.begin_family({"h", "help", MetricType::histogram});
+  sink.add("", "", histogram, edges);
+  sink.finish();
+  return parse_text(body.finish());
+}
+
+std::string bucket(double edge) {
+  return fmt::format("h_bucket{{le=\"{}\"}}", edge);
+}
+constexpr const char* kInfinity = "h_bucket{le=\"+Inf\"}";
 
 TEST(ClassicHistogram, EdgesAreWholePowersOfTwo) {
-  const auto classic = to_classic(Histogram{});
-  ASSERT_EQ(classic.bucket.size(), 19u);
-  for (int i = 0; i < 18; ++i) EXPECT_EQ(classic.bucket[i].upper_bound, std::ldexp(1.0, i - 13));
-  EXPECT_TRUE(std::isinf(classic.bucket.back().upper_bound));
-  EXPECT_EQ(classic.sample_count, 0u);
-  EXPECT_EQ(classic.sample_sum, 0.0);
+  const Series classic = classic_of({});
+  EXPECT_EQ(classic.size(), 18u + 3);
+  for (int i = -13; i <= 4; ++i) EXPECT_TRUE(classic.contains(bucket(std::ldexp(1, i)))) << i;
+  for (const auto& [name, value] : classic) EXPECT_EQ(value, 0) << name;
 }
 
 TEST(ClassicHistogram, CountsAreExactToTheNanosecond) {
   // What lies on an edge is in its bucket, one nanosecond more is not.
-  for (size_t at = 0; at < 18; ++at) {
-    const auto edge = static_cast<uint64_t>(std::ldexp(1e9, static_cast<int>(at) - 13));
+  for (int octave = -13; octave < 4; ++octave) {
+    const auto edge = static_cast<uint64_t>(std::ldexp(1e9, octave));
     Histogram histogram{};
     ++histogram[slogate_bucket(edge)];
     ++histogram[slogate_bucket(edge + 1)];
-    const auto classic = to_classic(histogram);
-    const uint64_t before = at == 0 ? 0 : classic.bucket[at - 1].cumulative_count;
-    EXPECT_EQ(before, 0u) << edge;
-    EXPECT_EQ(classic.bucket[at].cumulative_count, 1u) << edge;
-    EXPECT_EQ(classic.bucket[at + 1].cumulative_count, 2u) << edge;
+    const Series classic = classic_of(histogram);
+    if (octave > -13) {
+      EXPECT_EQ(classic.at(bucket(std::ldexp(1, octave - 1))), 0) << edge;
+    }
+    EXPECT_EQ(classic.at(bucket(std::ldexp(1, octave))), 1) << edge;
+    EXPECT_EQ(classic.at(bucket(std::ldexp(1, octave + 1))), 2) << edge;
   }
 }
 
@@ -162,12 +98,23 @@ TEST(ClassicHistogram, TheEndsTakeTheRest) {
   histogram.front() = 3;                        // about 1 us and less
   histogram.back() = 5;                         // more than 64 s
   ++histogram[slogate_bucket(20'000'000'000)];  // past the last classic edge
-  const auto classic = to_classic(histogram);
-  EXPECT_EQ(classic.bucket.front().cumulative_count, 3u);
-  EXPECT_EQ(classic.bucket[17].cumulative_count, 3u);
-  EXPECT_EQ(classic.bucket[18].cumulative_count, 9u);
-  EXPECT_EQ(classic.sample_count, 9u);
-  EXPECT_EQ(classic.sample_sum, sum(histogram));
+  const Series classic = classic_of(histogram);
+  EXPECT_EQ(classic.at(bucket(0x1p-13)), 3);
+  EXPECT_EQ(classic.at(bucket(16)), 3);
+  EXPECT_EQ(classic.at(kInfinity), 9);
+  EXPECT_EQ(classic.at("h_count"), 9);
+  EXPECT_EQ(classic.at("h_sum"), sum(histogram));
+}
+
+TEST(ClassicHistogram, HasTheEdgesThatAreAskedFor) {
+  Histogram histogram{};
+  histogram.fill(1);
+  ClassicEdges all(SLOGATE_EDGES);
+  std::iota(all.begin(), all.end(), size_t{0});
+  const Series classic = classic_of(histogram, all);
+  for (const size_t edge : all) EXPECT_EQ(classic.at(bucket(bucket_edge(edge))), edge + 1) << edge;
+  EXPECT_EQ(classic_of(histogram, {}).size(), 3u);
+  EXPECT_EQ(classic_of(histogram, {}).at(kInfinity), SLOGATE_BUCKETS);
 }
 
 TEST(ExporterLabels, KeepWhatIsUtf8AndEscapeTheRest) {
@@ -193,15 +140,13 @@ TEST(ExporterLabels, KeepWhatIsUtf8AndEscapeTheRest) {
 }
 
 TEST(ExporterLabels, AWorkloadWithoutPathIsUnknown) {
-  EXPECT_THAT(workload_labels(workload("/a", {})),
-              ElementsAre(prometheus::ClientMetric::Label{"cgroup", "/a"}));
-  EXPECT_THAT(workload_labels(workload("", {})),
-              ElementsAre(prometheus::ClientMetric::Label{"cgroup", "unknown"}));
+  EXPECT_THAT(workload_labels(workload("/a", {})), ElementsAre(Label{"cgroup", "/a"}));
+  EXPECT_THAT(workload_labels(workload("", {})), ElementsAre(Label{"cgroup", "unknown"}));
 }
 
 TEST(ExporterFamilies, AreThoseOfTheContract) {
   std::vector<std::string> names;
-  for (const MetricFamily& family : to_families(full())) names.push_back(family.name);
+  for (const MetricFamily& family : model_of(full())) names.push_back(family.name);
   EXPECT_THAT(
       names,
       ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
@@ -215,11 +160,13 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
                   "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
                   "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
                   "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
-                  "slogate_tick_seconds_total", "slogate_build_info"));
+                  "slogate_tick_seconds_total", "slogate_scrapes_total",
+                  "slogate_scrape_seconds_total", "slogate_scrape_bytes", "slogate_scrape_series",
+                  "slogate_scrape_workloads_left_out", "slogate_build_info"));
 }
 
 TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
-  for (const MetricFamily& family : to_families(full())) {
+  for (const MetricFamily& family : model_of(full())) {
     EXPECT_THAT(family.help, Not(IsEmpty())) << family.name;
     // The serializer writes help as it stands.
     EXPECT_EQ(family.help.find_first_of("\n\\"), std::string::npos) << family.name;
@@ -234,6 +181,15 @@ TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
                   {"slogate_lost_samples_total{site=\"no_name\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_slot\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_storage\"}", 0},
+                  {"slogate_scrape_bytes{format=\"native\"}", 0},
+                  {"slogate_scrape_bytes{format=\"text\"}", 0},
+                  {"slogate_scrape_seconds_total{format=\"native\"}", 0},
+                  {"slogate_scrape_seconds_total{format=\"text\"}", 0},
+                  {"slogate_scrape_series{format=\"native\"}", 0},
+                  {"slogate_scrape_series{format=\"text\"}", 0},
+                  {"slogate_scrape_workloads_left_out", 0},
+                  {"slogate_scrapes_total{format=\"native\"}", 0},
+                  {"slogate_scrapes_total{format=\"text\"}", 0},
                   {"slogate_tick_seconds_total", 0},
                   {"slogate_ticks_total", 0},
               }));
@@ -244,8 +200,8 @@ TEST(ExporterFamilies, AreInOneOrder) {
   std::ranges::reverse(back.workloads);
   std::ranges::reverse(back.maps);
   std::ranges::reverse(back.probes);
-  EXPECT_EQ(to_text(to_families(there)), to_text(to_families(back)));
-  for (const MetricFamily& family : to_families(back))
+  EXPECT_EQ(text_of(there), text_of(back));
+  for (const MetricFamily& family : model_of(back))
     EXPECT_TRUE(std::ranges::is_sorted(family.metric, {}, &prometheus::ClientMetric::label))
         << family.name;
 }
@@ -287,7 +243,7 @@ TEST(ExporterHistograms, ReadBackExactly) {
 TEST(ExporterHistograms, WithoutAValueHaveNoSeries) {
   Counts counts;
   counts.histograms[SLOGATE_SIGNAL_rtt][9] = 1;
-  const auto families = to_families(snapshot_of({workload("/a", counts)}));
+  const auto families = model_of(snapshot_of({workload("/a", counts)}));
   EXPECT_NE(find(families, "slogate_rtt_seconds"), nullptr);
   EXPECT_EQ(find(families, "slogate_request_duration_seconds"), nullptr);
   EXPECT_EQ(find(families, "slogate_queue_duration_seconds"), nullptr);
@@ -354,11 +310,12 @@ TEST(ExporterDrops, HaveTheKernelsNames) {
 
 TEST(ExporterWorkloads, OfOneLabelSetAreSummed) {
   const Counts one = busy();
-  Workload a = workload("", one), b = workload("", one);
+  Workload a = workload("", one, 1), b = workload("", one, 2);
   a.server = {.requests = 2, .oldest = milliseconds(250)};
   b.server = {.requests = 3, .oldest = milliseconds(1500)};
   b.gone = true;
-  const auto values = series_of(snapshot_of({a, b}));  // parse_text() refuses a repeated label set
+  const auto values =
+      series_of(snapshot_of({a, b}));  // parse_text() throws at a repeated label set
   EXPECT_EQ(values.at(R"(slogate_request_duration_seconds_count{cgroup="unknown",role="server"})"),
             2 * count(one.histograms[SLOGATE_SIGNAL_request]));
   EXPECT_EQ(values.at(R"(slogate_retransmits_total{cgroup="unknown"})"),
@@ -426,14 +383,14 @@ TEST(ExporterText, WritesLargeCountsInFull) {
   const Snapshot snapshot =
       snapshot_of({workload("/a", with_counter(SLOGATE_COUNTER_segments_in, large))});
   EXPECT_THAT(
-      to_text(to_families(snapshot)),
+      text_of(snapshot),
       HasSubstr("slogate_segments_total{cgroup=\"/a\",direction=\"in\"} 9007199254740991\n"));
 }
 
 TEST(ExporterText, KeepsAHostilePathInItsLabel) {
   const Snapshot snapshot = snapshot_of(
       {workload("/a\"} 1\nevil_total{x=\"\\\xff", with_counter(SLOGATE_COUNTER_retransmits, 1))});
-  const std::string text = to_text(to_families(snapshot));
+  const std::string text = text_of(snapshot);
   EXPECT_THAT(text,
               HasSubstr(R"(slogate_retransmits_total{cgroup="/a\"} 1\nevil_total{x=\"\\\\xff"} 1)"
                         "\n"));
@@ -448,9 +405,9 @@ struct Comma : std::numpunct<char> {
 };
 
 TEST(ExporterText, DoesNotDependOnTheLocale) {
-  const std::string before = to_text(to_families(full()));
+  const std::string before = text_of(full());
   const std::locale saved = std::locale::global(std::locale(std::locale::classic(), new Comma));
-  const std::string after = to_text(to_families(full()));
+  const std::string after = text_of(full());
   std::locale::global(saved);
   EXPECT_EQ(before, after);
 }
@@ -488,7 +445,7 @@ TEST(ExporterText, IsCleanForPromtool) {
   Snapshot snapshot = full();
   snapshot.workloads.push_back(workload("", busy()));
   snapshot.workloads.push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
-  const TempFile file(to_text(to_families(snapshot)));
+  const TempFile file(text_of(snapshot));
   const auto [output, status] = run("promtool check metrics < '" + file.path() + "'");
   EXPECT_EQ(status, 0) << output;
   EXPECT_EQ(output, "");

@@ -5,8 +5,7 @@
 
 #include "agent/api.h"
 #include "agent/verdict_json.h"
-#include "exporter/families.h"
-#include "exporter/text.h"
+#include "tests/support/exposition.h"
 #include "tools/cli/events.h"
 #include "tools/cli/verdicts.h"
 
@@ -114,7 +113,7 @@ TEST(EventApi, LinesAndWhatFollows) {
 }
 
 TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
-  const std::string text = to_text(to_families(snapshot_with(Decision::Veto)));
+  const std::string text = support::text_of(snapshot_with(Decision::Veto));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"veto\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"pass\"} 0"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "exporter/exporter.h"
+
+#include <string>
+#include <utility>
+
+#include "exporter/body.h"
+#include "exporter/native.h"
+#include "exporter/text.h"
+
+namespace slogate {
+namespace {
+
+template <typename SinkOfFormat>
+std::pair<std::string, size_t> render(const Snapshot& snapshot, const Sheet& sheet,
+                                      const MetricsSettings& settings,
+                                      const AllScrapeStats& scrapes, bool gzip) {
+  Body body(gzip);
+  SinkOfFormat sink(body);
+  write_families(snapshot, sheet, settings, scrapes, sink);
+  return {body.finish(), sink.series()};
+}
+
+}  // namespace
+
+void Exporter::tick(const Snapshot& snapshot, TickTime now) {
+  sheet_ = ledger_.tick(snapshot, read_, now.monotonic);
+}
+
+void Exporter::apply(MetricsSettings settings) {
+  settings_ = std::make_shared<const MetricsSettings>(std::move(settings));
+}
+
+HttpResponse Exporter::answer(const HttpRequest& request,
+                              const std::shared_ptr<const Snapshot>& snapshot) {
+  if (request.path != "/metrics") return error_response(404, "metrics are at /metrics");
+  if (request.method != "GET") return method_not_allowed("GET, HEAD");
+  const auto sheet = sheet_.load();
+  if (!snapshot || !sheet) return error_response(503, "the first tick has not been made yet");
+
+  const auto begin = std::chrono::steady_clock::now();
+  const Format format = choose_format(request.accept);
+  const bool gzip = accepts_gzip(request.accept_encoding);
+  const auto& make = format == Format::Native ? render<NativeSink> : render<TextSink>;
+  auto [body, series] = make(*snapshot, *sheet, *settings_.load(), scrapes_, gzip);
+  read_ = sheet->number;
+
+  ScrapeStats& stats = scrapes_[static_cast<size_t>(format)];
+  ++stats.scrapes;
+  stats.total += std::chrono::steady_clock::now() - begin;
+  stats.last_bytes = body.size();
+  stats.last_series = series;
+  HttpResponse response{
+      .content_type = std::string(format == Format::Native ? kNativeContentType : kTextContentType),
+      .body = std::move(body),
+      .headers = {{"Vary", "Accept, Accept-Encoding"}}};
+  if (gzip) response.headers.emplace_back("Content-Encoding", "gzip");
+  return response;
+}
+
+}  // namespace slogate

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "agent/http_message.h"
+#include "agent/metrics_settings.h"
+#include "agent/snapshot.h"
+#include "agent/tick_time.h"
+#include "exporter/families.h"
+#include "exporter/ledger.h"
+
+namespace slogate {
+
+// Answers GET /metrics. One thread ticks, another one answers, and neither waits for the other:
+// what they share are immutable values.
+class Exporter {
+ public:
+  explicit Exporter(MetricsSettings settings) { apply(std::move(settings)); }
+
+  // On the thread that ticks, with each snapshot once and in their order.
+  void tick(const Snapshot& snapshot, TickTime now);
+  // On any thread.
+  void apply(MetricsSettings settings);
+
+  // On the thread that answers. `snapshot`: the latest, which may be newer than that of the last
+  // tick; null before the first.
+  [[nodiscard]] HttpResponse answer(const HttpRequest& request,
+                                    const std::shared_ptr<const Snapshot>& snapshot);
+
+ private:
+  std::atomic<std::shared_ptr<const MetricsSettings>> settings_;
+  std::atomic<std::shared_ptr<const Sheet>> sheet_;  // null before the first tick
+  std::atomic<uint64_t> read_ = 0;                   // number of the sheet that was read last
+  Ledger ledger_;                                    // of the thread that ticks
+  AllScrapeStats scrapes_;                           // of the thread that answers
+};
+
+}  // namespace slogate
