@@ -99,8 +99,8 @@ check_controllers() {
   done < <(controller_queries unknown)
 }
 check_controllers "after a veto"
+evidence=$(ask slo:slogate_evidence_log_e | jq -c 'map({(.metric.test): .value[1]}) | add')
 stop_agent
 wait_until 10 is_value 'up{job="slogate"}' 0 || fail "the agent is gone, and up"
 check_controllers "without an agent"
-say "$asked queries have an answer; evidence: $(ask slo:slogate_evidence_log_e |
-  jq -c 'map({(.metric.test): .value[1]}) | add')"
+say "$asked queries have an answer; the evidence: $evidence"
