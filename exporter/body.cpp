@@ -24,9 +24,6 @@ Body::Body(bool gzip) {
                    Z_DEFAULT_STRATEGY) != Z_OK)
     throw std::bad_alloc();
   gzip_.reset(stream.release());  // from here on it also has something to end
-  // Of the places where a match may begin only the latest is tried, not four: a tenth less time for
-  // 2 % more bytes, as what repeats in a scrape did so just before. The rest is as in kLevel.
-  (void)deflateTune(gzip_.get(), 4, 4, 8, 1);
 }
 
 void Body::End::operator()(z_stream* stream) const {

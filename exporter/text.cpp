@@ -32,14 +32,14 @@ class Number {
   const char* end_;
 };
 
-// le="..." of each bucket.
-const std::vector<std::string>& edge_labels() {
+// What is between the other labels of a bucket and its count: le="..." and the end of the labels.
+const std::vector<std::string>& bucket_ends() {
   static const std::vector<std::string> labels = [] {
     std::vector<std::string> all;
     all.reserve(SLOGATE_BUCKETS);
     for (size_t i = 0; i < SLOGATE_EDGES; ++i)
-      all.push_back(fmt::format("le=\"{}\"", Number(bucket_edge(i)).text()));
-    all.emplace_back("le=\"+Inf\"");
+      all.push_back(fmt::format("le=\"{}\"}} ", Number(bucket_edge(i)).text()));
+    all.emplace_back("le=\"+Inf\"} ");
     return all;
   }();
   return labels;
@@ -54,12 +54,6 @@ void append_escaped(std::string& to, std::string_view value) {
     if (c == '"' || c == '\\') to += '\\';
     to += c;
   }
-}
-
-void append_joined(std::string& to, std::string_view labels, std::string_view more) {
-  to += labels;
-  if (!labels.empty() && !more.empty()) to += ',';
-  to += more;
 }
 
 constexpr std::array<std::string_view, 3> kTypes = {"counter", "gauge", "histogram"};
@@ -83,46 +77,54 @@ void TextSink::open_family() {
   text_ += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", family().name, family().help, type);
 }
 
-void TextSink::close_family() {
+void TextSink::set_labels(std::string_view labels, std::string_view more) {
+  labels_ = labels;
+  if (!labels.empty() && !more.empty()) labels_ += ',';
+  labels_ += more;
+}
+
+void TextSink::pass_on() {
   body_.write(text_);
   text_.clear();
 }
 
-void TextSink::write_line(std::string_view suffix, std::string_view labels,
-                          std::string_view value) {
+void TextSink::write_line(std::string_view suffix, std::string_view value) {
   text_ += family().name;
   text_ += suffix;
-  if (!labels.empty()) {
+  if (!labels_.empty()) {
     text_ += '{';
-    text_ += labels;
+    text_ += labels_;
     text_ += '}';
   }
   text_ += ' ';
   text_ += value;
+  end_line();
+}
+
+void TextSink::end_line() {
   text_ += '\n';
-  if (text_.size() >= kBlock) close_family();
+  if (text_.size() >= kBlock) pass_on();
 }
 
 void TextSink::write(std::string_view labels, std::string_view more, double value) {
-  labels_.clear();
-  append_joined(labels_, labels, more);
-  write_line("", labels_, Number(value).text());
+  set_labels(labels, more);
+  write_line("", Number(value).text());
 }
 
 void TextSink::write(std::string_view labels, std::string_view more, const Histogram& histogram,
                      std::span<const size_t> edges) {
-  labels_.clear();
-  append_joined(labels_, labels, more);
+  set_labels(labels, more);
   const Number all(count(histogram));
-  write_line("_count", labels_, all.text());
-  write_line("_sum", labels_, Number(sum(histogram)).text());
+  write_line("_count", all.text());
+  write_line("_sum", Number(sum(histogram)).text());
 
-  if (!labels_.empty()) labels_ += ',';
-  const size_t common = labels_.size();
-  const auto write_bucket = [&](size_t edge, std::string_view value) {
-    labels_.resize(common);
-    labels_ += edge_labels()[edge];
-    write_line("_bucket", labels_, value);
+  // Nine lines in ten are buckets.
+  line_ = fmt::format("{}_bucket{{{}{}", family().name, labels_, labels_.empty() ? "" : ",");
+  const auto write_bucket = [this](size_t edge, std::string_view value) {
+    text_ += line_;
+    text_ += bucket_ends()[edge];
+    text_ += value;
+    end_line();
   };
   uint64_t seen = 0;
   size_t bucket = 0;

@@ -24,15 +24,19 @@ class TextSink final : public Sink {
 
  private:
   void open_family() override;
-  void close_family() override;
+  void close_family() override { pass_on(); }
   void write(std::string_view labels, std::string_view more, double value) override;
   void write(std::string_view labels, std::string_view more, const Histogram& histogram,
              std::span<const size_t> edges) override;
-  void write_line(std::string_view suffix, std::string_view labels, std::string_view value);
+  void set_labels(std::string_view labels, std::string_view more);
+  void write_line(std::string_view suffix, std::string_view value);
+  void end_line();
+  void pass_on();
 
   Body& body_;
   std::string text_;    // not yet in the body
   std::string labels_;  // of the series that is being written
+  std::string line_;    // how the lines of its buckets begin
 };
 
 }  // namespace slogate
