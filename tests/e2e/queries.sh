@@ -87,7 +87,7 @@ done < <(panel_queries && rule_queries)
 ((asked > 60)) || fail "only $asked queries were found"
 broken=$(jq -c '[.data.groups[].rules[] | select(.health != "ok")]' "$work/rules.json")
 [ "$broken" = "[]" ] || fail "rules that fail: $broken"
-has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
+wait_until 10 has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
 
 check_controllers() {
   local query
