@@ -257,6 +257,11 @@ Result<void> run(const CommandLine& line, Config config) {
   auto loop = EventLoop::make(kReadInterval, {SIGTERM, SIGINT, SIGHUP});
   if (!loop) return fail(loop.error());
   Exporter exporter(config.metrics);
+  std::function<void(const Snapshot&, TickTime)> on_tick;
+  if (config.listen)  // or nobody would ever ask
+    on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
+      exporter.tick(snapshot, moment);
+    };
   auto agent = Agent::start({.cgroup_root = cgroup_root,
                              .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
                              .state_dir = config.state_dir,
@@ -264,9 +269,7 @@ Result<void> run(const CommandLine& line, Config config) {
                              .features = std::move(*features),
                              .settings = measure_settings(config),
                              .wait_on_threads = true,
-                             .on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
-                               exporter.tick(snapshot, moment);
-                             }});
+                             .on_tick = std::move(on_tick)});
   if (!agent) return fail(agent.error());
   (*agent)->tick(now());
   auto servers = serve(**agent, exporter, config);

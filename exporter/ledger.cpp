@@ -2,7 +2,6 @@
 #include "exporter/ledger.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 namespace slogate {
