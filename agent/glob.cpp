@@ -43,6 +43,23 @@ Step match_one(std::string_view pattern, size_t at, char c) {
   }
 }
 
+std::string escaped(char c) {
+  constexpr std::string_view special = "\\^$.|?*+()[]{}-";
+  return special.contains(c) ? std::string{'\\', c} : std::string{c};
+}
+
+// The set that starts at pattern[at] as a class of the characters it takes, or, where it takes
+// bytes beyond ASCII, of those it does not.
+std::string to_class(std::string_view pattern, size_t at) {
+  const bool negated = match_set(pattern, at, '\x80').takes;
+  std::string members;
+  for (int c = 1; c < 0x80; ++c)
+    if (match_set(pattern, at, static_cast<char>(c)).takes != negated)
+      members += escaped(static_cast<char>(c));
+  if (members.empty()) return R"([^\s\S])";
+  return (negated ? "[^" : "[") + members + "]";
+}
+
 }  // namespace
 
 Result<Glob> Glob::parse(std::string_view pattern) {
@@ -101,6 +118,29 @@ bool Glob::matches(std::string_view path) const {
     now.swap(next);
   }
   return now[p.size()] != 0;
+}
+
+std::string Glob::to_regex() const {
+  const std::string_view p = pattern_;
+  std::string regex;
+  for (size_t at = 0; at < p.size();) {
+    if (p.substr(at) == "/**") return regex + "(?:/.*)?";
+    if (p[at] == '*') {
+      const bool across = p.substr(at).starts_with("**");
+      regex += across ? ".*" : "[^/]*";
+      at += across ? 2 : 1;
+    } else if (p[at] == '?') {
+      regex += "[^/]";
+      ++at;
+    } else if (p[at] == '[') {
+      regex += to_class(p, at);
+      at += match_set(p, at, 'x').length;
+    } else {
+      if (p[at] == '\\') ++at;
+      regex += escaped(p[at++]);
+    }
+  }
+  return regex;
 }
 
 }  // namespace slogate

@@ -20,6 +20,10 @@ class Glob {
   [[nodiscard]] bool matches(std::string_view path) const;
   [[nodiscard]] const std::string& pattern() const { return pattern_; }
 
+  // The same set of paths as a regular expression that must match the whole of one: for paths of
+  // ASCII, since here a character is a byte. RE2 and ECMAScript read it alike.
+  [[nodiscard]] std::string to_regex() const;
+
  private:
   explicit Glob(std::string_view pattern) : pattern_(pattern) {}
   std::string pattern_;

@@ -74,6 +74,25 @@ make_cgroup() {
   say "$cgroup_dir/$1"
 }
 
+# start_arm NAME SERVE ARGUMENT...: a server in a cgroup of that name with 1,000 requests a second
+# from another; sets $server and $driver.
+start_arm() {
+  local generator=("$programs/slogate-load" --max-seconds 1800) directory ready
+  directory=$(make_cgroup "$1")
+  ready=$work/$1.$RANDOM
+  : >"$ready"
+  run_in_cgroup "$directory" "${generator[@]}" serve --port 0 "${@:2}" >"$ready" 2>&1 &
+  server=$!
+  track "$server"
+  wait_until 10 grep -q '^ready ' "$ready" || fail "the $1 server is not ready: $(cat "$ready")"
+  run_in_cgroup "$(make_cgroup "load")" "${generator[@]}" drive --host 127.0.0.1 \
+    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
+    --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
+  driver=$!
+  track "$driver"
+}
+stop_arm() { stop_process "$driver" "$server"; }
+
 # expect_exit STATUS COMMAND...: its output is left in $output.
 expect_exit() {
   local expected=$1 status=0
@@ -82,27 +101,8 @@ expect_exit() {
   [ "$status" -eq "$expected" ] || fail "\"$*\" ended with $status instead of $expected: $output"
 }
 
-# ---- an arm of an SLO ----
+# ---- verdicts ----
 
-# start_arm NAME SERVE_ARGUMENT...: a server in a cgroup of that name that is asked 1,000 times a
-# second on 10 connections; sets $server and $driver.
-start_arm() {
-  local name=$1 directory ready
-  directory=$(make_cgroup "$name")
-  ready=$work/$name.$RANDOM
-  : >"$ready"
-  shift
-  run_in_cgroup "$directory" "$programs/slogate-load" --max-seconds 1800 serve --port 0 "$@" >"$ready" 2>&1 &
-  server=$!
-  track "$server"
-  wait_until 10 grep -q '^ready ' "$ready" || fail "the $name server is not ready: $(cat "$ready")"
-  run_in_cgroup "$(make_cgroup load)" "$programs/slogate-load" --max-seconds 1800 drive --host 127.0.0.1 \
-    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
-    --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
-  driver=$!
-  track "$driver"
-}
-stop_arm() { stop_process "$driver" "$server"; }
 # of SLO FIELD: of its verdict.
 of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
 # is SLO VERDICT

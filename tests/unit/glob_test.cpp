@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <regex>
+
 namespace slogate {
 namespace {
 
@@ -41,6 +44,44 @@ TEST(Glob, Matches) {
     ASSERT_TRUE(glob.has_value()) << row.pattern;
     EXPECT_EQ(glob->matches(row.path), row.matches) << row.pattern << " on " << row.path;
   }
+}
+
+TEST(Glob, RegexOf) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"/**", "(?:/.*)?"},
+      {"/demo/canary/**", "/demo/canary(?:/.*)?"},
+      {"**/pod?", ".*/pod[^/]"},
+      {"/**/b", "/.*/b"},
+      {"/a.slice/*", "/a\\.slice/[^/]*"},
+      {"/a[0-3]", "/a[0123]"},
+      {"/a\\*", "/a\\*"},
+      {"/a[/]", "/a[^\\s\\S]"},
+  };
+  for (const auto& [pattern, regex] : rows) EXPECT_EQ(Glob::parse(pattern)->to_regex(), regex);
+}
+
+TEST(Glob, RegexMatchesTheSamePaths) {
+  std::mt19937 random(1);  // NOLINT(bugprone-random-generator-seed): the same patterns every time
+  const auto text = [&](std::string_view alphabet, size_t most) {
+    std::string drawn = "/";
+    for (size_t n = random() % most; n > 0; --n) drawn += alphabet[random() % alphabet.size()];
+    return drawn;
+  };
+  size_t compared = 0, matched = 0;
+  for (int i = 0; i < 3000; ++i) {
+    const auto glob = Glob::parse(text("ab/.-+*?[]!^\\*", 9));
+    if (!glob) continue;
+    const std::regex regex(glob->to_regex());
+    for (int k = 0; k < 50; ++k, ++compared) {
+      const std::string path = text("ab/.-+*[]^\\", 6);
+      const bool matches = glob->matches(path);
+      matched += matches ? 1 : 0;
+      ASSERT_EQ(std::regex_match(path, regex), matches)
+          << glob->pattern() << " as " << glob->to_regex() << " on " << path;
+    }
+  }
+  EXPECT_GT(compared, 50'000U);
+  EXPECT_GT(matched, 500U);
 }
 
 TEST(Glob, RefusesWhatCannotBeMeant) {

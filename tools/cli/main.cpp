@@ -13,6 +13,7 @@
 #include "tools/cli/live.h"
 #include "tools/cli/maps.h"
 #include "tools/cli/probes.h"
+#include "tools/cli/rules.h"
 #include "tools/cli/terminal.h"
 #include "tools/cli/verdicts.h"
 
@@ -28,6 +29,7 @@ struct Arguments {
   std::string slo;
   GateOptions gate{.slo = {}, .timeout = std::chrono::minutes(10)};
   bool follow = false;
+  RulesOptions rules;
 };
 
 using Command = std::function<Outcome<Report>()>;
@@ -201,6 +203,26 @@ void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {
   });
 }
 
+void add_rules(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* sub = app.add_subcommand(
+      "rules", "Prometheus rules that judge the SLOs over all nodes; needs no agent");
+  sub->add_option("--config", arguments.rules.config, "The agents' configuration")
+      ->type_name("FILE")
+      ->capture_default_str();
+  sub->add_option_function<std::string>(
+         "--interval",
+         [&](const std::string& text) {
+           const auto interval = parse_duration(text);
+           if (!interval) throw CLI::ValidationError("--interval", interval.error().line());
+           if (*interval < kShortestRule || *interval > kLongestRule)
+             throw CLI::ValidationError("--interval", "must be between 1s and 2m");
+           arguments.rules.interval = std::chrono::ceil<std::chrono::milliseconds>(*interval);
+         },
+         "Of evaluation, not below that of scrapes; 30s unless told")
+      ->type_name("DURATION");
+  sub->callback([&] { command = [&] { return show_rules(arguments.rules, arguments.output); }; });
+}
+
 void add_globals(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", std::string(SLOGATE_VERSION));
   app.add_option("--socket", arguments.socket, "The agent's socket")
@@ -233,6 +255,7 @@ int main(int argc, char** argv) {
   add_hist(app, arguments, command);
   add_verdicts(app, arguments, command);
   add_gate(app, arguments, command);
+  add_rules(app, arguments, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

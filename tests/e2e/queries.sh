@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A real Prometheus scrapes a real agent: every rule, every query of the dashboard and of the
+# controllers' templates has an answer, a slow canary is vetoed, and the controllers get a value when
+# nothing is known or the agent is gone.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+command -v prometheus >/dev/null || skip "prometheus is not installed"
+
+deployed=$root/daemonset
+cat >"$work/slogate.yaml" <<END
+slos:
+  - name: demo
+    canary: { cgroup: "$cgroup_prefix/canary/**" }
+    baseline: { cgroup: "$cgroup_prefix/stable/**" }
+    objectives:
+      - { signal: queue, quantile: 0.9, max_increase: 1ms }
+    warmup: 0s
+END
+start_agent --config "$work/slogate.yaml"
+slogate rules --config "$work/slogate.yaml" --interval 2s >"$work/slos.yaml"
+cat >"$work/prometheus.yml" <<END
+global: { scrape_interval: 1s, evaluation_interval: 2s }
+rule_files: ["$deployed/prometheus/rules.yaml", "$work/slos.yaml"]
+scrape_configs: [{ job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }]
+END
+address=127.0.0.1:$(free_port $((30000 + RANDOM % 10000)))
+prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
+  --web.listen-address="$address" --enable-feature=native-histograms \
+  >"$work/prometheus.log" 2>&1 &
+track $!
+
+# ask QUERY: the answer, less what is not a number.
+ask() {
+  curl --silent --show-error --fail-with-body --max-time 10 "http://$address/api/v1/query" \
+    --data-urlencode "query=$1" | jq '[.data.result[] | select((.value // ["", ""])[1] != "NaN")]'
+}
+has_answer() { [ "$(ask "$1" | jq length)" -gt 0 ]; }
+is_value() { [ "$(ask "$1" | jq -c '[.[].value[1] | tonumber]')" = "[$2]" ]; }
+wait_until 20 curl --silent --fail --output "$work/ready" "http://$address/-/ready" ||
+  fail "prometheus does not start: $(tail -n 3 "$work/prometheus.log")"
+
+# panel_queries: of the dashboard, with its variables filled in.
+panel_queries() {
+  jq -r '.panels[].targets[]?.expr' "$deployed/prometheus/dashboard.json" |
+    sed "s/\$slo/.*/g; s/\$__rate_interval/10s/g; s|\$cgroup|$cgroup_prefix/.*|g"
+}
+# controller_queries SLO: of the templates for Argo Rollouts and Flagger.
+controller_queries() {
+  sed -nE 's/^ *query: //p' "$deployed"/{argo,flagger}/*.yaml |
+    sed -E "s/\{\{ ?(args|variables)\.slo ?\}\}/$1/"
+}
+# What each rule records; an alert is to be silent, but the series it looks at are to be there.
+rule_queries() {
+  curl --silent --fail "http://$address/api/v1/rules" >"$work/rules.json"
+  jq -r '.data.groups[].rules[] | select(.type == "recording")
+    | "last_over_time(\(.name){\(.labels // {} | to_entries
+        | map("\(.key)=\(.value | tojson)") | join(","))}[10m])"' "$work/rules.json"
+  jq -r '.data.groups[].rules[] | select(.type == "alerting").query' "$work/rules.json" |
+    sed 's/"[^"]*"//g' | grep -oE '\b(slogate|slo:slogate)_[a-z_:]+|\bup\b' | sort -u
+}
+
+start_arm stable --service lognormal:2:0.5
+wait_until 20 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
+  fail "no edge of the baseline: $(ask '{__name__=~"slo:.*"}')"
+while read -r query; do
+  is_value "$query" 0 || fail "before a canary \"$query\" is $(ask "$query")"
+done < <(controller_queries demo)
+
+start_arm canary --service lognormal:6:0.5
+wait_until 60 has_answer \
+  'slo:slogate_evidence_log_e{test="pooled"} >= on (slo) slo:slogate_evidence_threshold' ||
+  fail "the pooled rules do not veto: $(ask 'slo:slogate_evidence_log_e')"
+# The agent's own veto ends at ln(1 / alpha), by a mixture that has later starts as well.
+wait_until 60 has_answer 'slo:slogate_evidence_log_e{test="paired"} > 5' ||
+  fail "the node's evidence is not the fleet's: $(ask 'slo:slogate_evidence_log_e')"
+wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo:slogate_verdict)"
+
+asked=0
+while read -r query; do
+  has_answer "$query" || fail "no answer to $query"
+  ((asked += 1))
+done < <(panel_queries && rule_queries)
+((asked > 60)) || fail "only $asked queries were found"
+broken=$(jq -c '[.data.groups[].rules[] | select(.health != "ok")]' "$work/rules.json")
+[ "$broken" = "[]" ] || fail "rules that fail: $broken"
+wait_until 10 has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
+
+check_controllers() {
+  local query
+  while read -r query; do
+    is_value "$query" -1 || fail "$1 \"$query\" is $(ask "$query")"
+  done < <(controller_queries demo)
+  while read -r query; do
+    is_value "$query" 0 || fail "$1 \"$query\" is $(ask "$query")"
+  done < <(controller_queries unknown)
+}
+check_controllers "after a veto"
+evidence=$(ask slo:slogate_evidence_log_e | jq -c 'map({(.metric.test): .value[1]}) | add')
+stop_agent
+wait_until 10 is_value 'up{job="slogate"}' 0 || fail "the agent is gone, and up"
+check_controllers "without an agent"
+say "$asked queries have an answer; the evidence: $evidence"

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/cli/rules.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <span>
+
+#include "agent/claims.h"
+#include "agent/config.h"
+#include "agent/sentence.h"
+#include "agent/tick_time.h"
+#include "maps/tables.h"
+
+namespace slogate::cli {
+namespace {
+
+using Labels = std::vector<std::pair<std::string_view, std::string>>;
+
+std::string pooled(std::string_view name) {
+  return fmt::format("slo:slogate_pooled_{}", name);
+}
+
+// A string of PromQL, on one line whatever is in it.
+std::string literal(std::string_view text) {
+  std::string result = "'";
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') {
+      result += fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+      continue;
+    }
+    if (c == '\\' || c == '\'') result += '\\';
+    result += c;
+  }
+  return result + "'";
+}
+
+std::string regex_of(const Selector& selector) {
+  std::string regex;
+  for (const Glob& glob : std::get<std::vector<Glob>>(selector))
+    regex += (regex.empty() ? "" : "|") + glob.to_regex();
+  return regex;
+}
+
+bool selects_cgroups(const Slo& slo) {
+  return std::holds_alternative<std::vector<Glob>>(slo.canary) && slo.baseline &&
+         std::holds_alternative<std::vector<Glob>>(*slo.baseline);
+}
+
+// Of the comparisons nobody asked for only those that a service is most often rolled back for:
+// every rule is work for a Prometheus that serves the whole fleet.
+bool is_pooled(const Claim& claim) {
+  return !claim.absolute && (!claim.implied || claim.signal == judged(SLOGATE_SIGNAL_request) ||
+                             claim.signal == judged(RatioSignal::ConnectErrors) ||
+                             claim.signal == judged(RatioSignal::Drops));
+}
+
+// Events and what they are counted against: the metrics that to_ratio() has as counters.
+struct RatioMetrics {
+  std::string_view events, event_labels, exposures, exposure_labels, only;
+  bool exposed_apart;  // the exposures are those and the events
+};
+constexpr std::array<RatioMetrics, kRatioSignals.size()> kRatioMetrics = {{
+    {"slogate_connection_errors_total", "role, error", "slogate_connections_total", "role", "",
+     true},
+    {"slogate_drops_total", "reason", "slogate_segments_total", "direction", "", true},
+    {"slogate_resets_total", "direction", "slogate_segments_total", "direction", "", false},
+    {"slogate_retransmits_total", "", "slogate_segments_total", "direction", "direction='out',",
+     false},
+}};
+
+struct Arm {
+  std::string_view name;
+  std::string cgroups;  // a label matcher
+};
+
+// The rules of one SLO, in the order in which they need each other.
+class PooledRules {
+ public:
+  PooledRules(const Slo& slo, std::chrono::milliseconds interval)
+      : slo_(slo),
+        before_(fmt::format(" offset {}ms", interval.count())),
+        settled_(fmt::format(
+            " offset {}ms",
+            (interval + std::chrono::ceil<std::chrono::milliseconds>(slo.warmup)).count())) {
+    const std::string canary = literal(regex_of(slo.canary));
+    arms_ = {{{"canary", "cgroup=~" + canary},
+              {"baseline",
+               fmt::format("cgroup=~{},cgroup!~{}", literal(regex_of(*slo.baseline)), canary)}}};
+  }
+
+  // For people to look at.
+  void add_quantiles() {
+    for (const Arm& arm : arms_)
+      rules_.push_back(
+          {{"record", "slo:slogate_request_duration_seconds:p99_5m"},
+           {"expr", fmt::format("histogram_quantile(0.99, sum(rate("
+                                "slogate_request_duration_seconds{{role='server',{}}}[5m]))) >= 0",
+                                arm.cgroups)},
+           {"labels", {{"slo", slo_.name}, {"arm", arm.name}}}});
+  }
+
+  void add(const Claim& claim, std::span<const double> weights) {
+    const bool latency = is_latency(claim.signal);
+    const double margin = latency ? 0 : claim.implied ? kVetoIncrease : claim.bound;
+    record("margin", claim, {}, fmt::format("vector({})", margin));
+    for (size_t level = 0; level < claim.levels.size(); ++level)
+      record("weight", claim, level_label(claim, level),
+             fmt::format("vector({})", weights[level * Grid{}.size()]));
+    latency ? add_latency(claim) : add_ratio(claim);
+  }
+
+  [[nodiscard]] Json take() { return std::move(rules_); }
+
+ private:
+  static Labels level_label(const Claim& claim, size_t level) {
+    if (!is_latency(claim.signal)) return {};
+    return {{"level", quantile_text(claim.levels[level].quantile)}};
+  }
+
+  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
+    Json all = {{"slo", slo_.name}, {"objective", claim.name}};
+    for (const auto& [label, value] : labels) all[label] = value;
+    rules_.push_back({{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}});
+  }
+
+  // By how much cumulative counts grew in this block, of those that were there before the warm-up.
+  // Differences of samples, not increase(): what that extrapolates would count as evidence.
+  template <typename F>
+  [[nodiscard]] std::string growth(const F& counts) const {
+    return fmt::format("sum(clamp_min({} - {}, 0) and {})", counts(""), counts(before_),
+                       counts(settled_));
+  }
+
+  // Requests that ended without an answer were slower than any edge.
+  [[nodiscard]] std::string unanswered(const Claim& claim, const Arm& arm) const {
+    const std::string_view role = kSignals[claim.signal].role;
+    if (role.empty()) return "";
+    return fmt::format(" + ({} or vector(0))", growth([&](std::string_view offset) {
+                         return fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}{}",
+                                            role, arm.cgroups, offset);
+                       }));
+  }
+
+  void add_latency(const Claim& claim) {
+    const SignalInfo& signal = kSignals[claim.signal];
+    const auto histogram = [&](const Arm& arm) {
+      const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
+      return fmt::format("{}{{{}{}}}", signal.metric, role, arm.cgroups);
+    };
+    for (const Arm& arm : arms_) {
+      const auto counts = [&](std::string_view offset) {
+        return fmt::format("histogram_count({}{})", histogram(arm), offset);
+      };
+      record("exposures", claim, with_arm({}, arm), growth(counts) + unanswered(claim, arm));
+    }
+    for (size_t level = 0; level < claim.levels.size(); ++level) {
+      const Labels label = level_label(claim, level);
+      add_edges(claim, label, claim.levels[level].quantile, histogram(arms_[1]));
+      for (const Arm& arm : arms_) add_slow(claim, label, arm, histogram(arm));
+    }
+  }
+
+  [[nodiscard]] std::string series(std::string_view name, const Claim& claim,
+                                   const Labels& labels) const {
+    std::string text = fmt::format("{}{{slo={},objective={}", pooled(name), literal(slo_.name),
+                                   literal(claim.name));
+    for (const auto& [label, value] : labels) text += fmt::format(",{}={}", label, literal(value));
+    return text + "}";
+  }
+
+  static Labels with_arm(Labels labels, const Arm& arm) {
+    labels.emplace_back("arm", arm.name);
+    return labels;
+  }
+
+  // The bucket's edge at or above a value; what is an edge but for rounding stays one.
+  static std::string edge_above(std::string_view value) {
+    return fmt::format("2 ^ (ceil(8 * log2({}) - 1e-6) / 8)", value);
+  }
+
+  // The baseline's edge from before this block, and the canary's beyond which it is worse.
+  void add_edges(const Claim& claim, const Labels& label, double quantile,
+                 std::string_view histogram) {
+    const std::string history = fmt::format("sum(increase({}[1h]{}))", histogram, before_);
+    const std::string quantile_then = fmt::format("histogram_quantile({}, {})", quantile, history);
+    record("edge", claim, with_arm(label, arms_[1]),
+           fmt::format("{} and histogram_count({}) * {:.6g} >= {}", edge_above(quantile_then),
+                       history, 1 - quantile, kTailSamples));
+    const std::string edge = series("edge", claim, with_arm(label, arms_[1]));
+    const double increase = claim.implied ? least_increase(claim.signal) : claim.bound;
+    std::string allowed = fmt::format("{} + {}", edge, increase);
+    if (claim.implied)
+      allowed = fmt::format("clamp_min({}, scalar({} * {}))", allowed, edge,
+                            std::exp2(kVetoStretch / 8.0));
+    record("edge", claim, with_arm(label, arms_[0]), edge_above(allowed));
+  }
+
+  void add_slow(const Claim& claim, const Labels& label, const Arm& arm,
+                std::string_view histogram) {
+    const std::string edge = series("edge", claim, with_arm(label, arm));
+    const auto counts = [&](std::string_view offset) {
+      const std::string then = fmt::format("{}{}", histogram, offset);
+      return fmt::format("histogram_count({}) * (1 - histogram_fraction(-Inf, scalar({}), {}))",
+                         then, edge, then);
+    };
+    record("events", claim, with_arm(label, arm),
+           fmt::format("({}{}) and on () {}", growth(counts), unanswered(claim, arm), edge));
+  }
+
+  void add_ratio(const Claim& claim) {
+    const RatioMetrics& metrics = kRatioMetrics[claim.signal - SLOGATE_SIGNALS];
+    for (const Arm& arm : arms_) {
+      const auto exposures = [&](std::string_view offset) {
+        return fmt::format("sum without ({}) ({}{{{}{}}}{})", metrics.exposure_labels,
+                           metrics.exposures, metrics.only, arm.cgroups, offset);
+      };
+      // A kind of event that has not happened yet may have no series.
+      const auto events = [&](std::string_view offset) {
+        return fmt::format("(sum without ({}) ({}{{{}}}{}) or 0 * {})", metrics.event_labels,
+                           metrics.events, arm.cgroups, offset, exposures(offset));
+      };
+      const auto outcomes = [&](std::string_view offset) {
+        return metrics.exposed_apart ? fmt::format("({} + {})", exposures(offset), events(offset))
+                                     : exposures(offset);
+      };
+      record("events", claim, with_arm({}, arm), growth(events));
+      record("exposures", claim, with_arm({}, arm), growth(outcomes));
+    }
+  }
+
+  const Slo& slo_;
+  std::string before_, settled_;  // "offset ..."
+  std::array<Arm, 2> arms_;
+  Json rules_ = Json::array();
+};
+
+// ---- what all SLOs share ----
+
+Json shared_rule(std::string_view name, std::string expr, Json labels = Json::object()) {
+  Json rule = {{"record", std::string(name)}, {"expr", std::move(expr)}};
+  if (!labels.empty()) rule["labels"] = std::move(labels);
+  return rule;
+}
+
+// worse() of agent/evidence.h with ratio 1, capped. With c = m / (m + l) it is
+//   x log(r) - (x + y) log(1 + (r - 1) c) - (r - 1) increase l c / (1 + (r - 1) c).
+Json gain_rule(double factor) {
+  const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
+  const bool of_ratio = std::ranges::count(kRareGrid, factor) != 0;
+  const std::string which = of_latency && of_ratio ? "" : of_latency ? "level!=''" : "level=''";
+  const std::string more = fmt::format("(1 + {} * slo:slogate_pooled_share)", factor - 1);
+  return shared_rule(
+      "slo:slogate_pooled_gain",
+      fmt::format(
+          "clamp_max({0} * sum without (arm) (slo:slogate_pooled_events{{arm='canary'{1}}})"
+          " - sum without (arm) (slo:slogate_pooled_events{{{2}}})"
+          " * on (slo, objective) group_left () ln{3}"
+          " - on (slo, objective) group_left () ({4} * slo:slogate_pooled_cost / {3}), {5})",
+          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1, kCap),
+      {{"r", fmt::format("{:g}", factor)}});
+}
+
+// From gains to the mixture of Evidence, but that begins anew with each block: the logs of
+// sum(weight of start * exp(gains since)) follow from block to block, and what the starts that are
+// still to come weigh counts as evidence of 1.
+void add_mixture(Json& rules, std::chrono::milliseconds interval) {
+  constexpr double later = 1 - Evidence::kFirstWeight;
+  // Every node that has the canary began another rollout.
+  rules.push_back(
+      shared_rule("slo:slogate_pooled_rollout",
+                  fmt::format("group by (slo) (slogate_evidence_component) unless on (slo) "
+                              "(slogate_evidence_component and on (slo, revision) "
+                              "present_over_time(slogate_evidence_component[5m] offset {}ms))",
+                              interval.count())));
+  const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
+  const std::string_view blocks =
+      "(slo:slogate_pooled_blocks unless on (slo) slo:slogate_pooled_rollout)";
+  rules.push_back(shared_rule("slo:slogate_pooled_blocks",
+                              fmt::format("{0} + {1} or {0} or {1}", blocks, gains)));
+  const std::string_view before =
+      "(slo:slogate_pooled_sum and on (slo, objective, level) slo:slogate_pooled_weight unless on "
+      "(slo) slo:slogate_pooled_rollout)";
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_sum",
+      fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
+                  "({1:.6g} / slo:slogate_pooled_blocks / (slo:slogate_pooled_blocks - 1))) "
+                  "or {0} or slo:slogate_pooled_gain + {2}",
+                  before, later, std::log(Evidence::kFirstWeight))));
+  const std::string_view weigh =
+      "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
+  rules.push_back(shared_rule(
+      "slo:slogate_evidence_log_e",
+      fmt::format("ln(sum by (slo) ({0} (exp(clamp_max(slo:slogate_pooled_sum, 600)) + on (slo) "
+                  "group_left () ({1:.6g} / slo:slogate_pooled_blocks))) + "
+                  "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
+                  weigh, later),
+      {{"test", "pooled"}}));
+}
+
+// What follows from exposures and events of all SLOs.
+Json shared_rules(std::chrono::milliseconds interval) {
+  Json rules = Json::array();
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_share",
+      "(slo:slogate_pooled_exposures{arm='canary'} > 0) / on (slo, objective) (sum without (arm) "
+      "(slo:slogate_pooled_exposures) and on (slo, objective) "
+      "slo:slogate_pooled_exposures{arm='baseline'} > 0)"));
+  rules.push_back(
+      shared_rule("slo:slogate_pooled_cost",
+                  "slo:slogate_pooled_margin * slo:slogate_pooled_share * on (slo, objective) "
+                  "slo:slogate_pooled_exposures{arm='baseline'}"));
+  std::set<double> factors(kLatencyGrid.begin(), kLatencyGrid.end());
+  factors.insert(kRareGrid.begin(), kRareGrid.end());
+  for (const double factor : factors) rules.push_back(gain_rule(factor));
+  add_mixture(rules, interval);
+  return rules;
+}
+
+Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
+  std::vector<Claim> claims = to_claims(slo);
+  std::erase_if(claims, [](const Claim& claim) { return !is_pooled(claim); });
+  std::array<bool, kJudgedSignals> active{};
+  active.fill(true);
+  const std::vector<double> weights = to_weights(claims, active);
+  PooledRules rules(slo, interval);
+  rules.add_quantiles();
+  size_t first = 0;
+  for (const Claim& claim : claims) {
+    rules.add(claim, std::span(weights).subspan(first, claim.components()));
+    first += claim.components();
+  }
+  return rules.take();
+}
+
+}  // namespace
+
+Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) {
+  Json rules = Json::array();
+  bool any = false;
+  const auto append = [&](const Json& more) {
+    rules.insert(rules.end(), more.begin(), more.end());
+  };
+  for (const Slo& slo : slos) {
+    const bool compared = selects_cgroups(slo);
+    // The test over nodes and the pooled one share alpha.
+    rules.push_back(shared_rule("slo:slogate_evidence_threshold",
+                                fmt::format("vector({})", std::log((compared ? 2 : 1) / slo.alpha)),
+                                {{"slo", slo.name}}));
+    if (compared) append(rules_of(slo, interval));
+    any = any || compared;
+  }
+  if (any) append(shared_rules(interval));
+  if (rules.empty()) return {{"groups", Json::array()}};
+  const Json group = {{"name", "slogate-slos"},
+                      {"interval", fmt::format("{}ms", interval.count())},
+                      {"rules", rules}};
+  return {{"groups", {group}}};
+}
+
+std::string render_rules(const Json& rules) {
+  std::string text = "# Made by `slogate rules`; do not edit.\ngroups:\n";
+  if (rules["groups"].empty()) return "# Made by `slogate rules`: there are no SLOs.\ngroups: []\n";
+  for (const Json& group : rules["groups"]) {
+    text += fmt::format("  - name: {}\n    interval: {}\n    rules:\n",
+                        group["name"].get<std::string>(), group["interval"].get<std::string>());
+    for (const Json& rule : group["rules"]) {
+      text += fmt::format("      - record: {}\n        expr: >-\n          {}\n",
+                          rule["record"].get<std::string>(), rule["expr"].get<std::string>());
+      if (!rule.contains("labels")) continue;
+      text += "        labels:\n";
+      // A string of JSON is one of YAML.
+      for (const auto& [name, value] : rule["labels"].items())
+        text += fmt::format("          {}: {}\n", name, value.dump());
+    }
+  }
+  return text;
+}
+
+Outcome<Report> show_rules(const RulesOptions& options, const Output& output) {
+  const auto config = read_config(options.config);
+  if (!config) {
+    std::string problems;
+    for (const ConfigProblem& problem : config.error())
+      problems += (problems.empty() ? "" : "\n") + problem.line();
+    return fail(kFailed, std::move(problems));
+  }
+  const Json rules = to_rules(config->slos, options.interval);
+  return Report{output.json ? to_line(rules) : render_rules(rules)};
+}
+
+}  // namespace slogate::cli
