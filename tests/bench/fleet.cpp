@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands for the agents of a fleet: /N/metrics is what the exporter says of node N, whose pods
+// answer 50 synthetic requests a second each between two scrapes.
+//
+// SLO `pooled`: the first kCanaries nodes have one canary each and the next kStables one stable pod
+// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles. SLO
+// `paired`: each node has judged a canary of its own beside a baseline. GET /expected answers with
+// the evidence of the engine's mixture fed with all nodes' sums.
+//
+// Usage: bench_fleet PORT NODES PODS
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <charconv>
+#include <cstdlib>
+
+#include "agent/http.h"
+#include "agent/log.h"
+#include "exporter/exporter.h"
+#include "tests/support/exposition.h"
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using support::Sampler;
+
+constexpr size_t kCanaries = 20, kStables = 200;
+constexpr double kRequestsPerSecond = 50;
+
+const Sampler& service() {
+  static const Sampler sampler(support::lognormal());
+  return sampler;
+}
+const Sampler& slow_service() {
+  static const Sampler sampler(support::scaled(support::lognormal(), 2));
+  return sampler;
+}
+
+// What a node of SLO `paired` came to: a canary that is a little worse, in a few blocks.
+Verdict judge_pair(uint64_t seed) {
+  static const Sampler worse(support::scaled(support::lognormal(), 1.3));
+  constexpr int kBefore = 300, kReadings = 40;
+  Slo slo = support::default_slo(0.001);
+  slo.name = "paired";
+  support::Replay replay(slo);
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < kBefore + kReadings; ++i) {
+    Histogram canary{}, stable{};
+    service().draw(random, 50, stable);
+    if (i >= kBefore) worse.draw(random, 10, canary);
+    replay.step(canary, stable);
+  }
+  return *replay.judge().verdict();
+}
+
+// What the fleet has against the canary when all nodes' sums are one: the least weight that any
+// node gives a component, and missing weight as evidence of 1.
+double pooled_log_e(const std::vector<Verdict>& verdicts) {
+  std::vector<double> parts;
+  double weights = 0;
+  const Verdict& first = verdicts.front();
+  for (size_t i = 0; i < first.objectives.size(); ++i)
+    for (size_t j = 0; j < first.objectives[i].components.size(); ++j) {
+      double sum = 0, weight = 1;
+      for (const Verdict& verdict : verdicts) {
+        const EvidenceComponent& part = verdict.objectives[i].components[j];
+        sum += part.sum;
+        weight = std::min(weight, part.weight);
+      }
+      parts.push_back(std::log(weight) + sum);
+      weights += weight;
+    }
+  if (weights < 1) parts.push_back(std::log1p(-weights));
+  return log_sum_exp(parts);
+}
+
+class Node {
+ public:
+  Node(size_t number, size_t pods, const Verdict& verdict)
+      : verdicts_(std::make_shared<Verdicts>()),
+        random_(number + 1),
+        is_canary_(number < kCanaries) {
+    verdicts_->slos.resize(1);
+    verdicts_->list.push_back(std::make_shared<const Verdict>(verdict));
+    for (size_t pod = 0; pod < pods; ++pod) {
+      std::string path = fmt::format("/other/node-{}/pod-{}", number, pod);
+      if (pod == 0 && number < kCanaries) path = fmt::format("/app/canary/pod-{}", number);
+      if (pod == 0 && number >= kCanaries && number < kCanaries + kStables)
+        path = fmt::format("/app/stable/pod-{}", number);
+      rows_.push_back(support::workload(std::move(path), Counts{}, pod + 1));
+    }
+  }
+
+  HttpResponse answer(const HttpRequest& request, TickTime now, bool slow) {
+    const double passed = last_ ? seconds(now.monotonic - *last_) : 1;
+    last_ = now.monotonic;
+    for (size_t pod = 0; pod < rows_.size(); ++pod)
+      work(rows_[pod], passed, is_canary_ && pod == 0 && slow ? slow_service() : service());
+    auto snapshot = std::make_shared<Snapshot>(support::full());
+    snapshot->workloads = rows_;
+    snapshot->verdicts = verdicts_;
+    exporter_.tick(*snapshot, now);
+    HttpRequest scrape = request;
+    scrape.path = "/metrics";
+    return exporter_.answer(scrape, snapshot);
+  }
+
+ private:
+  void work(Workload& row, double passed, const Sampler& latency) {
+    auto counts = std::make_shared<Counts>(*row.service);
+    const auto requests = std::poisson_distribution<size_t>(kRequestsPerSecond * passed)(random_);
+    latency.draw(random_, requests, counts->histograms[SLOGATE_SIGNAL_request]);
+    for (const slogate_signal signal : {SLOGATE_SIGNAL_client_request, SLOGATE_SIGNAL_queue,
+                                        SLOGATE_SIGNAL_connect, SLOGATE_SIGNAL_rtt})
+      service().draw(random_, requests / 4, counts->histograms[signal]);
+    for (const slogate_counter counter :
+         {SLOGATE_COUNTER_segments_in, SLOGATE_COUNTER_segments_out,
+          SLOGATE_COUNTER_connections_server, SLOGATE_COUNTER_connections_client})
+      counts->counters[counter] += requests;
+    row.service = std::move(counts);
+  }
+
+  std::vector<Workload> rows_;
+  std::shared_ptr<Verdicts> verdicts_;
+  Exporter exporter_{MetricsSettings{}};
+  std::mt19937_64 random_;
+  std::optional<std::chrono::nanoseconds> last_;
+  bool is_canary_;
+};
+
+TickTime now() {
+  return {std::chrono::system_clock::now(), std::chrono::steady_clock::now().time_since_epoch()};
+}
+
+class Fleet {
+ public:
+  Fleet(size_t nodes, size_t pods) {
+    std::vector<Verdict> verdicts;
+    for (size_t i = 0; i < nodes; ++i) verdicts.push_back(judge_pair(i + 1));
+    expected_ = pooled_log_e(verdicts);
+    for (size_t i = 0; i < nodes; ++i)
+      nodes_.push_back(std::make_unique<Node>(i, pods, verdicts[i]));
+  }
+
+  HttpResponse answer(const HttpRequest& request) {
+    if (request.path == "/slow") slow_ = true;
+    if (request.path == "/slow" || request.path == "/expected")
+      return {.body = fmt::format("{{\"slow\": {}, \"log_e\": {:.12g}}}\n", slow_, expected_)};
+    size_t number = nodes_.size();
+    std::from_chars(request.path.data() + 1, request.path.data() + request.path.size(), number);
+    if (number >= nodes_.size() || request.path != fmt::format("/{}/metrics", number))
+      return error_response(404, "nodes are at /N/metrics");
+    return nodes_[number]->answer(request, now(), slow_);
+  }
+
+ private:
+  std::vector<std::unique_ptr<Node>> nodes_;
+  double expected_ = 0;
+  bool slow_ = false;
+};
+
+int serve(uint16_t port, size_t nodes, size_t pods) {
+  // Before any other thread, so that all of them leave these signals to us.
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  sigprocmask(SIG_BLOCK, &ends, nullptr);
+  Fleet fleet(nodes, pods);
+  auto socket = listen_tcp("127.0.0.1", port);
+  if (!socket) {
+    log_line(socket.error().line());
+    return 1;
+  }
+  std::vector<HttpEndpoint> endpoints;
+  endpoints.push_back(
+      {std::move(*socket), [&fleet](const HttpRequest& r) { return fleet.answer(r); }});
+  HttpLimits limits;
+  limits.connections = nodes + 16;  // Prometheus keeps one to each target
+  const auto server = HttpServer::start(std::move(endpoints), log_line, limits);
+  if (!server) {
+    log_line(server.error().line());
+    return 1;
+  }
+  fmt::print("ready\n");
+  std::fflush(stdout);
+  int signal = 0;
+  sigwait(&ends, &signal);
+  return 0;
+}
+
+}  // namespace
+}  // namespace slogate
+
+int main(int argc, char** argv) {
+  const size_t port = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 0;
+  const size_t nodes = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 500;
+  const size_t pods = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 40;
+  if (port == 0 || port > 65535 || nodes == 0 || pods == 0) {
+    fmt::print(stderr, "usage: bench_fleet PORT NODES PODS\n");
+    return 64;
+  }
+  return slogate::serve(static_cast<uint16_t>(port), nodes, pods);
+}

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# tests/bench/fleet.sh [--nodes N] [--pods N] [--interval SECONDS] [--classic-interval SECONDS] [--only FORMAT]
+#
+# A Prometheus on this machine scrapes a fleet of N nodes with N pods each, which a program stands for
+# that answers with the agent's own exporter: what classic and native histograms cost it, whether the
+# fleet's evidence is that of the engine fed with the sums of all nodes, and, with native ones, how
+# long after it a canary on 20 nodes without a stable pod that got twice as slow is vetoed, and that
+# it is not before. Leaves build/bench/fleet.json; needs `tools/build release`.
+set -euo pipefail
+# shellcheck source=../e2e/lib.sh
+. "$(dirname "$0")/../e2e/lib.sh"
+
+nodes=500 pods=40 interval=5 classic_interval=30 only=
+while (($#)); do
+  case $1 in
+    --nodes) nodes=$2 ;;
+    --pods) pods=$2 ;;
+    --interval) interval=$2 ;;
+    --classic-interval) classic_interval=$2 ;;
+    --only) only=$2 ;;
+    *) usage_error "$(help_text)" ;;
+  esac
+  shift 2
+done
+command -v prometheus >/dev/null || die "prometheus is not installed: tools/deps test"
+results=$work/results
+: >"$results"
+
+cat >"$work/slogate.yaml" <<END
+slos:
+  - name: pooled
+    canary: { cgroup: "/app/canary/**" }
+    baseline: { cgroup: "/app/stable/**" }
+    warmup: 0s
+END
+slogate rules --config "$work/slogate.yaml" --interval "${interval}s" >"$work/slos.yaml"
+
+# start_fleet INTERVAL PROMETHEUS_ARGUMENT...: sets $fleet and $prometheus, both ADDR:PORT.
+start_fleet() {
+  local every=$1 number
+  shift
+  fleet=127.0.0.1:$(free_port $((20000 + RANDOM % 5000)))
+  "$root/build/release/bench_fleet" "${fleet#*:}" "$nodes" "$pods" >"$work/fleet" 2>&1 &
+  fleet_pid=$!
+  track "$fleet_pid"
+  wait_until 120 grep -qs ready "$work/fleet" || fail "the fleet does not start: $(cat "$work/fleet")"
+  {
+    printf 'global: { scrape_interval: %ss, scrape_timeout: %ss, evaluation_interval: %ss }\n' \
+      "$every" "$every" "$every"
+    printf 'rule_files: ["%s/daemonset/prometheus/rules.yaml", "%s/slos.yaml"]\n' "$root" "$work"
+    printf 'scrape_configs:\n  - job_name: slogate\n    static_configs:\n'
+    for ((number = 0; number < nodes; number++)); do
+      printf '      - { targets: ["%s"], labels: { instance: node-%d, __metrics_path__: /%d/metrics } }\n' \
+        "$fleet" "$number" "$number"
+    done
+  } >"$work/prometheus.yml"
+  prometheus=127.0.0.1:$(free_port $((30000 + RANDOM % 5000)))
+  rm -rf "$work/tsdb"
+  prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
+    --web.listen-address="$prometheus" "$@" >"$work/prometheus.log" 2>&1 &
+  prometheus_pid=$!
+  track "$prometheus_pid"
+  wait_until 60 curl --silent --fail --output "$work/ready" "http://$prometheus/-/ready" ||
+    fail "prometheus does not start: $(tail -n 3 "$work/prometheus.log")"
+}
+stop_fleet() { stop_process "$prometheus_pid" "$fleet_pid"; }
+
+# ask QUERY: the only number of the answer; nothing where there is none.
+ask() {
+  curl --silent --fail --max-time 60 "http://$prometheus/api/v1/query" --data-urlencode "query=$1" |
+    jq -r '.data.result[0].value[1] // ""'
+}
+all_up() { [ "$(ask 'sum(up{job="slogate"})')" = "$nodes" ]; }
+# own NAME: a metric of Prometheus about itself.
+own() { curl --silent "http://$prometheus/metrics" | awk -v name="$1" '$1 == name { print $2 }'; }
+is_more() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 >= b + 0) }'; }
+resident_mib() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$prometheus_pid/status"; }
+
+# cost FORMAT INTERVAL: of a minute, once every node has been scraped.
+cost() {
+  local cpu missed
+  wait_until 180 all_up || fail "$(ask 'sum(up)') of $nodes nodes are up"
+  sleep 10
+  cpu=$(own process_cpu_seconds_total)
+  sleep 60
+  cpu=$(awk -v a="$cpu" -v b="$(own process_cpu_seconds_total)" 'BEGIN { print (b - a) / 60 }')
+  missed=$(ask "sum(1 - avg_over_time(up[1m]))")
+  jq -nc --arg format "$1" --argjson interval "$2" --argjson cpus "$cpu" --argjson missed "${missed:-0}" \
+    --argjson series "$(own prometheus_tsdb_head_series)" --argjson mib "$(resident_mib)" \
+    --argjson scrape_ms "$(ask 'quantile(0.5, scrape_duration_seconds) * 1000')" \
+    --argjson slowest_ms "$(ask 'max(scrape_duration_seconds) * 1000')" \
+    --argjson samples "$(ask 'sum(scrape_samples_scraped)')" \
+    '{format: $format, interval_seconds: $interval, series: $series, resident_mib: $mib, cpus: $cpus,
+      samples_per_second: ($samples / $interval | round), median_scrape_ms: $scrape_ms,
+      slowest_scrape_ms: $slowest_ms, missed: $missed}' | tee -a "$results"
+}
+
+if [ "$only" != native ]; then
+  say "classic histograms: $nodes nodes, every $classic_interval s"
+  start_fleet "$classic_interval"
+  cost classic "$classic_interval"
+  stop_fleet
+fi
+if [ "$only" != classic ]; then
+  say "native histograms: $nodes nodes, every $interval s"
+  start_fleet "$interval" --enable-feature=native-histograms
+  cost native "$interval"
+  expected=$(curl --silent "http://$fleet/expected" | jq .log_e)
+  paired=$(ask 'slo:slogate_evidence_log_e{slo="paired",test="paired"}')
+  say "evidence of all nodes: $paired by the rules, $expected by the engine"
+  threshold=$(ask 'slo:slogate_evidence_threshold{slo="pooled"}')
+  log_e='slo:slogate_evidence_log_e{slo="pooled",test="pooled"}'
+  wait_until 60 test -n "$(ask "$log_e")" || fail "the pooled rules say nothing"
+  sleep 60
+  most=$(ask "max_over_time(${log_e}[1h])")
+  say "identical arms: at most $most of $threshold"
+  begin=$(now_ms)
+  curl --silent "http://$fleet/slow" >"$work/slow"
+  vetoed() { is_more "$(ask "$log_e")" "$threshold"; }
+  took=null
+  ms_until 180 vetoed || took=null
+  say "canaries twice as slow: veto after $took ms"
+  jq -nc --argjson expected "$expected" --argjson paired "${paired:-null}" --argjson most "${most:-null}" \
+    --argjson threshold "$threshold" --argjson took "$took" \
+    '{expected_log_e: $expected, log_e: $paired, identical_most: $most, threshold: $threshold,
+      veto_ms: $took}' >>"$results"
+  stop_fleet
+fi
+
+mkdir -p "$root/build/bench"
+jq -s --argjson nodes "$nodes" --argjson pods "$pods" --argjson cpus "$(nproc)" \
+  '{nodes: $nodes, pods: $pods, cpus: $cpus, prometheus: map(select(.format))}
+    + (map(select(.veto_ms != null or .log_e != null)) | add // {})' \
+  "$results" >"$root/build/bench/fleet.json"
+jq -r '.prometheus[] | [.format, .interval_seconds, .series, .resident_mib, .cpus, .samples_per_second,
+    .median_scrape_ms, .missed] | @tsv' "$root/build/bench/fleet.json" |
+  awk -F '\t' 'BEGIN { printf "%-8s %10s %9s %9s %6s %9s %10s %7s\n", "format", "interval s", "series",
+      "MiB", "CPUs", "samples/s", "scrape ms", "missed" }
+    { printf "%-8s %10d %9d %9d %6.2f %9d %10.1f %7.2f\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
