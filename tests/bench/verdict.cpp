@@ -133,7 +133,7 @@ void report(const Experiment& what, size_t runs, size_t threads) {
 
 std::vector<Experiment> experiments(size_t runs) {
   const Survival ln = support::lognormal(), pa = support::pareto();
-  const size_t some = std::max<size_t>(1, runs / 25);
+  const size_t some = std::max<size_t>(1, runs / 5);
   const Experiment bursts{.name = "identical, bursts of 500",
                           .stable = ln,
                           .canary = ln,

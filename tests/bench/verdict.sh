@@ -4,7 +4,7 @@
 #
 # How often the judge vetoes a canary that is no worse, and how many requests it needs for one that
 # is: synthetic traffic through the code the agent runs, N runs for the first question (5,000 where
-# time is no object; default 1500) and a twenty-fifth of them for the second. Leaves
+# time is no object; default 1500) and a fifth of them for the second. Leaves
 # build/bench/verdict.json; needs `tools/build release`, but neither root nor a kernel.
 set -euo pipefail
 # shellcheck source=../../tools/lib.sh
