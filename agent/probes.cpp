@@ -61,7 +61,7 @@ size_t parameters_of(const btf* types, int typedef_id) {
 }
 
 std::vector<std::string> read_drop_reasons(const btf* types) {
-  constexpr std::string_view kPrefix = "SKB_DROP_REASON_";
+  constexpr std::string_view prefix = "SKB_DROP_REASON_";
   std::vector<std::string> names;
   const int id = btf__find_by_name_kind(types, "skb_drop_reason", BTF_KIND_ENUM);
   if (id < 0) return names;
@@ -72,7 +72,7 @@ std::vector<std::string> read_drop_reasons(const btf* types) {
     // MAX and SUBSYS_MASK are no reasons; past the table they share word 0.
     if (values[i].val < 0 || values[i].val >= SLOGATE_DROP_REASONS) continue;
     if (names.size() <= static_cast<size_t>(values[i].val)) names.resize(values[i].val + 1);
-    names[values[i].val] = name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : "";
+    names[values[i].val] = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
   }
   return names;
 }
@@ -99,7 +99,7 @@ Result<KernelFeatures> read_kernel_features() {
 }
 
 std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
-  static constexpr std::array<std::string_view, 13> kNotDrops = {
+  static constexpr std::array<std::string_view, 13> not_drops = {
       "NOT_SPECIFIED",     // freed, and nobody said it was a loss
       "MAX",               //
       "SOCKET_CLOSE",      // unread data of a socket the application closed
@@ -116,7 +116,7 @@ std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
   };
   std::vector<std::string> names = features.drop_reasons;
   for (std::string& name : names)
-    if (std::find(kNotDrops.begin(), kNotDrops.end(), name) != kNotDrops.end()) name.clear();
+    if (std::find(not_drops.begin(), not_drops.end(), name) != not_drops.end()) name.clear();
   return names;
 }
 

@@ -40,15 +40,15 @@ const Sampler& slow_service() {
 // What a node of SLO `paired` came to: a canary that is a little worse, in a few blocks.
 Verdict judge_pair(uint64_t seed) {
   static const Sampler worse(support::scaled(support::lognormal(), 1.3));
-  constexpr int kBefore = 300, kReadings = 40;
+  constexpr int before = 300, readings = 40;
   Slo slo = support::default_slo(0.001);
   slo.name = "paired";
   support::Replay replay(slo);
   std::mt19937_64 random(seed);
-  for (int i = 0; i < kBefore + kReadings; ++i) {
+  for (int i = 0; i < before + readings; ++i) {
     Histogram canary{}, stable{};
     service().draw(random, 50, stable);
-    if (i >= kBefore) worse.draw(random, 10, canary);
+    if (i >= before) worse.draw(random, 10, canary);
     replay.step(canary, stable);
   }
   return *replay.judge().verdict();

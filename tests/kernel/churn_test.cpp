@@ -52,7 +52,7 @@ void use_cgroup(const TestCgroup& cgroup, sockaddr_in server) {
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience));
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof(kPatience));
-    if (connect(fd, reinterpret_cast<sockaddr*>(&server), sizeof(server)) != 0) _exit(1);
+    if (fd < 0 || connect(fd, reinterpret_cast<sockaddr*>(&server), sizeof(server)) != 0) _exit(1);
     if (send(fd, &byte, 1, 0) != 1) _exit(2);
     _exit(recv(fd, &byte, 1, 0) == 1 ? 0 : 3);
   }

@@ -33,7 +33,7 @@ class DetachAtEnd : public testing::Environment {
     for (auto& kernel : shared) kernel.reset();
   }
 };
-const auto* const detach_at_end = testing::AddGlobalTestEnvironment(new DetachAtEnd);
+const auto* const kDetachAtEnd = testing::AddGlobalTestEnvironment(new DetachAtEnd);
 
 }  // namespace
 
