@@ -94,8 +94,8 @@ void Judge::observe(const Observation& seen) {
   for (size_t half = 0; half < 2; ++half) baseline_[half].add(seen.baseline[half]);
   note_activity(seen);
   if (slo_.baseline)
-    self_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, main_signal(),
-                           split_edges_);
+    self_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
+                           main_signal(), split_edges_);
   if (++readings_ >= (slo_.baseline ? self_test_.block() : kFirstBlock)) end_block();
   publish(seen);
 }

@@ -14,6 +14,8 @@ constexpr size_t kTestBlocks = 600;
 constexpr size_t kPeaceBlocks = 120;
 // Looking at every one would cost more than the verdict itself.
 constexpr size_t kLookBlocks = 8;
+// From so many readings of baseline and canary on (three minutes) these alone decide.
+constexpr size_t kEnoughPairs = 720;
 // So many readings pass between two measurements of the block length.
 constexpr size_t kPlanReadings = 40;
 
@@ -37,33 +39,54 @@ void SelfTest::begin() {
   blocks_ = 0;
 }
 
-void SelfTest::add_reading(const std::array<Tally, 2>& halves, size_t signal, const Edges& edges) {
+void SelfTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
+                           const Edges& edges) {
   for (size_t level = 0; level < kLevels.size(); ++level) {
     if (!edges[level]) continue;
     // Beyond the margin, as in a comparison: where most requests take the same time, an edge at the
     // quantile itself would tell of every change of the CPU's speed.
     const size_t edge = veto_edge(signal, *edges[level]);
-    std::array<Trial, 2> now;
-    for (size_t half = 0; half < 2; ++half) now[half] = latency_trial(halves[half], signal, edge);
-    std::deque<SplitReading>& history = history_[level];
+    const std::array now = {latency_trial(halves[0], signal, edge),
+                            latency_trial(halves[1], signal, edge),
+                            latency_trial(canary, signal, edge)};
+    const auto before = std::exchange(before_[level], now);
     // Where the edge moved there is nothing to take a difference from.
     if (used_[level] == edges[level])
-      history.push_back({since(now[0], before_[level][0]), since(now[1], before_[level][1])});
-    if (history.size() > kMostHistory) history.pop_front();
-    before_[level] = now;
+      remember(level, since(now[0], before[0]), since(now[1], before[1]), since(now[2], before[2]));
   }
   used_ = edges;
   if (++since_plan_ >= kPlanReadings) plan();
 }
 
+// A baseline of one cgroup is compared with what it did a moment before, and a canary that begins
+// or ends changes the load of the node: meanwhile the two are compared with each other.
+void SelfTest::remember(size_t level, const Trial& first, const Trial& second,
+                        const Trial& canary) {
+  const auto add = [](History& history, const SplitReading& reading) {
+    history.push_back(reading);
+    if (history.size() > kMostHistory) history.pop_front();
+  };
+  if (canary.exposures <= 0 || second.exposures > 0) add(alone_[level], {first, second});
+  if (canary.exposures > 0) add(paired_[level], {sum(first, second), canary});
+}
+
+// Bursts are rare, so what was seen of the baseline alone counts as well until there is enough of
+// the two together.
 void SelfTest::plan() {
   since_plan_ = 0;
-  size_t longest = least_;
-  for (const auto& history : history_) {
-    const std::vector<SplitReading> flat(history.begin(), history.end());
-    longest = std::max(longest, plan_block(flat));
-  }
-  block_ = std::min(longest, kLongestBlock);
+  const auto longest = [](const auto& histories, Comparison comparison) {
+    size_t length = 1;
+    for (const History& history : histories)
+      length =
+          std::max(length, plan_block(std::vector(history.begin(), history.end()), comparison));
+    return length;
+  };
+  const size_t alone = alone_.front().size(), paired = paired_.front().size();
+  size_t length = std::max(alone, paired) < kLeastHistory ? kFirstBlock : 1;
+  if (paired >= kLeastHistory) length = longest(paired_, Comparison::Differences);
+  if (alone >= kLeastHistory && paired < kEnoughPairs)
+    length = std::max(length, longest(alone_, Comparison::Baseline));
+  block_ = std::min(std::max(length, least_), kLongestBlock);
 }
 
 void SelfTest::add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The baseline against itself: how long blocks must be, and whether the method holds here at all.
+// The baseline against itself and its canaries: how long blocks must be, and whether the method
+// holds here at all.
 #pragma once
 
 #include <deque>
@@ -17,7 +18,9 @@ class SelfTest {
   // accuse a canary, too.
   explicit SelfTest(double alpha);
 
-  void add_reading(const std::array<Tally, 2>& halves, size_t signal, const Edges& edges);
+  // What both arms have done up to now.
+  void add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
+                   const Edges& edges);
   // A block of each half is over. `edges` as for claims().
   void add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges);
   // How many readings the next block has.
@@ -31,12 +34,14 @@ class SelfTest {
   void begin();
   void compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges);
   [[nodiscard]] bool is_accused() const;
+  void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
   void plan();
 
   double threshold_;
   std::vector<Claim> claims_;
-  std::array<std::deque<SplitReading>, kLevels.size()> history_;
-  std::array<std::array<Trial, 2>, kLevels.size()> before_{};
+  using History = std::deque<SplitReading>;
+  std::array<History, kLevels.size()> alone_, paired_;  // with the canary, over all rollouts
+  std::array<std::array<Trial, 3>, kLevels.size()> before_{};
   Edges used_;
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
   std::optional<Tally> odd_;  // the block before, where there is one half

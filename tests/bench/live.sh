@@ -63,12 +63,6 @@ stable=("$driver" "$server")
 say "the baseline alone for 65 s"
 sleep 65
 
-start_arm canary --service "$good"
-new_rollout
-say "identical arms for $quiet s"
-watch identical "$quiet"
-stop_arm
-
 for ((run = 1; run <= runs; run++)); do
   say "bad canaries, run $run of $runs"
   for kind in "${kinds[@]}"; do
@@ -91,6 +85,12 @@ for ((run = 1; run <= 5; run++)); do
   result "hang: no pass any more" "$took" bounded
   stop_arm
 done
+
+start_arm canary --service "$good"
+new_rollout
+say "identical arms for $quiet s"
+watch identical "$quiet"
+stop_arm
 
 stop_process "${stable[@]}"
 start_arm stable --service "$good" --slow-after 30:3

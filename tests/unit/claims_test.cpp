@@ -138,6 +138,23 @@ TEST(BlockLength, IsTwiceThatOfBursts) {
   EXPECT_LE(plan_block(history(1200, 400, false)), kLongestBlock);
 }
 
+TEST(BlockLength, OfDifferencesDependsOnNeitherSharedChangesNorALastingOne) {
+  std::mt19937_64 random(7);
+  std::vector<SplitReading> all;
+  for (size_t i = 0; i < 1200; ++i) {
+    // Load that changes every 20 s, and a second that is three times as bad.
+    const double level = i / 80 % 2 == 0 ? 3 : 9;
+    std::poisson_distribution<int> first(level), second(3 * level);
+    all.push_back(
+        {{static_cast<double>(first(random)), 300}, {static_cast<double>(second(random)), 300}});
+  }
+  EXPECT_EQ(plan_block(all, Comparison::Differences), 1u);
+  EXPECT_NEAR(dispersion(all, 16, Comparison::Differences), 1, 0.5);
+  const auto bursts = history(1200, 8, false);
+  EXPECT_GT(dispersion(bursts, 16, Comparison::Differences), 5);
+  EXPECT_GE(plan_block(bursts, Comparison::Differences), 8u);
+}
+
 // ---- the safe share of traffic ----
 
 TEST(Weight, NoDataNeverRaisesIt) {
