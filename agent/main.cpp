@@ -19,6 +19,7 @@
 #include "agent/http.h"
 #include "agent/log.h"
 #include "agent/memory_limit.h"
+#include "agent/privileges.h"
 #include "exporter/exporter.h"
 
 namespace slogate {
@@ -173,6 +174,8 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
   if (auto done = add_tcp(metrics, config.listen, scrape); !done) return fail(done.error());
   if (auto done = add_tcp(api, config.api_listen, api_handler(agent, {}, true)); !done)
     return fail(done.error());
+  // Whoever talks to these threads talks to a process that can do little.
+  if (auto done = drop_privileges(); !done) return fail(done.error());
   auto api_server = HttpServer::start(std::move(api), log_line);
   if (!api_server) return fail(api_server.error());
   auto metrics_server = HttpServer::start(std::move(metrics), log_line);
