@@ -2,11 +2,9 @@
 // The whole measuring half of the agent, while cgroups come and go by the thousand.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/sched.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <set>
@@ -14,6 +12,7 @@
 
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/traffic.h"
+#include "tests/support/cgroup.h"
 
 namespace slogate {
 namespace {
@@ -36,17 +35,9 @@ constexpr int kBetweenTurns = 16;
 // Nobody waits longer than this for anything here.
 constexpr timeval kPatience{.tv_sec = 10, .tv_usec = 0};
 
-// One connection with one request, from a process that is born in the cgroup: moving one there
-// takes the kernel a hundred times as long.
+// One connection with one request, from a process of the cgroup.
 void use_cgroup(const TestCgroup& cgroup, sockaddr_in server) {
-  const Fd directory(
-      check(open(cgroup.directory().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), "cgroup"));
-  clone_args arguments{};
-  arguments.flags = CLONE_INTO_CGROUP;
-  arguments.exit_signal = SIGCHLD;
-  arguments.cgroup = static_cast<__u64>(directory.get());
-  const auto pid =
-      static_cast<pid_t>(check(syscall(SYS_clone3, &arguments, sizeof(arguments)), "clone3"));
+  const pid_t pid = support::fork_into(cgroup.directory()).value();
   if (pid == 0) {
     char byte = 'x';
     const int fd = socket(AF_INET, SOCK_STREAM, 0);

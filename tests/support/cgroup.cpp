@@ -2,7 +2,9 @@
 #include "tests/support/cgroup.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -99,6 +101,18 @@ Result<std::string> parse_cgroup2_mount(std::string_view mounts) {
 
 Result<std::string> find_cgroup_root() {
   return parse_cgroup2_mount(read_file("/proc/self/mounts"));
+}
+
+Result<pid_t> fork_into(const std::string& directory, uint64_t flags) {
+  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(system_error("cannot open " + directory, errno));
+  clone_args arguments{};
+  arguments.flags = CLONE_INTO_CGROUP | flags;
+  arguments.exit_signal = SIGCHLD;
+  arguments.cgroup = static_cast<__u64>(fd.get());
+  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof(arguments)));
+  if (pid < 0) return fail(system_error("cannot start a process in " + directory, errno));
+  return pid;
 }
 
 Result<void> enter_cgroup(const std::string& directory, pid_t pid) {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // slogate-load churn: cgroups that come, use a connection and go.
-#include <fcntl.h>
-#include <linux/sched.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +8,7 @@
 #include <deque>
 #include <thread>
 
+#include "tests/support/cgroup.h"
 #include "tests/support/frame.h"
 #include "tests/support/load/command.h"
 #include "tests/support/net.h"
@@ -47,21 +45,14 @@ unsigned ask(const Address& address, unsigned requests, const Flag& stop) {
   return requests;
 }
 
-// Runs ask() in a process that is born in the cgroup: moving one there takes the kernel a hundred
-// times as long.
+// Runs ask() in a process of the cgroup.
 Result<unsigned> ask_from(const std::string& cgroup, const Address& address, unsigned requests,
                           const Flag& stop) {
-  const Fd directory(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) return fail(system_error("cannot open " + cgroup, errno));
-  clone_args arguments{};
-  arguments.flags = CLONE_INTO_CGROUP;
-  arguments.exit_signal = SIGCHLD;
-  arguments.cgroup = static_cast<__u64>(directory.get());
-  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof(arguments)));
-  if (pid < 0) return fail(system_error("cannot start a process in " + cgroup, errno));
-  if (pid == 0) _exit(static_cast<int>(ask(address, requests, stop)));
+  const auto pid = fork_into(cgroup);
+  if (!pid) return fail(pid.error());
+  if (*pid == 0) _exit(static_cast<int>(ask(address, requests, stop)));
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) ? static_cast<unsigned>(WEXITSTATUS(status)) : 0;
 }

@@ -51,6 +51,7 @@ void add_drive(CLI::App& app, Command& chosen);
 void add_connect(CLI::App& app, Command& chosen);
 void add_idle(CLI::App& app, Command& chosen);
 void add_churn(CLI::App& app, Command& chosen);
+void add_spread(CLI::App& app, Command& chosen);
 
 // An option whose text `parse` turns into a Result.
 template <typename T, typename Parse>

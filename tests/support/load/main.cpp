@@ -26,7 +26,8 @@ int run_program(int argc, char** argv) {
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
   Command chosen;
-  for (const auto add : {add_serve, add_drive, add_connect, add_idle, add_handoff, add_churn})
+  for (const auto add :
+       {add_serve, add_drive, add_connect, add_idle, add_handoff, add_churn, add_spread})
     add(app, chosen);
   try {
     app.parse(argc, argv);
