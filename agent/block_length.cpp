@@ -15,6 +15,10 @@ constexpr size_t kLeastPairs = 9;
 // times, dispersion grows by 1.5 from one mean length to two, and by 1.3 from two to four.
 constexpr double kGrowth = 1.4;
 
+Trial sum(const Trial& a, const Trial& b) {
+  return {a.events + b.events, a.exposures + b.exposures};
+}
+
 std::vector<SplitReading> to_blocks(std::span<const SplitReading> history, size_t readings) {
   std::vector<SplitReading> blocks(history.size() / readings);
   for (size_t i = 0; i < blocks.size(); ++i)

@@ -18,10 +18,6 @@ struct Trial {
   double events = 0, exposures = 0;
 };
 
-[[nodiscard]] constexpr Trial sum(const Trial& a, const Trial& b) {
-  return {a.events + b.events, a.exposures + b.exposures};
-}
-
 // By how much more than the baseline's share is allowed: ratio * share + increase, both >= 0.
 struct Margin {
   double ratio = 1, increase = 0;

@@ -77,6 +77,7 @@ void Judge::reset(std::string rollout, TickTime now) {
   canary_before_ = canary_.tally();
   for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
   readings_ = 0;
+  self_test_.begin_rollout();
   recent_canary_ = recent_baseline_ = {};
   facts_.reset();
   verdict_.reset();

@@ -14,7 +14,8 @@ constexpr size_t kTestBlocks = 600;
 constexpr size_t kPeaceBlocks = 120;
 // Looking at every one would cost more than the verdict itself.
 constexpr size_t kLookBlocks = 8;
-// From so many readings of baseline and canary on (three minutes) these alone decide.
+// From so many readings of baseline and canary in one rollout on (three minutes) these decide, even
+// where the baseline alone is known.
 constexpr size_t kEnoughPairs = 720;
 // So many readings pass between two measurements of the block length.
 constexpr size_t kPlanReadings = 40;
@@ -58,34 +59,34 @@ void SelfTest::add_reading(const std::array<Tally, 2>& halves, const Tally& cana
   if (++since_plan_ >= kPlanReadings) plan();
 }
 
-// A baseline of one cgroup is compared with what it did a moment before, and a canary that begins
-// or ends changes the load of the node: meanwhile the two are compared with each other.
+// A baseline of one cgroup is compared with what it did a moment before, and a canary that begins,
+// slows down or ends changes the load of the node. So it is compared with itself only while there
+// is no canary, and with its canary once that has been there for long: one that is bad has bursts
+// of its own, and would have been vetoed by then.
 void SelfTest::remember(size_t level, const Trial& first, const Trial& second,
                         const Trial& canary) {
   const auto add = [](History& history, const SplitReading& reading) {
     history.push_back(reading);
     if (history.size() > kMostHistory) history.pop_front();
   };
-  if (canary.exposures <= 0 || second.exposures > 0) add(alone_[level], {first, second});
-  if (canary.exposures > 0) add(paired_[level], {sum(first, second), canary});
+  const bool one = second.exposures <= 0;
+  if (!one || canary.exposures <= 0) add(alone_[level], {first, second});
+  if (one && canary.exposures > 0) add(paired_[level], {first, canary});
 }
 
-// Bursts are rare, so what was seen of the baseline alone counts as well until there is enough of
-// the two together.
+void SelfTest::begin_rollout() {
+  for (History& history : paired_) history.clear();
+}
+
 void SelfTest::plan() {
   since_plan_ = 0;
-  const auto longest = [](const auto& histories, Comparison comparison) {
-    size_t length = 1;
-    for (const History& history : histories)
-      length =
-          std::max(length, plan_block(std::vector(history.begin(), history.end()), comparison));
-    return length;
-  };
   const size_t alone = alone_.front().size(), paired = paired_.front().size();
-  size_t length = std::max(alone, paired) < kLeastHistory ? kFirstBlock : 1;
-  if (paired >= kLeastHistory) length = longest(paired_, Comparison::Differences);
-  if (alone >= kLeastHistory && paired < kEnoughPairs)
-    length = std::max(length, longest(alone_, Comparison::Baseline));
+  const bool together = paired >= (alone < kLeastHistory ? kLeastHistory : kEnoughPairs);
+  size_t length = 1;
+  for (const History& history : together ? paired_ : alone_)
+    length =
+        std::max(length, plan_block(std::vector(history.begin(), history.end()),
+                                    together ? Comparison::Differences : Comparison::Baseline));
   block_ = std::min(std::max(length, least_), kLongestBlock);
 }
 

@@ -21,6 +21,8 @@ class SelfTest {
   // What both arms have done up to now.
   void add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
                    const Edges& edges);
+  // What is known of a canary is about another one from now on.
+  void begin_rollout();
   // A block of each half is over. `edges` as for claims().
   void add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges);
   // How many readings the next block has.
@@ -40,7 +42,7 @@ class SelfTest {
   double threshold_;
   std::vector<Claim> claims_;
   using History = std::deque<SplitReading>;
-  std::array<History, kLevels.size()> alone_, paired_;  // with the canary, over all rollouts
+  std::array<History, kLevels.size()> alone_, paired_;  // paired with the canary of this rollout
   std::array<std::array<Trial, 3>, kLevels.size()> before_{};
   Edges used_;
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
