@@ -20,7 +20,7 @@ struct Level {
 
 // The quantiles that a comparison without an objective of its own looks at.
 inline constexpr std::array<Level, 4> kLevels = {
-    {{0.9, 0.25}, {0.95, 0.1}, {0.99, 0.35}, {0.999, 0.3}}};
+    {{0.9, 0.35}, {0.99, 0.2}, {0.995, 0.25}, {0.999, 0.2}}};
 
 // What a comparison allows where the configuration says nothing. Latencies: so many buckets of
 // 2^(1/8), 1.19 and 1.41 times. Shares: so much more.
