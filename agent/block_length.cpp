@@ -112,8 +112,8 @@ Dispersion measure(std::span<const SplitReading> history, size_t readings, Compa
   return compare_halves(blocks);
 }
 
-// Five standard errors of the factor where nothing but chance is at work: it is measured every ten
-// seconds, at eight lengths. Bursts that matter raise it tenfold.
+// Five standard errors of the factor where nothing but chance is at work: it is measured every
+// three seconds, at eight lengths. Bursts that matter raise it tenfold.
 double chance(size_t pairs) {
   return 5 * std::sqrt(2.0 / static_cast<double>(pairs));
 }

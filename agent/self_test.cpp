@@ -18,7 +18,7 @@ constexpr size_t kLookBlocks = 8;
 // where the baseline alone is known.
 constexpr size_t kEnoughPairs = 720;
 // So many readings pass between two measurements of the block length.
-constexpr size_t kPlanReadings = 40;
+constexpr size_t kPlanReadings = 12;
 
 Trial since(const Trial& now, const Trial& before) {
   return {now.events - before.events, now.exposures - before.exposures};
