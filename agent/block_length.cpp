@@ -61,13 +61,12 @@ class Squares {
   size_t pairs_ = 0;
 };
 
-bool is_idle(const SplitReading& block) {
-  return block.first.exposures <= 0 || block.second.exposures <= 0 ||
-         block.first.events + block.second.events <= 0;
-}
-
 double events_of(const SplitReading& block) {
   return block.first.events + block.second.events;
+}
+
+bool is_idle(const SplitReading& block) {
+  return block.first.exposures <= 0 || block.second.exposures <= 0 || events_of(block) <= 0;
 }
 
 double share_of_first(const SplitReading& block) {

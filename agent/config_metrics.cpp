@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "agent/config_fields.h"
+#include "agent/tick_time.h"
 #include "maps/counts.h"
 
 namespace slogate {
@@ -36,7 +37,7 @@ std::string edge_text(size_t edge) {
 Result<size_t> parse_edge(std::string_view text) {
   const auto duration = parse_duration(text);
   if (!duration) return fail(duration.error());
-  const double value = std::chrono::duration<double>(*duration).count();
+  const double value = seconds(*duration);
   const double place = value > 0 ? 8 * std::log2(value) - SLOGATE_EDGE_FIRST : 0;
   const auto edge = static_cast<size_t>(std::clamp<double>(place, 0, SLOGATE_EDGES - 1));
   const size_t next = std::min<size_t>(edge + 1, SLOGATE_EDGES - 1);

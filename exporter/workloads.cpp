@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <span>
 #include <string_view>
 #include <tuple>
 #include <utility>
+
+#include "agent/tick_time.h"
 
 namespace slogate {
 namespace {
@@ -26,7 +27,7 @@ constexpr std::array<InflightMetric, 2> kInflightMetrics = {{
      [](const Inflight& open) { return static_cast<double>(open.requests); }},
     {"slogate_inflight_oldest_seconds",
      "Age of the oldest request without an answer, 0 when there is none.",
-     [](const Inflight& open) { return std::chrono::duration<double>(open.oldest).count(); }},
+     [](const Inflight& open) { return seconds(open.oldest); }},
 }};
 
 // What a workload did at all, and in which role.

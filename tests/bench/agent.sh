@@ -31,8 +31,7 @@ cpu_percent() {
     before=$(cpu_ns)
     sleep "$seconds"
     say $(($(cpu_ns) - before))
-  done | sort -n | awk -v seconds="$seconds" '{ v[NR] = $1 }
-    END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 / seconds / 1e7 }'
+  done | median | awk -v seconds="$seconds" '{ print $1 / seconds / 1e7 }'
 }
 resident_mib() { awk '/^VmRSS/ { print $2 / 1024 }' "/proc/$agent_pid/status"; }
 maps_mib() { api /v1/maps | jq 'map(.bytes) | add / 1048576'; }
@@ -72,7 +71,7 @@ for _ in 1 2 3 4 5; do
   say $(($(date +%s%3N) - begin)) >>"$work/starts"
   stop_agent
 done
-first=$(sort -n "$work/starts" | sed -n 3p)
+first=$(median <"$work/starts")
 
 start_agent --config "$work/slogate.yaml"
 wait_until 60 seen "many/*" client_request $((5 * cgroups)) || fail "the cgroups are not all seen"

@@ -14,6 +14,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "agent/agent.h"
 #include "agent/http.h"
 #include "agent/log.h"
 #include "exporter/exporter.h"
@@ -128,10 +129,6 @@ class Node {
   std::optional<std::chrono::nanoseconds> last_;
   bool is_canary_;
 };
-
-TickTime now() {
-  return {std::chrono::system_clock::now(), std::chrono::steady_clock::now().time_since_epoch()};
-}
 
 class Fleet {
  public:

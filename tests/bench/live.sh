@@ -37,18 +37,7 @@ kinds=(
   "all quantiles x 4|--service lognormal:8:0.5"
   "5 % of requests reset|--service $good --error-share 0.05"
 )
-cat >"$work/slogate.yaml" <<END
-slos:
-  - name: demo
-    canary: { cgroup: "$cgroup_prefix/canary/**" }
-    baseline: { cgroup: "$cgroup_prefix/stable/**" }
-    warmup: 0s
-  - name: bounded
-    canary: { cgroup: "$cgroup_prefix/canary/**" }
-    objectives:
-      - { signal: request, quantile: 0.99, max: 2s }
-    warmup: 0s
-END
+slos_of_arms >"$work/slogate.yaml"
 results=$work/results
 : >"$results"
 # result WHAT MS SLO: MS is null where nothing happened.
@@ -62,8 +51,6 @@ watch() {
   ms_until "$2" is demo veto || took=null
   result "$1" "$took" demo
 }
-new_rollout() { slogate reset demo >/dev/null && slogate reset bounded >/dev/null; }
-not_pass() { ! is bounded pass; }
 
 start_agent --config "$work/slogate.yaml"
 start_arm stable --service "$good"

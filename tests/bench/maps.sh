@@ -115,7 +115,6 @@ redis_counted=$(($(answered_by redis) - begin_redis))
 resize_lost=$(($(lost) - begin_lost))
 made=$(($(changes) - begin_changes))
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 column() { cut -d ' ' -f "$2" "$work/$1" | median; }
 mkdir -p "$root/build/bench"
 jq -n --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" --argjson idle "$idle_bytes" \

@@ -103,15 +103,35 @@ expect_exit() {
 
 # ---- verdicts ----
 
+# A configuration with the arms canary and stable: SLO demo compares them, SLO bounded asks little of
+# the canary alone.
+slos_of_arms() {
+  cat <<END
+slos:
+  - name: demo
+    canary: { cgroup: "$cgroup_prefix/canary/**" }
+    baseline: { cgroup: "$cgroup_prefix/stable/**" }
+    warmup: 0s
+  - name: bounded
+    canary: { cgroup: "$cgroup_prefix/canary/**" }
+    objectives:
+      - { signal: request, quantile: 0.99, max: 2s }
+    warmup: 0s
+END
+}
+new_rollout() { slogate reset demo >/dev/null && slogate reset bounded >/dev/null; }
 # of SLO FIELD: of its verdict.
 of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
 # is SLO VERDICT
 is() { [ "$(of "$1" verdict)" = "$2" ]; }
+not_pass() { ! is bounded pass; }
 # By age: on a busy machine many requests are open.
 hangs() {
   api "/v1/cgroups?match=$cgroup_prefix/$1" |
     jq -e '.[0].inflight.server.oldest_seconds >= 1' >/dev/null
 }
+# Of the numbers on stdin.
+median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 now_ms() { date +%s%3N; }
 # ms_until SECONDS COMMAND...: sets $took, or fails.
 ms_until() {

@@ -11,21 +11,7 @@ need_cgroup2
 
 quiet=${SLOGATE_QUIET:-30}
 config=$work/slogate.yaml
-cat >"$config" <<END
-slos:
-  - name: demo
-    canary: { cgroup: "$cgroup_prefix/canary/**" }
-    baseline: { cgroup: "$cgroup_prefix/stable/**" }
-    warmup: 0s
-  - name: bounded
-    canary: { cgroup: "$cgroup_prefix/canary/**" }
-    objectives:
-      - { signal: request, quantile: 0.99, max: 2s }
-    warmup: 0s
-END
-
-new_rollout() { slogate reset demo >/dev/null && slogate reset bounded >/dev/null; }
-not_pass() { ! is bounded pass; }
+slos_of_arms >"$config"
 
 start_agent --config "$config"
 [ "$(of demo reason)" = no_canary ] || fail "without a canary: $(of demo reason)"

@@ -27,8 +27,8 @@ class Kernel {
  public:
   explicit Kernel(const KernelFeatures& features);
 
-  // All that is booked to a cgroup, by its id, in one class.
-  // Of one port that is counted apart, or of all others of the class.
+  // All that is booked to a cgroup, by its id, in one class: for one port that is counted apart, or
+  // for all others.
   [[nodiscard]] Counts counts(uint64_t cgroup, slogate_class class_ = SLOGATE_CLASS_service,
                               uint16_t port = 0) const;
   // What the inventory says is open and belongs to the cgroup.
@@ -44,9 +44,9 @@ class Kernel {
   Probes probes_;
 };
 
-// The measuring half of an agent without pins that watches every cgroup. It ticks when it is told
-// to. `ceiling` is in slots.
+// Every cgroup is watched. `ceiling` is in slots.
 [[nodiscard]] MeasureSettings test_settings(size_t ceiling);
+// The measuring half of an agent with these settings and without pins. It ticks when it is told to.
 std::unique_ptr<Agent> start_agent(size_t ceiling);
 
 // The one that all tests of a mode share: loading takes seconds.

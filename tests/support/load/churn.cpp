@@ -9,7 +9,6 @@
 #include <thread>
 
 #include "tests/support/cgroup.h"
-#include "tests/support/frame.h"
 #include "tests/support/load/command.h"
 #include "tests/support/net.h"
 
@@ -32,16 +31,8 @@ struct ChurnFacts {
 // How many requests of one connection were answered.
 unsigned ask(const Address& address, unsigned requests, const Flag& stop) {
   const Connected connected = connect_to(address, 10s, 0, stop);
-  std::array<char, kDefaultSize> message{};
-  for (unsigned i = 0; i < requests; ++i) {
-    put_header(message, i, message.size());
-    if (::send(connected.fd.get(), message.data(), message.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(message.size()))
-      return i;
-    if (::recv(connected.fd.get(), message.data(), message.size(), MSG_WAITALL) !=
-        static_cast<ssize_t>(message.size()))
-      return i;
-  }
+  for (unsigned i = 0; i < requests; ++i)
+    if (!ask_once(connected.fd.get(), i)) return i;
   return requests;
 }
 

@@ -3,10 +3,13 @@
 
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+
+#include "tests/support/frame.h"
 
 namespace slogate::support {
 namespace {
@@ -54,6 +57,14 @@ void Run::report(const std::string& command, Ended ended,
       {"seconds", std::chrono::duration<double>(Clock::now() - begin_).count()}};
   line.update(facts);
   say(line.dump());
+}
+
+bool ask_once(int fd, uint64_t id) {
+  std::array<char, kDefaultSize> message{};
+  put_header(message, id, message.size());
+  const auto whole = static_cast<ssize_t>(message.size());
+  return ::send(fd, message.data(), message.size(), MSG_NOSIGNAL) == whole &&
+         ::recv(fd, message.data(), message.size(), MSG_WAITALL) == whole;
 }
 
 }  // namespace slogate::support

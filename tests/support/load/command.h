@@ -53,6 +53,10 @@ void add_idle(CLI::App& app, Command& chosen);
 void add_churn(CLI::App& app, Command& chosen);
 void add_spread(CLI::App& app, Command& chosen);
 
+// Sends one request of the default size over a connection and waits for its answer; whether both
+// came through.
+bool ask_once(int fd, uint64_t id);
+
 // An option whose text `parse` turns into a Result.
 template <typename T, typename Parse>
 CLI::Option* add_parsed(CLI::App& app, const std::string& name, T& to, Parse parse,

@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "tests/support/cgroup.h"
-#include "tests/support/frame.h"
 #include "tests/support/load/command.h"
 #include "tests/support/net.h"
 
@@ -63,14 +62,6 @@ Result<Fd> connect_from(const std::string& cgroup, const Address& address, const
   return Fd(*note);
 }
 
-bool ask(int fd) {
-  std::array<char, kDefaultSize> message{};
-  put_header(message, 1, message.size());
-  const auto whole = static_cast<ssize_t>(message.size());
-  return ::send(fd, message.data(), message.size(), MSG_NOSIGNAL) == whole &&
-         ::recv(fd, message.data(), message.size(), MSG_WAITALL) == whole;
-}
-
 Result<std::vector<Fd>> connect_all(const SpreadSetup& setup, const Address& address,
                                     std::vector<std::string>& made, const Flag& stop) {
   const Note note;
@@ -94,7 +85,7 @@ void ask_in_turns(const SpreadSetup& setup, const std::vector<Fd>& connections, 
   while (!stop.raised())
     for (const Fd& connection : connections) {
       if (stop.raised()) return;
-      ++(ask(connection.get()) ? facts.answered : facts.failed);
+      ++(ask_once(connection.get(), 1) ? facts.answered : facts.failed);
       next += gap;
       std::this_thread::sleep_until(next);
     }
