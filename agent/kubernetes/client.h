@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/kubernetes/cluster.h"
+#include "maps/error.h"
+
+namespace slogate {
+
+// How to reach the API server, and as whom.
+struct KubernetesAccess {
+  std::string server;      // https://HOST:PORT
+  std::string token_file;  // read anew as it is rotated; "" for none
+  std::string ca_file;
+  std::string node;  // spec.nodeName of the pods that are ours
+};
+
+// From the environment and the files that every pod has: KUBERNETES_SERVICE_HOST and _PORT,
+// /var/run/secrets/kubernetes.io/serviceaccount, and NODE_NAME, which the manifest sets. Nothing
+// where this is not a pod; an error where it is one and something is missing.
+[[nodiscard]] Result<std::optional<KubernetesAccess>> access_of_pod();
+
+// Our condition of one pod as it should be.
+struct PodCondition {
+  std::string uid, namespace_, name;
+  bool status = true;
+  std::string reason, message;  // CamelCase; a sentence
+
+  bool operator==(const PodCondition&) const = default;
+};
+
+// Something that `kubectl describe pod` shows.
+struct PodEvent {
+  std::string uid, namespace_, name;
+  bool warning = false;
+  std::string reason, message;
+};
+
+// Follows this node's pods and their ReplicaSets on a thread of its own, and writes conditions and
+// events. No call waits for the API server.
+class KubernetesClient {
+ public:
+  // `on_change` is called on the client's thread after cluster() has changed.
+  static Result<std::unique_ptr<KubernetesClient>> start(KubernetesAccess access,
+                                                         std::function<void()> on_change);
+  KubernetesClient(const KubernetesClient&) = delete;
+  KubernetesClient& operator=(const KubernetesClient&) = delete;
+  ~KubernetesClient();
+
+  // From any thread; never null.
+  [[nodiscard]] std::shared_ptr<const Cluster> cluster() const;
+  // From any thread: all conditions that should be written; replaces what was said before and was
+  // not written yet. A write that fails is tried again, until another set is given.
+  void set_conditions(std::vector<PodCondition> conditions);
+  // From any thread. One that cannot be written within a minute, or finds 100 in the queue, is
+  // dropped and logged.
+  void post(PodEvent event);
+
+ private:
+  class Impl;
+  explicit KubernetesClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace slogate

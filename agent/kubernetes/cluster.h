@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the API server says of this node's pods and of the workloads they belong to: an immutable
+// value, made anew when something of it changes. Nothing here knows of HTTP, JSON or time limits.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace slogate {
+
+// All our annotations and the type of our condition begin with it.
+inline constexpr std::string_view kAnnotationPrefix = "slogate.io/";
+// The readiness gate and the condition of pods.
+inline constexpr std::string_view kConditionType = "slogate.io/slo";
+
+// "" where there is none: a bare pod, a ReplicaSet without a Deployment.
+struct OwnerReference {
+  std::string kind, name, uid;
+
+  bool operator==(const OwnerReference&) const = default;
+};
+
+// One pod of this node.
+struct Pod {
+  std::string uid, namespace_, name;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> annotations;  // ours, without the prefix
+  OwnerReference owner;                            // its controller
+  // Ids, without "containerd://", and names of all containers that were ever seen of it: init and
+  // ephemeral ones, and those that have been restarted, included.
+  std::map<std::string, std::string> containers;
+  bool gated = false;             // has our readiness gate
+  std::optional<bool> condition;  // our condition: True or False; nothing while it has none
+  std::string condition_message;
+  bool ready = false;
+  bool leaving = false;  // is being deleted, or has ended
+  bool gone = false;     // deleted; kept for a while for the names of its cgroups
+
+  bool operator==(const Pod&) const = default;
+};
+
+// One ReplicaSet.
+struct Revision {
+  std::string uid, name;
+  // The value of pod-template-hash (rollouts-pod-template-hash of Argo) in its pods' labels.
+  std::string hash;
+  // deployment.kubernetes.io/revision (rollout.argoproj.io/revision of Argo): the highest is the
+  // newest, whatever is older: undo reuses ReplicaSets. 0 where it has none.
+  int64_t number = 0;
+  uint64_t pods = 0, ready = 0;                    // in the whole cluster, as its status says
+  std::map<std::string, std::string> annotations;  // ours, of its template, without the prefix
+
+  bool operator==(const Revision&) const = default;
+};
+
+// What owns ReplicaSets: a Deployment or a Rollout of Argo.
+struct Deployment {
+  std::string uid, kind, namespace_, name;
+  std::vector<Revision> revisions;  // by number
+
+  bool operator==(const Deployment&) const = default;
+};
+
+struct Cluster {
+  // Whether the pods of this node were ever listed. Until then nothing can be concluded from a pod
+  // that is missing.
+  bool synced = false;
+  // Why what stands here may be out of date, "" while it is not: "the API server is away since …".
+  std::string trouble;
+  std::vector<std::shared_ptr<const Pod>> pods;  // by uid
+  // Deployments of this node's pods that have an annotation slogate.io/slo, by uid. One whose
+  // ReplicaSets were not listed yet is not here.
+  std::map<std::string, std::shared_ptr<const Deployment>> deployments;
+  // The uid of the Deployment of each ReplicaSet of these, by the ReplicaSet's uid.
+  std::map<std::string, std::string> deployment_of;
+};
+
+}  // namespace slogate
