@@ -73,7 +73,11 @@ Result<void> Agent::open(Options options) {
   // Room and rules before the first event.
   sizer_.emplace(*maps_, options.settings.size);
   if (auto done = sizer_->keep_room(now()); !done) return done;
-  if (auto done = maps_->set_class_rules(options.settings.classes); !done) return done;
+  classes_ = std::move(options.settings.classes);
+  configured_ = std::move(options.settings.slos);
+  on_pod_writes_ = std::move(options.on_pod_writes);
+  node_ = std::move(options.node);
+  if (auto done = set_slos(now()); !done) return done;
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
@@ -81,9 +85,9 @@ Result<void> Agent::open(Options options) {
   if (options.wait_on_threads) maps_->wait_on_threads();
   on_tick_ = std::move(options.on_tick);
   state_path_ = std::move(options.state_dir);
-  set_slos(options.settings.slos, now());
+  open_state();
   restore_vetoes();
-  collector_.emplace(*maps_, *probes_, names_, *events_, *sizer_, options.features,
+  collector_.emplace(*maps_, *probes_, names_, pods_, *events_, *sizer_, options.features,
                      std::move(options.about), std::move(options.settings.filter));
   return {};
 }
@@ -91,27 +95,30 @@ Result<void> Agent::open(Options options) {
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   auto snapshot = collector_->tick(now);
+  if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
   publish(std::move(snapshot));
+  write_pods(now);
 }
 
 void Agent::judge(TickTime now) {
   const auto before = snapshot_.load();
   if (court_.empty() || !before) return;
   court_.read(collector_->read(court_.cgroups()), now);
-  publish(std::make_shared<Snapshot>(*before));
+  if (publish(std::make_shared<Snapshot>(*before))) write_pods(now);
 }
 
-// A veto is on the disk before anyone is told of it.
-void Agent::publish(std::shared_ptr<Snapshot> snapshot) {
+// A veto is on the disk before anyone is told of it. Whether a verdict changed.
+bool Agent::publish(std::shared_ptr<Snapshot> snapshot) {
   const auto changes = court_.take_changes();
   if (!changes.empty()) keep(changes);
   event_book_.add(changes);
   snapshot->verdicts = court_.verdicts();
   snapshot->events = event_book_.list();
   snapshot_.store(std::move(snapshot));
+  return !changes.empty();
 }
 
 void Agent::keep(const std::vector<VerdictChange>& changes) {
@@ -126,9 +133,39 @@ void Agent::keep(const std::vector<VerdictChange>& changes) {
   log_change("state", done ? "" : done.error().line());
 }
 
-void Agent::set_slos(const std::vector<Slo>& slos, TickTime now) {
-  court_.set_slos(slos, now);
-  if (slos.empty() || state_) return;
+// What the configuration says goes first, and so do its ports, of which there is a limit.
+std::vector<Slo> Agent::all_slos() {
+  pod_slos_ = {};
+  std::vector<Slo> all = configured_;
+  if (!cluster_) return all;
+  std::set<std::string> taken;
+  for (const Slo& slo : configured_) taken.insert(slo.name);
+  std::set<VetoKey> vetoed;
+  for (const LatchedVeto& veto : court_.vetoes()) vetoed.emplace(veto.verdict.slo, veto.canary);
+  pod_slos_ = slos_of_pods(*cluster_, vetoed, taken);
+  for (const Slo& slo : pod_slos_.slos) {
+    all.push_back(slo);
+    if (to_class_rules(classes_, all).size() <= SLOGATE_CLASS_RULES) continue;
+    all.pop_back();
+    pod_slos_.problems.push_back(
+        {slo.name, fmt::format("port {} is one too many: there is room for {} rules of ports",
+                               *slo.port, SLOGATE_CLASS_RULES)});
+  }
+  return all;
+}
+
+Result<void> Agent::set_slos(TickTime now) {
+  const std::vector<Slo> all = all_slos();
+  if (auto done = maps_->set_class_rules(to_class_rules(classes_, all)); !done) return done;
+  court_.know_pods(cluster_ != nullptr);
+  court_.set_slos(all, now);
+  court_.set_problems(pod_slos_.problems);
+  return {};
+}
+
+void Agent::open_state() {
+  const bool used = !configured_.empty() || on_pod_writes_;
+  if (!used || state_) return;
   auto state = StateDir::open(state_path_);
   log_change("state", state ? "" : state.error().line());
   if (state) state_.emplace(std::move(*state));
@@ -140,6 +177,30 @@ void Agent::restore_vetoes() {
   if (!vetoes) return log_line(vetoes.error().line());
   if (const size_t restored = court_.restore(*vetoes); restored != 0)
     log_line(fmt::format("{} of {} vetoes of before are in force again", restored, vetoes->size()));
+}
+
+void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
+  cluster_ = std::move(cluster);
+  pods_.set_cluster(cluster_);
+  const auto done = set_slos(now);
+  log_change("SLOs of pods", done ? "" : done.error().line());
+  write_pods(now);
+}
+
+void Agent::write_pods(TickTime now) {
+  if (!cluster_ || !on_pod_writes_) return;
+  std::map<VetoKey, std::string> vetoes;
+  for (const LatchedVeto& veto : court_.vetoes())
+    vetoes.emplace(VetoKey(veto.verdict.slo, veto.canary), veto.verdict.message);
+  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes, now));
+}
+
+KubernetesStatus Agent::kubernetes_status() const {
+  return {.node = node_,
+          .synced = cluster_->synced,
+          .trouble = cluster_->trouble,
+          .pods = static_cast<size_t>(
+              std::ranges::count_if(cluster_->pods, [](const auto& pod) { return !pod->gone; }))};
 }
 
 void Agent::on_owner_events(TickTime now) {
@@ -156,10 +217,16 @@ void Agent::refresh_node_addresses(TickTime now) {
 }
 
 Result<void> Agent::apply(MeasureSettings settings) {
-  if (auto done = maps_->set_class_rules(settings.classes); !done) return done;
+  const auto classes = std::exchange(classes_, std::move(settings.classes));
+  const auto configured = std::exchange(configured_, std::move(settings.slos));
+  if (auto done = set_slos(now()); !done) {
+    classes_ = classes;
+    configured_ = configured;
+    return done;
+  }
   sizer_->set_limits(settings.size);
   collector_->set_filter(std::move(settings.filter));
-  set_slos(settings.slos, now());
+  open_state();
   return {};
 }
 
@@ -195,8 +262,10 @@ Commands::Outcome Agent::reset(const std::string& slo) {
 }
 
 Commands::Outcome Agent::reset_now(const std::string& slo) {
-  if (auto done = court_.reset(slo, now()); !done) return fail(done.error());
+  const TickTime moment = now();
+  if (auto done = court_.reset(slo, moment); !done) return fail(done.error());
   publish(std::make_shared<Snapshot>(*snapshot()));
+  write_pods(moment);
   return fmt::format("a new rollout of {} begins", slo);
 }
 

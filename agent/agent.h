@@ -8,10 +8,14 @@
 #include <string>
 
 #include "agent/cgroups.h"
+#include "agent/class_rules.h"
 #include "agent/collector.h"
 #include "agent/commands.h"
 #include "agent/court.h"
 #include "agent/events.h"
+#include "agent/kubernetes/pod_names.h"
+#include "agent/kubernetes/pod_slos.h"
+#include "agent/kubernetes/readiness.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
 #include "agent/state_dir.h"
@@ -26,7 +30,7 @@ namespace slogate {
 struct MeasureSettings {
   CgroupFilter filter;
   SizeLimits size;
-  ClassRules classes;
+  std::vector<ClassRule> classes;
   std::vector<Slo> slos;
 };
 
@@ -45,6 +49,9 @@ class Agent {
     bool wait_on_threads = false;
     // Called with every tick's snapshot before it is published, on the thread that ticks.
     std::function<void(const Snapshot&, TickTime)> on_tick = {};
+    // Takes what is to be said of pods, on the thread that ticks; null without Kubernetes.
+    std::function<void(PodWrites)> on_pod_writes = {};
+    std::string node = {};  // our name there
   };
   static Result<std::unique_ptr<Agent>> start(Options options);
   Agent(const Agent&) = delete;
@@ -56,6 +63,8 @@ class Agent {
   void judge(TickTime now);
   // New owners were announced: learns their names and keeps ahead of them.
   void on_owner_events(TickTime now);
+  // The API server has told something new: names pods, takes up their SLOs, answers their gates.
+  void on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now);
   Result<void> apply(MeasureSettings settings);
 
   [[nodiscard]] int owner_events_fd() const { return events_->poll_fd(); }
@@ -82,13 +91,18 @@ class Agent {
   Result<MapContents> sockets_now();
   Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
-  void set_slos(const std::vector<Slo>& slos, TickTime now);
+  Result<void> set_slos(TickTime now);
+  std::vector<Slo> all_slos();
+  void open_state();
   void restore_vetoes();
-  void publish(std::shared_ptr<Snapshot> snapshot);
+  void write_pods(TickTime now);
+  [[nodiscard]] KubernetesStatus kubernetes_status() const;
+  bool publish(std::shared_ptr<Snapshot> snapshot);
   void keep(const std::vector<VerdictChange>& changes);
 
   Commands commands_;
   CgroupNames names_;
+  PodNames pods_;
   // In the order in which they need each other.
   std::optional<PinDir> pins_;
   std::optional<Maps> maps_;
@@ -98,6 +112,14 @@ class Agent {
   std::optional<Collector> collector_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
   std::chrono::nanoseconds next_addresses_{0};
+  // What the configuration says, and what pods do.
+  std::vector<ClassRule> classes_;
+  std::vector<Slo> configured_;
+  std::shared_ptr<const Cluster> cluster_;  // null without Kubernetes
+  PodSlos pod_slos_;
+  Readiness readiness_;
+  std::function<void(PodWrites)> on_pod_writes_;
+  std::string node_;
   Court court_;
   EventBook event_book_;
   std::string state_path_;

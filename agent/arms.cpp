@@ -6,9 +6,41 @@
 namespace slogate {
 namespace {
 
-bool matches(const Selector& selector, const std::string& path) {
-  const auto* globs = std::get_if<std::vector<Glob>>(&selector);
-  return globs && std::ranges::any_of(*globs, [&](const Glob& glob) { return glob.matches(path); });
+bool matches(const std::vector<Glob>& globs, const Workload& workload) {
+  return std::ranges::any_of(globs, [&](const Glob& glob) { return glob.matches(workload.path); });
+}
+
+bool matches(const PodSelector& selector, const Workload& workload) {
+  const Pod* pod = workload.pod.pod.get();
+  return pod && pod->namespace_ == selector.namespace_ &&
+         std::ranges::includes(pod->labels, selector.labels);
+}
+
+bool matches(const RevisionSelector& selector, const Workload& workload) {
+  const Pod* pod = workload.pod.pod.get();
+  return pod &&
+         std::ranges::find(selector.replica_sets, pod->owner.uid) != selector.replica_sets.end();
+}
+
+bool matches(const TrackSelector& selector, const Workload& workload) {
+  const Pod* pod = workload.pod.pod.get();
+  const auto is = [pod](const char* key, const std::string& value) {
+    const auto found = pod->annotations.find(key);
+    return found != pod->annotations.end() && found->second == value;
+  };
+  return pod && pod->namespace_ == selector.namespace_ && is("workload", selector.workload) &&
+         is("track", selector.track);
+}
+
+bool matches(const Selector& selector, const Workload& workload) {
+  return std::visit([&](const auto& one) { return matches(one, workload); }, selector);
+}
+
+bool selects_pods(const Slo& slo) {
+  const auto by_pod = [](const Selector& one) {
+    return !std::holds_alternative<std::vector<Glob>>(one);
+  };
+  return slo.container || by_pod(slo.canary) || (slo.baseline && by_pod(*slo.baseline));
 }
 
 void add_open(ArmReading& to, const Inflight& inflight, Histogram OpenRequests::*side) {
@@ -17,6 +49,8 @@ void add_open(ArmReading& to, const Inflight& inflight, Histogram OpenRequests::
 }
 
 }  // namespace
+
+Arms::Arms(const Slo& slo) : slo_(slo), by_pod_(selects_pods(slo)) {}
 
 std::optional<Counts> added(const Counts& now, const Counts& before) {
   if (!continues(now, before)) return std::nullopt;
@@ -27,6 +61,9 @@ std::optional<Counts> added(const Counts& now, const Counts& before) {
 
 std::string selector_text(const Selector& selector) {
   std::string text;
+  if (const auto* revisions = std::get_if<RevisionSelector>(&selector)) return revisions->text;
+  if (const auto* track = std::get_if<TrackSelector>(&selector))
+    return fmt::format("{} pods of {}/{}", track->track, track->namespace_, track->workload);
   if (const auto* pods = std::get_if<PodSelector>(&selector)) {
     for (const auto& [key, value] : pods->labels)
       text += fmt::format("{}{}={}", text.empty() ? "" : ",", key, value);
@@ -37,16 +74,19 @@ std::string selector_text(const Selector& selector) {
   return text;
 }
 
-Arms::Role Arms::role_of(const std::string& path) const {
-  if (path.empty()) return Role::Unknown;  // its name may come later
-  if (matches(slo_.canary, path)) return Role::Canary;
-  if (slo_.baseline && matches(*slo_.baseline, path)) return Role::Baseline;
-  return Role::Neither;
+Arms::Role Arms::role_of(const Workload& workload) const {
+  // A name may come later, and so may the pod: which cgroups never have one is not known here.
+  const bool settled = !workload.path.empty() && (!by_pod_ || workload.pod.pod);
+  if (slo_.container && workload.pod.container != *slo_.container)
+    return settled ? Role::Neither : Role::Unknown;
+  if (matches(slo_.canary, workload)) return Role::Canary;
+  if (slo_.baseline && matches(*slo_.baseline, workload)) return Role::Baseline;
+  return settled ? Role::Neither : Role::Unknown;
 }
 
 void Arms::update(Member& member, const Workload& workload, TickTime now) {
   if (member.role == Role::Unknown) {
-    member.role = role_of(workload.path);
+    member.role = role_of(workload);
     member.path = workload.path;
     member.first_seen = now.monotonic;
     member.lost = workload.lost;

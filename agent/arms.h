@@ -33,7 +33,7 @@ using CgroupCounts = std::unordered_map<uint64_t, ServiceCounts>;
 // from when it was first seen, and not before it is as old as the SLO's warm-up.
 class Arms {
  public:
-  explicit Arms(const Slo& slo) : slo_(slo) {}
+  explicit Arms(const Slo& slo);
 
   // Who belongs to which arm now, what they have open and what of theirs was lost.
   void look(const std::vector<Workload>& workloads, TickTime now);
@@ -60,7 +60,7 @@ class Arms {
     Inflight server, client;
     uint64_t seen = 0;  // the last look that found it
   };
-  [[nodiscard]] Role role_of(const std::string& path) const;
+  [[nodiscard]] Role role_of(const Workload& workload) const;
   void update(Member& member, const Workload& workload, TickTime now);
   [[nodiscard]] std::shared_ptr<const Counts> judged_counts(const CgroupCounts& counts,
                                                             uint64_t id) const;
@@ -69,6 +69,7 @@ class Arms {
   [[nodiscard]] std::vector<std::string> paths(Role role) const;
 
   Slo slo_;
+  bool by_pod_;  // whether anything of it depends on pods
   std::unordered_map<uint64_t, Member> members_;
   uint64_t looks_ = 0;
   size_t halves_ = 0;    // baseline cgroups there ever were

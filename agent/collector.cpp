@@ -69,12 +69,13 @@ void add_open(Inflight& inflight, std::chrono::nanoseconds age) {
 
 }  // namespace
 
-Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events,
-                     Sizer& sizer, const KernelFeatures& features, AgentStatus about,
-                     CgroupFilter filter)
+Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNames& pods,
+                     OwnerEvents& events, Sizer& sizer, const KernelFeatures& features,
+                     AgentStatus about, CgroupFilter filter)
     : maps_(maps),
       probes_(probes),
       names_(names),
+      pods_(pods),
       events_(events),
       sizer_(sizer),
       status_(std::move(about)),
@@ -240,8 +241,10 @@ std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by
     workload.path = names_.path(id);
     if (!filter_.shows(workload.path)) continue;
     if (!workload.service) workload.service = nothing;
+    workload.pod = pods_.of(id, workload.path);
     rows.push_back(std::move(workload));
   }
+  pods_.forget_others();
   std::sort(rows.begin(), rows.end(), [](const Workload& a, const Workload& b) {
     return std::tie(a.path, a.id) < std::tie(b.path, b.id);
   });

@@ -12,6 +12,7 @@
 #include "agent/arms.h"
 #include "agent/cgroup_filter.h"
 #include "agent/cgroups.h"
+#include "agent/kubernetes/pod_names.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
 #include "agent/snapshot.h"
@@ -26,8 +27,9 @@ namespace slogate {
 class Collector {
  public:
   // `about`: version, kernel, start and notes of every snapshot.
-  Collector(Maps& maps, const Probes& probes, CgroupNames& names, OwnerEvents& events, Sizer& sizer,
-            const KernelFeatures& features, AgentStatus about, CgroupFilter filter);
+  Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNames& pods,
+            OwnerEvents& events, Sizer& sizer, const KernelFeatures& features, AgentStatus about,
+            CgroupFilter filter);
 
   // What cannot be read now is logged and missing from this snapshot only.
   std::shared_ptr<Snapshot> tick(TickTime now);
@@ -62,6 +64,7 @@ class Collector {
   Maps& maps_;
   const Probes& probes_;
   CgroupNames& names_;
+  PodNames& pods_;
   OwnerEvents& events_;
   Sizer& sizer_;
   AgentStatus status_;

@@ -120,6 +120,38 @@ std::vector<ClassRule> read_classes(const YamlNode& node, Problems& problems) {
   return rules;
 }
 
+Result<std::string> parse_server(std::string_view text) {
+  constexpr std::string_view scheme = "https://";
+  if (!text.starts_with(scheme) || text.size() == scheme.size() ||
+      text.find_first_of("/? #@", scheme.size()) != std::string_view::npos)
+    return fail(fmt::format("{} is not an API server", in_quotes(text)),
+                "like https://10.0.0.1:6443");
+  return std::string(text);
+}
+
+Result<std::string> parse_node(std::string_view text) {
+  if (!is_name(text, 253, "-."))
+    return fail(fmt::format("{} is not the name of a node", in_quotes(text)),
+                "kubectl get nodes lists them");
+  return std::string(text);
+}
+
+KubernetesConfig read_kubernetes(const YamlNode& node, Problems& problems) {
+  constexpr std::string_view what = "the access to Kubernetes";
+  KubernetesConfig config;
+  const bool is_map = read_fields(
+      node, what, problems,
+      {{"server", [&](const YamlNode& v) { read_value(v, problems, config.server, parse_server); }},
+       {"token_file",
+        [&](const YamlNode& v) { read_value(v, problems, config.token_file, parse_path); }},
+       {"ca_file", [&](const YamlNode& v) { read_value(v, problems, config.ca_file, parse_path); }},
+       {"node", [&](const YamlNode& v) { read_value(v, problems, config.node, parse_node); }}});
+  if (is_map)
+    for (const char* key : {"server", "token_file", "ca_file", "node"})
+      require_key(node, key, what, problems);
+  return config;
+}
+
 void check_addresses(const YamlNode& node, const Config& config, Problems& problems) {
   if (!config.listen || config.listen != config.api_listen) return;
   const YamlNode* api = node.find("api_listen");
@@ -176,6 +208,7 @@ Config to_config(const YamlNode& root, Problems& problems) {
             read_value(item, problems, config.admin_uids.emplace_back(), parse_uid);
           });
         }},
+       {"kubernetes", [&](const YamlNode& v) { config.kubernetes = read_kubernetes(v, problems); }},
        {"state_dir",
         [&](const YamlNode& v) { read_value(v, problems, config.state_dir, parse_path); }},
        {"classes", [&](const YamlNode& v) { config.classes = read_classes(v, problems); }},

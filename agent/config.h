@@ -35,6 +35,13 @@ struct MapLimits {
   bool operator==(const MapLimits&) const = default;
 };
 
+// The API server, where the agent is not a pod and has to be told.
+struct KubernetesConfig {
+  std::string server, token_file, ca_file, node;
+
+  bool operator==(const KubernetesConfig&) const = default;
+};
+
 // Everything a configuration file can say. A Config made from nothing has the defaults.
 struct Config {
   std::optional<ListenAddress> listen = ListenAddress{.host = "0.0.0.0", .port = 9937};
@@ -45,8 +52,10 @@ struct Config {
   MetricsSettings metrics;
   std::string state_dir = "/var/lib/slogate";
   std::vector<uint32_t> admin_uids;  // who may change something besides root
-  std::vector<ClassRule> classes;    // no two with the same conditions
-  std::vector<Slo> slos;             // no two with the same name
+  // Nothing where a pod's own environment says it, or there is no Kubernetes.
+  std::optional<KubernetesConfig> kubernetes;
+  std::vector<ClassRule> classes;  // no two with the same conditions
+  std::vector<Slo> slos;           // no two with the same name
 };
 
 // One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How the configuration is read from its tree: tables of fields, and a list that problems are added
-// to while reading goes on. Only for the files agent/config*.cpp.
+// to while reading goes on. Only for the files agent/config*.cpp, and for annotations, whose values
+// are the same.
 #pragma once
 
 #include <functional>
@@ -81,6 +82,13 @@ void require_key(const YamlNode& map, std::string_view key, std::string_view wha
 
 // Reads one glob or a list of them.
 void read_globs(const YamlNode& node, Problems& problems, std::vector<Glob>& to);
+
+// Above zero, and no longer than the histograms can tell apart.
+[[nodiscard]] Result<std::chrono::nanoseconds> parse_latency(std::string_view text);
+// Of an SLO: above 0, at most 0.5.
+[[nodiscard]] Result<double> parse_alpha(std::string_view text);
+// A name as Kubernetes wants it.
+[[nodiscard]] Result<std::string> parse_container(std::string_view text);
 
 // Reads what /metrics shows. agent/config_metrics.cpp.
 void read_metrics(const YamlNode& node, Problems& problems, MetricsSettings& to);

@@ -13,19 +13,6 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// Above zero, and no longer than the histograms can tell apart.
-Result<nanoseconds> parse_latency(std::string_view text) {
-  auto latency = parse_duration(text);
-  if (!latency) return latency;
-  const double longest = bucket_edge(SLOGATE_EDGES - 1);
-  if (latency->count() == 0)
-    return fail(fmt::format("duration {} is not above zero", in_quotes(text)), "at least 1ns");
-  if (std::chrono::duration<double>(*latency).count() > longest)
-    return fail(fmt::format("duration {} is beyond what is measured", in_quotes(text)),
-                fmt::format("latencies are told apart up to {} s", longest));
-  return latency;
-}
-
 Result<double> parse_share(std::string_view text) {
   return parse_ratio(text);
 }
@@ -164,6 +151,18 @@ void ObjectiveReader::note(const YamlNode& item, std::string_view bound, double 
 }
 
 }  // namespace
+
+Result<nanoseconds> parse_latency(std::string_view text) {
+  auto latency = parse_duration(text);
+  if (!latency) return latency;
+  const double longest = bucket_edge(SLOGATE_EDGES - 1);
+  if (latency->count() == 0)
+    return fail(fmt::format("duration {} is not above zero", in_quotes(text)), "at least 1ns");
+  if (std::chrono::duration<double>(*latency).count() > longest)
+    return fail(fmt::format("duration {} is beyond what is measured", in_quotes(text)),
+                fmt::format("latencies are told apart up to {} s", longest));
+  return latency;
+}
 
 std::vector<Objective> read_objectives(const YamlNode& node, bool has_baseline,
                                        Problems& problems) {

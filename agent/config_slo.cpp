@@ -16,17 +16,6 @@ Result<std::string> parse_slo_name(std::string_view text) {
   return std::string(text);
 }
 
-Result<std::string> parse_container(std::string_view text) {
-  if (!is_name(text, 63, "-"))
-    return fail(fmt::format("{} is not the name of a container", in_quotes(text)),
-                "at most 63 of a-z, 0-9 and, inside, \"-\"");
-  return std::string(text);
-}
-
-Result<double> parse_alpha(std::string_view text) {
-  return parse_ratio(text, 0.5);
-}
-
 std::set<std::string> patterns(const std::vector<Glob>& globs) {
   std::set<std::string> result;
   for (const Glob& glob : globs) result.insert(glob.pattern());
@@ -82,6 +71,17 @@ Slo read_slo(const YamlNode& node, Problems& problems) {
 }
 
 }  // namespace
+
+Result<std::string> parse_container(std::string_view text) {
+  if (!is_name(text, 63, "-"))
+    return fail(fmt::format("{} is not the name of a container", in_quotes(text)),
+                "at most 63 of a-z, 0-9 and, inside, \"-\"");
+  return std::string(text);
+}
+
+Result<double> parse_alpha(std::string_view text) {
+  return parse_ratio(text, 0.5);
+}
 
 std::vector<Slo> read_slos(const YamlNode& node, Problems& problems) {
   std::vector<Slo> slos;

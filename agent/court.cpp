@@ -8,9 +8,21 @@
 namespace slogate {
 namespace {
 
-// A rollout of cgroups has no name of its own: when it began tells it from others.
-std::string rollout_name(TickTime now) {
+// More than a node has pods, several times over.
+constexpr size_t kMostAside = 1000;
+
+std::string time_name(TickTime now) {
   return fmt::format("{:%FT%T}Z", std::chrono::floor<std::chrono::milliseconds>(now.system));
+}
+
+// A rollout of cgroups has no name of its own: when it began tells it from others.
+std::string rollout_name(const Slo& slo, TickTime now) {
+  return slo.rollout.empty() ? time_name(now) : slo.rollout;
+}
+
+// The evidence that begins with a reset is not what other nodes call by the name.
+std::string reset_name(const Slo& slo, TickTime now) {
+  return slo.rollout.empty() ? time_name(now) : fmt::format("{}-{}", slo.rollout, time_name(now));
 }
 
 std::vector<std::string> names_of(const std::vector<Claim>& claims) {
@@ -33,13 +45,14 @@ bool same_canary(const Slo& a, const Slo& b) {
   return a.name == b.name && selector_text(a.canary) == selector_text(b.canary);
 }
 
-std::vector<std::string> notes_of(const Slo& slo) {
-  std::vector<std::string> notes;
-  if (slo.container) notes.push_back("containers are not told apart yet: name their cgroups");
-  if (std::holds_alternative<PodSelector>(slo.canary) ||
-      (slo.baseline && std::holds_alternative<PodSelector>(*slo.baseline)))
-    notes.push_back("pods cannot be selected yet: select their cgroups");
-  return notes;
+bool needs_pods(const Slo& slo) {
+  return slo.container || std::holds_alternative<PodSelector>(slo.canary) ||
+         (slo.baseline && std::holds_alternative<PodSelector>(*slo.baseline));
+}
+
+std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
+  if (!needs_pods(slo) || pods_known) return {};
+  return {"pods and containers are not known without an API server: select cgroups"};
 }
 
 }  // namespace
@@ -53,33 +66,55 @@ void Court::set_slos(const std::vector<Slo>& slos, TickTime now) {
       cases_.push_back(std::move(*old));
       continue;
     }
-    auto& fresh = cases_.emplace_back(std::make_unique<Case>(slo, rollout_name(now), now));
+    auto& fresh = cases_.emplace_back(std::make_unique<Case>(slo, rollout_name(slo, now), now));
     // A bound that is loosened does not lift a veto: reset() does.
-    if (old != before.end())
-      if (const auto verdict = (*old)->judge.verdict(); verdict->decision == Decision::Veto) {
-        fresh->judge.restore(*verdict);
-        fresh->had_canary = true;
-      }
-    note(*fresh, now);
+    if (old != before.end()) put_aside(**old);
+    if (!take_up(*fresh)) note(*fresh, now);
   }
+  for (const auto& old : before)
+    if (old && !old->slo.rollout.empty()) put_aside(*old);
+}
+
+// That the veto began was said when it did.
+void Court::adopt(Case& one, const Verdict& veto) {
+  one.judge.restore(veto);
+  one.rollout = veto.rollout;
+  one.decision = kDecisions[static_cast<size_t>(Decision::Veto)];
+  one.had_canary = true;
+}
+
+void Court::put_aside(const Case& one) {
+  const auto verdict = one.judge.verdict();
+  if (verdict->decision != Decision::Veto) return;
+  std::string canary = selector_text(one.slo.canary);
+  const auto same = [&](const LatchedVeto& veto) {
+    return veto.verdict.slo == one.slo.name && veto.canary == canary;
+  };
+  if (std::ranges::any_of(aside_, same)) return;
+  if (aside_.size() >= kMostAside) aside_.erase(aside_.begin());
+  aside_.push_back({std::move(canary), *verdict});
+}
+
+bool Court::take_up(Case& one) {
+  const auto veto = std::ranges::find_if(aside_, [&](const LatchedVeto& candidate) {
+    return candidate.verdict.slo == one.slo.name &&
+           candidate.canary == selector_text(one.slo.canary);
+  });
+  if (veto == aside_.end()) return false;
+  adopt(one, veto->verdict);
+  aside_.erase(veto);
+  return true;
 }
 
 size_t Court::restore(const std::vector<LatchedVeto>& vetoes) {
+  aside_ = vetoes;
   size_t restored = 0;
-  for (const LatchedVeto& veto : vetoes)
-    for (const auto& one : cases_)
-      if (one->slo.name == veto.verdict.slo && selector_text(one->slo.canary) == veto.canary) {
-        one->judge.restore(veto.verdict);
-        one->rollout = veto.verdict.rollout;
-        one->decision = kDecisions[static_cast<size_t>(Decision::Veto)];
-        one->had_canary = true;
-        ++restored;
-      }
-  // That they began was said when they did.
-  std::erase_if(changes_, [&](const VerdictChange& change) {
-    return std::ranges::any_of(
-        vetoes, [&](const LatchedVeto& veto) { return veto.verdict.slo == change.now->slo; });
-  });
+  for (const auto& one : cases_) {
+    if (!take_up(*one)) continue;
+    ++restored;
+    std::erase_if(changes_,
+                  [&](const VerdictChange& change) { return change.now->slo == one->slo.name; });
+  }
   return restored;
 }
 
@@ -114,10 +149,11 @@ void Court::end_empty(Case& one, size_t canary_cgroups, TickTime now) {
     one.had_canary = true;
     return;
   }
+  if (!one.slo.rollout.empty()) return;  // it ends when there is another revision
   if (!one.empty_since) one.empty_since = now.monotonic;
   if (!one.had_canary || now.monotonic - *one.empty_since < kRolloutEnds) return;
   one.had_canary = false;
-  one.judge.reset(rollout_name(now), now);
+  one.judge.reset(reset_name(one.slo, now), now);
 }
 
 void Court::note(Case& one, TickTime now) {
@@ -140,7 +176,8 @@ std::unordered_set<uint64_t> Court::cgroups() const {
 Result<void> Court::reset(std::string_view slo, TickTime now) {
   for (const auto& one : cases_) {
     if (one->slo.name != slo) continue;
-    one->judge.reset(rollout_name(now), now);
+    one->judge.reset(reset_name(one->slo, now), now);
+    std::erase_if(aside_, [&](const LatchedVeto& veto) { return veto.verdict.slo == slo; });
     note(*one, now);
     return {};
   }
@@ -154,14 +191,15 @@ std::shared_ptr<const Verdicts> Court::verdicts() const {
                          .objectives = names_of(one->judge.claims()),
                          .canary = one->arms.canary(),
                          .baseline = one->arms.baseline(),
-                         .notes = notes_of(one->slo)});
+                         .notes = notes_of(one->slo, pods_known_)});
     all->list.push_back(one->judge.verdict());
   }
+  all->problems = problems_;
   return all;
 }
 
 std::vector<LatchedVeto> Court::vetoes() const {
-  std::vector<LatchedVeto> vetoes;
+  std::vector<LatchedVeto> vetoes = aside_;
   for (const auto& one : cases_)
     if (const auto verdict = one->judge.verdict(); verdict->decision == Decision::Veto)
       vetoes.push_back({selector_text(one->slo.canary), *verdict});

@@ -35,7 +35,11 @@ class Court {
   // SLOs whose name and canary stay the same keep evidence and veto where their objectives did not
   // change, and the veto alone where they did.
   void set_slos(const std::vector<Slo>& slos, TickTime now);
-  // Takes up vetoes of another agent. How many there was an SLO for.
+  // SLOs that cannot be judged, and why.
+  void set_problems(std::vector<SloProblem> problems) { problems_ = std::move(problems); }
+  // Whether cgroups are told apart by their pods.
+  void know_pods(bool known) { pods_known_ = known; }
+  // Takes up vetoes of another agent. Those without an SLO wait for it. How many there was one for.
   size_t restore(const std::vector<LatchedVeto>& vetoes);
 
   // A whole tick: who is there, and what everyone counted.
@@ -49,6 +53,8 @@ class Court {
 
   [[nodiscard]] bool empty() const { return cases_.empty(); }
   [[nodiscard]] std::shared_ptr<const Verdicts> verdicts() const;
+  // Those in force, and those of canaries that are not judged now: of a revision that another one
+  // has followed, or of an SLO that may come back.
   [[nodiscard]] std::vector<LatchedVeto> vetoes() const;
   // What changed since the last call.
   std::vector<VerdictChange> take_changes() { return std::exchange(changes_, {}); }
@@ -65,11 +71,17 @@ class Court {
     std::optional<std::chrono::nanoseconds> empty_since;
     bool had_canary = false;
   };
+  static void adopt(Case& one, const Verdict& veto);
+  void put_aside(const Case& one);
+  bool take_up(Case& one);
   void observe(Case& one, const CgroupCounts& counts, TickTime now);
   void end_empty(Case& one, size_t canary_cgroups, TickTime now);
   void note(Case& one, TickTime now);
 
   std::vector<std::unique_ptr<Case>> cases_;
+  std::vector<LatchedVeto> aside_;  // oldest first
+  std::vector<SloProblem> problems_;
+  bool pods_known_ = false;
   std::vector<VerdictChange> changes_;
 };
 

@@ -73,6 +73,20 @@ Json classes_json(const Workload& workload, const std::vector<std::string>& reas
   return json;
 }
 
+Json pod_json(const PodContainer& of) {
+  return {{"namespace", of.pod->namespace_},
+          {"name", of.pod->name},
+          {"container", of.container},
+          {"uid", of.pod->uid}};
+}
+
+Json kubernetes_json(const KubernetesStatus& kubernetes) {
+  return {{"node", kubernetes.node},
+          {"synced", kubernetes.synced},
+          {"trouble", kubernetes.trouble},
+          {"pods", kubernetes.pods}};
+}
+
 Json buckets_json(const Histogram& histogram) {
   Json json = Json::array();
   for (size_t i = 0; i < histogram.size(); ++i)
@@ -132,18 +146,20 @@ std::string dump(const Json& json) {
 
 Json status_json(const Snapshot& snapshot) {
   const AgentStatus& agent = snapshot.agent;
-  return {{"version", agent.version},
-          {"kernel", agent.kernel},
-          {"started", time_text(agent.started)},
-          {"uptime_seconds", seconds(agent.now - agent.started)},
-          {"ticks", agent.ticks},
-          {"tick_seconds", seconds(agent.last_tick)},
-          {"cgroups", snapshot.workloads.size()},
-          {"lost", lost_json(agent)},
-          {"removed", rest_json(*snapshot.removed, *snapshot.drop_reasons)},
-          {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
-          {"degraded", degraded_json(snapshot.probes)},
-          {"notes", agent.notes}};
+  Json json = {{"version", agent.version},
+               {"kernel", agent.kernel},
+               {"started", time_text(agent.started)},
+               {"uptime_seconds", seconds(agent.now - agent.started)},
+               {"ticks", agent.ticks},
+               {"tick_seconds", seconds(agent.last_tick)},
+               {"cgroups", snapshot.workloads.size()},
+               {"lost", lost_json(agent)},
+               {"removed", rest_json(*snapshot.removed, *snapshot.drop_reasons)},
+               {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
+               {"degraded", degraded_json(snapshot.probes)},
+               {"notes", agent.notes}};
+  if (snapshot.kubernetes) json["kubernetes"] = kubernetes_json(*snapshot.kubernetes);
+  return json;
 }
 
 Json cgroup_json(const Workload& workload, const std::vector<std::string>& drop_reasons) {
@@ -156,6 +172,7 @@ Json cgroup_json(const Workload& workload, const std::vector<std::string>& drop_
       {"inflight",
        {{"server", inflight_json(workload.server)}, {"client", inflight_json(workload.client)}}},
       {"lost", workload.lost}};
+  if (workload.pod.pod) json["pod"] = pod_json(workload.pod);
   if (!workload.others.empty()) json["classes"] = classes_json(workload, drop_reasons);
   return json;
 }

@@ -85,12 +85,8 @@ void Judge::publish(const Observation& seen) {
 }
 
 Judge::Finding Judge::decide(const Observation& seen, const Verdict& facts) const {
-  if (std::holds_alternative<PodSelector>(slo_.canary))
-    return {
-        Decision::Hold, Reason::NoCanary,
-        "the canary is selected by pods, which this agent cannot tell yet: select it by cgroup"};
   if (seen.canary.cgroups == 0)
-    return {Decision::Hold, Reason::NoCanary, "no cgroup of the canary is running"};
+    return {Decision::Hold, Reason::NoCanary, "nothing of the canary is running on this node"};
   if (auto doubt = find_doubt(seen)) return std::move(*doubt);
   if (auto veto = find_veto(facts)) return std::move(*veto);
   if (auto silence = find_silence(seen)) return std::move(*silence);
@@ -187,12 +183,8 @@ std::optional<Judge::Finding> Judge::find_gap(const Observation& seen, const Ver
   if (rollout_.breaching >= kBreachingBlocks)
     return hold(Reason::BaselineBreaching,
                 "the baseline itself is beyond an objective's bound: what is shared may be slow");
-  if (slo_.baseline && std::holds_alternative<PodSelector>(*slo_.baseline))
-    return hold(Reason::NoBaseline,
-                "the baseline is selected by pods, which this agent cannot tell yet: select it by "
-                "cgroup");
   if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0)
-    return hold(Reason::NoBaseline, "no cgroup of the baseline is running");
+    return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
   if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
   if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)

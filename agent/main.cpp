@@ -12,7 +12,6 @@
 
 #include "agent/agent.h"
 #include "agent/api.h"
-#include "agent/class_rules.h"
 #include "agent/config.h"
 #include "agent/event_loop.h"
 #include "agent/host.h"
@@ -124,7 +123,7 @@ MeasureSettings measure_settings(const Config& config) {
   settings.size.ceiling = ceiling_slots(
       config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit, memory_allowed());
   settings.size.grace = config.maps.grace;
-  settings.classes = to_class_rules(config.classes, config.slos);
+  settings.classes = config.classes;
   settings.slos = config.slos;
   return settings;
 }

@@ -28,9 +28,25 @@ struct PodSelector {
   bool operator==(const PodSelector&) const = default;
 };
 
+// The pods of some revisions of a Deployment, by the uids of their ReplicaSets. `text` says which
+// these are: two with the same text are the same arm, though its ReplicaSets come and go.
+struct RevisionSelector {
+  std::string text;
+  std::vector<std::string> replica_sets;
+
+  bool operator==(const RevisionSelector&) const = default;
+};
+
+// The pods of one namespace whose annotations name this workload and track.
+struct TrackSelector {
+  std::string namespace_, workload, track;
+
+  bool operator==(const TrackSelector&) const = default;
+};
+
 // The workloads of one arm: the cgroups that any of the globs matches (there is at least one), or
 // pods.
-using Selector = std::variant<std::vector<Glob>, PodSelector>;
+using Selector = std::variant<std::vector<Glob>, PodSelector, RevisionSelector, TrackSelector>;
 
 // "The p99 of `request` is at most `max`, and at most `max_increase` above the baseline's." At
 // least one of the two is there, both are above zero.
@@ -62,7 +78,9 @@ using Objective = std::variant<LatencyObjective, RatioObjective>;
 // One canary and what it is held to. With a baseline, `objectives` may be empty: then only the
 // relative objectives that every comparison has are judged.
 struct Slo {
-  std::string name;                      // [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 characters
+  // [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 characters, or NAMESPACE.WORKLOAD where it stands in
+  // annotations.
+  std::string name;
   std::optional<uint16_t> port;          // judge only this local port
   std::optional<std::string> container;  // judge only the containers of this name
   Selector canary;
@@ -70,6 +88,9 @@ struct Slo {
   std::vector<Objective> objectives;
   double alpha = 0.001;  // chance of ever vetoing a canary that is no worse; above 0, at most 0.5
   std::chrono::nanoseconds warmup = std::chrono::seconds{30};
+  // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
+  // began has to tell it from others.
+  std::string rollout = {};
 };
 
 }  // namespace slogate

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/event.h"
+#include "agent/kubernetes/pod_names.h"
 #include "agent/verdict.h"
 #include "maps/counts.h"
 #include "maps/map_status.h"
@@ -41,7 +42,8 @@ struct PortShare {
 struct Workload {
   uint64_t id = 0;
   std::string path;   // relative to the cgroup2 root, starts with "/"; "" while it is not known
-  bool gone = false;  // the cgroup has been removed; its counts stay for a while
+  PodContainer pod = {};  // whose it is
+  bool gone = false;      // the cgroup has been removed; its counts stay for a while
   // Counts of the sockets of class `service`; never null.
   std::shared_ptr<const Counts> service;
   std::vector<PortShare> ports = {};  // parts of `service`
@@ -78,8 +80,17 @@ struct AgentStatus {
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
 };
 
+// What is known of the API server, on nodes of Kubernetes.
+struct KubernetesStatus {
+  std::string node;
+  bool synced = false;  // whether this node's pods were ever listed
+  std::string trouble;  // why what is known may be out of date; "" when it is not
+  size_t pods = 0;      // that are there
+};
+
 struct Snapshot {
   AgentStatus agent;
+  std::optional<KubernetesStatus> kubernetes;
   std::vector<Workload> workloads;  // by path
   // Counts of cgroups that are gone and no longer among the workloads, and of what found no slot;
   // never null. All workloads and these together are everything that was ever counted.

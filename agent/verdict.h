@@ -96,10 +96,19 @@ struct SloStatus {
   std::vector<std::string> notes;             // what of it is not done
 };
 
-// All SLOs in the order of the configuration; both lists are of the same length.
+// An SLO that cannot be judged, and what has to change.
+struct SloProblem {
+  std::string slo;
+  std::string message;
+
+  bool operator==(const SloProblem&) const = default;
+};
+
+// All SLOs, those of the configuration in its order; `slos` and `list` are of the same length.
 struct Verdicts {
   std::vector<SloStatus> slos;
   std::vector<std::shared_ptr<const Verdict>> list;  // never null
+  std::vector<SloProblem> problems = {};
 
   [[nodiscard]] const Verdict* find(std::string_view slo) const {
     for (const auto& verdict : list)

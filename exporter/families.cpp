@@ -148,6 +148,22 @@ void write_scrapes(const AllScrapeStats& scrapes, size_t left_out, Sink& sink) {
       sink);
 }
 
+void write_kubernetes(const KubernetesStatus& kubernetes, Sink& sink) {
+  const bool up = kubernetes.synced && kubernetes.trouble.empty();
+  write_samples(
+      {{"slogate_kubernetes_up", "1 while what is known of this node's pods is up to date, else 0.",
+        MetricType::gauge},
+       {{{}, up ? 1.0 : 0.0}}},
+      sink);
+}
+
+void write_invalid_slos(const Verdicts& verdicts, Sink& sink) {
+  write_samples({{"slogate_slos_invalid", "SLOs of pods that cannot be judged as they stand.",
+                  MetricType::gauge},
+                 {{{}, static_cast<double>(verdicts.problems.size())}}},
+                sink);
+}
+
 void write_build_info(const AgentStatus& agent, Sink& sink) {
   write_samples(
       {{"slogate_build_info", "1; the labels say what runs here.", MetricType::gauge},
@@ -166,6 +182,8 @@ void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsS
   write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);
   write_scrapes(scrapes, left_out, sink);
   write_verdict_families(*snapshot.verdicts, sink);
+  write_invalid_slos(*snapshot.verdicts, sink);
+  if (snapshot.kubernetes) write_kubernetes(*snapshot.kubernetes, sink);
   write_build_info(snapshot.agent, sink);
   sink.finish();
 }

@@ -36,6 +36,10 @@ size_t character_length(std::string_view text) {
 }  // namespace
 
 Labels workload_labels(const Workload& workload) {
+  if (const Pod* pod = workload.pod.pod.get())
+    return {{"container", label_value(workload.pod.container)},
+            {"namespace", label_value(pod->namespace_)},
+            {"pod", label_value(pod->name)}};
   return {{"cgroup", workload.path.empty() ? "unknown" : label_value(workload.path)}};
 }
 

@@ -128,7 +128,7 @@ TEST_F(Class, ThePortOfAnSloIsPartOfTheService) {
   slo.canary = std::vector{*Glob::parse("/**")};
   const auto agent = start_agent(100);
   MeasureSettings settings = test_settings(100);
-  settings.classes = to_class_rules({}, {slo});
+  settings.slos = {slo};
   ASSERT_TRUE(agent->apply(settings));
   use(judged, 3);
   use(other, 5);

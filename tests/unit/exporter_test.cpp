@@ -162,7 +162,8 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
                   "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
                   "slogate_tick_seconds_total", "slogate_scrapes_total",
                   "slogate_scrape_seconds_total", "slogate_scrape_bytes", "slogate_scrape_series",
-                  "slogate_scrape_workloads_left_out", "slogate_build_info"));
+                  "slogate_scrape_workloads_left_out", "slogate_slos_invalid",
+                  "slogate_build_info"));
 }
 
 TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
@@ -177,6 +178,7 @@ TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
   EXPECT_THAT(series_of(snapshot_of({workload("/idle", {})})),
               testing::ContainerEq(Series{
                   {"slogate_build_info{version=\"0.1.0\",kernel=\"6.18.44\"}", 1},
+                  {"slogate_slos_invalid", 0},
                   {"slogate_lost_samples_total{site=\"index_full\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_name\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_slot\"}", 0},

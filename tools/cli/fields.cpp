@@ -38,10 +38,19 @@ std::optional<double> sum_at(const Json& json, const std::string& pointer) {
   return sum_of(json.at(at));
 }
 
+std::string pod_name(const Json& cgroup) {
+  const Json pod = cgroup.value("pod", Json::object());
+  if (!pod.is_object() || pod.empty()) return {};
+  return fmt::format("{}/{}/{}", pod.value("namespace", ""), pod.value("name", ""),
+                     pod.value("container", ""));
+}
+
 CgroupRow parse_cgroup(const Json& json) {
   CgroupRow row;
   row.id = json.at("id").get_ref<const Json::number_unsigned_t&>();
-  row.name = json.at("path").get<std::string>();
+  row.path = json.at("path").get<std::string>();
+  row.name = pod_name(json);
+  if (row.name.empty()) row.name = row.path;
   if (row.name.empty()) row.name = fmt::format("id {}", row.id);
   row.gone = json.value("gone", false);
   // A server that hangs has an open request and no answered one.

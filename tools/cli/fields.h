@@ -21,7 +21,8 @@ namespace slogate::cli {
 // (server) or, where it answers none, those it sent (client).
 struct CgroupRow {
   uint64_t id = 0;
-  std::string name;  // its path, or its id while the path is not known
+  std::string path;  // "" while it is not known
+  std::string name;  // NAMESPACE/POD/CONTAINER, or its path, or its id
   bool gone = false;
   std::string role;    // server, client, or "" where nothing was requested
   std::string signal;  // the name of the histogram these figures are from
@@ -29,6 +30,8 @@ struct CgroupRow {
   std::optional<double> connections, errors, retransmits, drops, lost;
   std::optional<double> inflight, oldest;  // requests without an answer yet, and their age (s)
 };
+// Of a cgroup of /v1/cgroups: NAMESPACE/POD/CONTAINER, "" where it is no pod's.
+[[nodiscard]] std::string pod_name(const Json& cgroup);
 [[nodiscard]] CgroupRow parse_cgroup(const Json& json);
 
 }  // namespace slogate::cli

@@ -79,12 +79,14 @@ std::map<std::string, std::string> parse_canaries(const Json& slos) {
     return verdict == "veto" ? 2 : verdict == "hold" ? 1 : 0;
   };
   std::map<std::string, std::string> verdicts;
-  for (const Json& slo : slos)
+  for (const Json& slo : slos) {
+    if (!slo.contains("verdict")) continue;  // one that cannot be judged
     for (const Json& path : slo.at("cgroups").at("canary")) {
       const std::string verdict = slo.at("verdict").get<std::string>();
       auto [at, is_new] = verdicts.try_emplace(path.get<std::string>(), verdict);
       if (!is_new && rank(verdict) > rank(at->second)) at->second = verdict;
     }
+  }
   return verdicts;
 }
 

@@ -12,7 +12,7 @@ Cell bad_rate(std::optional<double> rate, std::string_view colour) {
 }
 
 Cell verdict_cell(const TopFrame& frame, const TopRow& row) {
-  const auto found = frame.sample.verdicts.find(row.now.name);
+  const auto found = frame.sample.verdicts.find(row.now.path);
   if (found == frame.sample.verdicts.end()) return {"-"};
   const std::string& verdict = found->second;
   return {verdict, verdict == "veto" ? kRed : verdict == "pass" ? kGreen : kYellow};
@@ -99,7 +99,8 @@ std::string top_json(const TopFrame& frame) {
   Json cgroups = Json::array();
   for (const TopRow& row : frame.rows)
     cgroups.push_back({{"id", row.now.id},
-                       {"path", row.now.name},
+                       {"path", row.now.path},
+                       {"name", row.now.name},
                        {"role", row.now.role},
                        {"rate", known(row.rate)},
                        {"p50", known(row.p50)},

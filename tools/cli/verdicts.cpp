@@ -63,10 +63,12 @@ Exit exit_of(const Json& verdict) {
   return decision == "pass" ? kOk : decision == "veto" ? kVeto : kHold;
 }
 
+constexpr const char* kNoSlos = "There are no SLOs, neither in the configuration nor of pods.\n";
+
 }  // namespace
 
 std::string render_slos(const Json& slos, const Style& style) {
-  if (slos.empty()) return "The configuration has no SLOs.\n";
+  if (slos.empty()) return kNoSlos;
   Table table({{.title = "SLO", .right = false},
                {.title = "CANARY", .right = false, .elastic = true},
                {.title = "BASELINE", .right = false, .elastic = true, .spare = 1},
@@ -79,8 +81,12 @@ std::string render_slos(const Json& slos, const Style& style) {
                {text_at(slo, "canary")},
                {baseline.empty() ? "-" : baseline},
                {fmt::format("{:g}", number_at(slo, "/alpha").value_or(0))},
-               {verdict, colour_of(verdict)}});
+               {verdict.empty() ? "-" : verdict, colour_of(verdict)}});
     below += fmt::format("\n{}\n", printable(text_at(slo, "name")));
+    if (const std::string error = text_at(slo, "error"); !error.empty()) {
+      below += fmt::format("  not judged: {}\n", printable(error));
+      continue;
+    }
     for (const Json& objective : slo.value("objectives", Json::array()))
       below += fmt::format("  {}\n", printable(objective.get<std::string>()));
     const Json cgroups = slo.value("cgroups", Json::object());
@@ -94,7 +100,7 @@ std::string render_slos(const Json& slos, const Style& style) {
 }
 
 std::string render_verdicts(const Json& verdicts, const Style& style) {
-  if (verdicts.empty()) return "The configuration has no SLOs.\n";
+  if (verdicts.empty()) return kNoSlos;
   Table table({{.title = "SLO", .right = false, .elastic = true},
                {.title = "VERDICT", .right = false},
                {.title = "REASON", .right = false, .spare = 1},

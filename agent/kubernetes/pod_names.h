@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "agent/kubernetes/cluster.h"
+
+namespace slogate {
+
+// The container that a cgroup belongs to. Without a pod it is none, or none that is known yet.
+struct PodContainer {
+  std::shared_ptr<const Pod> pod;
+  std::string container;
+};
+
+// Which container each cgroup belongs to, by the ids in its path. A cgroup that has a name keeps
+// it for as long as it is asked for, whatever the API server says later: its counts are never shown
+// under another one.
+class PodNames {
+ public:
+  // Never null.
+  void set_cluster(std::shared_ptr<const Cluster> cluster);
+
+  // `path` is "" while it is not known.
+  [[nodiscard]] PodContainer of(uint64_t cgroup, const std::string& path);
+  // Forgets the cgroups that were not asked for since the last call.
+  void forget_others();
+
+ private:
+  struct Known {
+    std::string path;
+    std::vector<std::string> containers;  // ids in the path, outermost first
+    PodContainer name;
+    uint64_t looked = 0;  // the cluster it was looked for in
+    uint64_t asked = 0;
+  };
+  void look_up(Known& known) const;
+
+  std::unordered_map<std::string, std::shared_ptr<const Pod>> by_container_, by_uid_;
+  std::unordered_map<uint64_t, Known> cgroups_;
+  uint64_t clusters_ = 0, rounds_ = 0;
+};
+
+}  // namespace slogate

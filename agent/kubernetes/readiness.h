@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/kubernetes/client.h"
+#include "agent/kubernetes/pod_slos.h"
+#include "agent/tick_time.h"
+
+namespace slogate {
+
+// A pod whose ReplicaSets are not known yet gets its condition after this time: an API server that
+// does not tell must not keep a pod from serving.
+inline constexpr std::chrono::seconds kRevisionPatience{5};
+
+// What is said of this node's pods to the API server.
+struct PodWrites {
+  std::vector<PodCondition> conditions;  // all there should be
+  std::vector<PodEvent> events;          // those that are new
+};
+
+// Holds a rollout without ever causing an outage. A pod with our readiness gate is told True at
+// once. It is told False only while all of this is so: its revision is vetoed; a rollout is under
+// way, with pods of two revisions or more; and another revision of it has Ready pods somewhere in
+// the cluster. A hold never turns a pod away.
+class Readiness {
+ public:
+  [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos,
+                               const std::map<VetoKey, std::string>& vetoes, TickTime now);
+
+ private:
+  // What one pod's Deployment says about it.
+  struct Standing {
+    bool known = false;  // whether there is anything left to wait for
+    bool vetoed = false;
+    bool spared = false;  // vetoed, but turning it away could be an outage
+    std::string why;
+  };
+  [[nodiscard]] static Standing standing_of(const Cluster& cluster, const Pod& pod,
+                                            const std::map<VetoKey, std::string>& vetoes);
+  void add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
+                     PodWrites& writes, TickTime now);
+  void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes);
+
+  std::map<std::string, std::chrono::nanoseconds> waiting_since_;  // by pod
+  std::map<std::string, std::set<std::string>> said_;              // events, by pod
+};
+
+}  // namespace slogate
