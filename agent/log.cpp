@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <string>
 
 namespace slogate {
@@ -14,7 +15,9 @@ void log_line(std::string_view message) {
 }
 
 void log_change(std::string_view subject, std::string_view problem) {
+  static std::mutex mutex;
   static std::map<std::string, std::string, std::less<>> known;
+  const std::lock_guard lock(mutex);
   const auto found = known.find(subject);
   const std::string_view before = found == known.end() ? "" : std::string_view(found->second);
   if (before == problem) return;

@@ -9,7 +9,7 @@ namespace slogate {
 void log_line(std::string_view message);
 
 // Logs what is wrong with `subject` when that has changed, and once when it is over. An empty
-// `problem` means nothing is. For conditions that are met every tick. From the tick's thread only.
+// `problem` means nothing is. For conditions that are met every tick. From any thread.
 void log_change(std::string_view subject, std::string_view problem);
 
 }  // namespace slogate

@@ -16,10 +16,10 @@ namespace slogate {
 
 // How to reach the API server, and as whom.
 struct KubernetesAccess {
-  std::string server;      // https://HOST:PORT
+  std::string server;      // https://HOST:PORT; http:// only without a token and a CA, for tests
   std::string token_file;  // read anew as it is rotated; "" for none
-  std::string ca_file;
-  std::string node;  // spec.nodeName of the pods that are ours
+  std::string ca_file;     // "" for those of the system
+  std::string node;        // spec.nodeName of the pods that are ours
 };
 
 // From the environment and the files that every pod has: KUBERNETES_SERVICE_HOST and _PORT,

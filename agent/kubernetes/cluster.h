@@ -37,7 +37,7 @@ struct Pod {
   std::map<std::string, std::string> containers;
   bool gated = false;             // has our readiness gate
   std::optional<bool> condition;  // our condition: True or False; nothing while it has none
-  std::string condition_message;
+  std::string condition_reason, condition_message;
   bool ready = false;
   bool leaving = false;  // is being deleted, or has ended
   bool gone = false;     // deleted; kept for a while for the names of its cgroups
@@ -73,6 +73,8 @@ struct Cluster {
   bool synced = false;
   // Why what stands here may be out of date, "" while it is not: "the API server is away since …".
   std::string trouble;
+  // Why conditions or events are not written, "" while they are.
+  std::string write_trouble;
   std::vector<std::shared_ptr<const Pod>> pods;  // by uid
   // Deployments of this node's pods that have an annotation slogate.io/slo, by uid. One whose
   // ReplicaSets were not listed yet is not here.

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "agent/kubernetes/client.h"
+
+namespace slogate {
+
+// What access_of_pod() reads.
+struct PodEnvironment {
+  std::function<std::string(const char*)> variable;  // "" where it is not set
+  std::string directory;                             // of the service account
+};
+
+[[nodiscard]] Result<std::optional<KubernetesAccess>> access_of(const PodEnvironment& environment);
+
+}  // namespace slogate

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the API server's JSON to values. Any shape of JSON is taken: what has the wrong type counts
+// as missing. Texts that are no JSON, or nested deeper or larger than objects of Kubernetes can be,
+// are errors.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "agent/kubernetes/cluster.h"
+#include "maps/error.h"
+
+namespace slogate {
+
+// Not the ordered_json of our own answers: that one looks for a key in all others.
+using ApiJson = nlohmann::json;
+
+// One page of a list; its objects were handed over one by one.
+struct ListPage {
+  std::string resource_version;
+  std::string next;  // where the list goes on, "" at its end
+};
+using TakeObject = std::function<Result<void>(const ApiJson&)>;
+// `take` may have been called before an error is found.
+[[nodiscard]] Result<ListPage> parse_list(std::string_view text, const TakeObject& take);
+
+struct WatchEvent {
+  enum class Type { Changed, Deleted, Bookmark, Error, Unknown };
+  Type type = Type::Unknown;
+  ApiJson object;
+};
+[[nodiscard]] Result<WatchEvent> parse_event(std::string_view line);
+
+// What the API server says of a call that failed; all empty where it is something else.
+struct ApiStatus {
+  int64_t code = 0;
+  std::string reason, message;
+};
+[[nodiscard]] ApiStatus to_status(const ApiJson& object);
+[[nodiscard]] ApiStatus parse_status(std::string_view text);
+
+[[nodiscard]] Result<ApiJson> parse_object(std::string_view text);
+
+[[nodiscard]] std::string resource_version_of(const ApiJson& object);
+[[nodiscard]] std::string uid_of(const ApiJson& object);
+
+// Nothing where uid, namespace or name is missing.
+[[nodiscard]] std::optional<Pod> to_pod(const ApiJson& object);
+
+struct ReplicaSet {
+  std::string namespace_;
+  OwnerReference owner;
+  // What its siblings have in common, as the API takes it in ?labelSelector=, not escaped.
+  std::string selector;
+  Revision revision;
+};
+[[nodiscard]] std::optional<ReplicaSet> to_replica_set(const ApiJson& object);
+
+}  // namespace slogate
