@@ -47,7 +47,7 @@ expect_exit 1 check_schemas "$work/misspelt.yaml"
 # ---- a real API server ----
 
 servers=$("$here/binaries.sh" kube-apiserver) || skip "kube-apiserver cannot be built here"
-next_port=$((20000 + RANDOM % 10000))
+next_port=$((20000 + RANDOM % 10000)) client_port='' peer_port='' secure_port=''
 take_port() {
   next_port=$(free_port "$next_port")
   printf -v "$1" %s "$next_port"
