@@ -160,10 +160,16 @@ Finding inspect_cgroup2(const std::vector<Mount>& mounts) {
 
 Finding inspect_bpffs(const HostRoots& roots, const std::vector<Mount>& mounts) {
   const std::string point = roots.sys + "/fs/bpf";
+  const auto is_bpffs = [](const Mount& mount) { return mount.type == "bpf"; };
   // Of several mounts on one point the last one is seen.
   const auto mount = std::find_if(mounts.rbegin(), mounts.rend(),
                                   [&](const Mount& each) { return each.point == point; });
-  if (mount != mounts.rend() && mount->type == "bpf") return {.name = "bpffs", .detail = point};
+  if (mount != mounts.rend() && is_bpffs(*mount)) return {.name = "bpffs", .detail = point};
+  // As in our DaemonSet, which keeps out of /sys for AppArmor's sake.
+  if (const auto other = std::ranges::find_if(
+          mounts, [&](const Mount& each) { return is_bpffs(each) && each.point != point; });
+      other != mounts.end())
+    return {.name = "bpffs", .detail = fmt::format("{0}, for --pin-dir {0}/...", other->point)};
   return {.name = "bpffs",
           .state = FindingState::Degraded,
           .detail = fmt::format("not mounted at {}; counts end with the agent", point),

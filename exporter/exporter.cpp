@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter/exporter.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,17 @@ std::pair<std::string, size_t> render(const Snapshot& snapshot, const Sheet& she
   return {body.finish(), sink.series()};
 }
 
+// The agent ticks once a second; a busy node may hold up some of them.
+constexpr std::chrono::seconds kLatestTick{30};
+
+// Costs nothing, as probes come often and metrics may be megabytes.
+HttpResponse health(const std::shared_ptr<const Snapshot>& snapshot) {
+  if (!snapshot) return error_response(503, "the first tick has not been made yet");
+  if (std::chrono::system_clock::now() - snapshot->agent.now > kLatestTick)
+    return error_response(503, "the last tick was long ago");
+  return {.content_type = "text/plain", .body = "ok\n"};
+}
+
 }  // namespace
 
 void Exporter::tick(const Snapshot& snapshot, TickTime now) {
@@ -33,8 +45,11 @@ void Exporter::apply(MetricsSettings settings) {
 
 HttpResponse Exporter::answer(const HttpRequest& request,
                               const std::shared_ptr<const Snapshot>& snapshot) {
-  if (request.path != "/metrics") return error_response(404, "metrics are at /metrics");
+  const bool is_probe = request.path == "/healthz";
+  if (!is_probe && request.path != "/metrics")
+    return error_response(404, "metrics are at /metrics, whether the agent lives at /healthz");
   if (request.method != "GET") return method_not_allowed("GET, HEAD");
+  if (is_probe) return health(snapshot);
   const auto sheet = sheet_.load();
   if (!snapshot || !sheet) return error_response(503, "the first tick has not been made yet");
 

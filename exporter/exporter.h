@@ -13,7 +13,7 @@
 
 namespace slogate {
 
-// Answers GET /metrics. One thread ticks, another one answers, and neither waits for the other:
+// Answers GET /metrics, and GET /healthz for whoever restarts what hangs. One thread ticks, another one answers, and neither waits for the other:
 // what they share are immutable values.
 class Exporter {
  public:

@@ -192,6 +192,12 @@ TEST_F(FakeHost, BpffsIsOnlyAWarning) {
   EXPECT_EQ(finding.remedy, "mount -t bpf bpf " + bpffs());
 }
 
+TEST_F(FakeHost, BpffsMayBeElsewhere) {
+  mounts("bpf /bpf bpf rw 0 0\n");
+  EXPECT_EQ(find("bpffs").state, FindingState::Ok);
+  EXPECT_EQ(find("bpffs").detail, "/bpf, for --pin-dir /bpf/...");
+}
+
 TEST(RequireHost, TakesTheFirstThatIsMissing) {
   const std::vector<Finding> findings = {
       {.name = "kernel", .detail = "6.18"},

@@ -451,6 +451,18 @@ TEST(Exporter, AnswersInWhatWasAskedFor) {
   EXPECT_EQ(read_native(gunzip(native.body)).front().name, "slogate_request_duration_seconds");
 }
 
+TEST(Exporter, SaysWhetherTheAgentTicks) {
+  HttpRequest probe = get();
+  probe.path = "/healthz";
+  Exporter exporter({});
+  EXPECT_EQ(exporter.answer(probe, nullptr).status, 503);
+  Snapshot snapshot = full();
+  snapshot.agent.now = std::chrono::system_clock::now();
+  EXPECT_EQ(exporter.answer(probe, std::make_shared<const Snapshot>(snapshot)).status, 200);
+  snapshot.agent.now -= std::chrono::minutes(1);
+  EXPECT_EQ(exporter.answer(probe, std::make_shared<const Snapshot>(snapshot)).status, 503);
+}
+
 TEST(Exporter, TellsOfItsScrapes) {
   const auto snapshot = std::make_shared<const Snapshot>(full());
   Exporter exporter({});

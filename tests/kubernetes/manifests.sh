@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The manifests, as far as they can be judged without a cluster: a real API server takes them and
+# keeps every field, the service account may do what the agent does and nothing more, and custom
+# resources fit the schemas of their projects.
+set -euo pipefail
+# shellcheck source=../e2e/lib.sh
+. "$(dirname "$0")/../e2e/lib.sh"
+
+here=$root/tests/kubernetes
+deployed=$root/daemonset
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate
+for program in kubectl etcd jq openssl curl npm node; do
+  command -v "$program" >/dev/null || skip "$program is not installed: tools/deps kubernetes"
+done
+
+# ---- what can be said of the files alone ----
+
+awk -f "$deployed/prometheus/rule.awk" "$deployed/prometheus/rules.yaml" |
+  cmp - "$deployed/overlays/prometheus-operator/prometheus-rule.yaml" ||
+  fail "prometheus-rule.yaml is not what rule.awk makes"
+render() { kubectl kustomize "$deployed/$1" >"$work/$(basename "$1").yaml"; }
+render base || skip "this kubectl's kustomize is too old: 1.21 or later is needed"
+for overlay in "$deployed"/overlays/*/; do
+  render "overlays/$(basename "$overlay")" || fail "$overlay cannot be rendered"
+done
+
+# The packages come with the first run; without a network there is no second opinion.
+packages=$cache/npm-$(sha256sum "$here/package.json" | cut -c 1-12)
+if [ ! -e "$packages/complete" ]; then
+  mkdir -p "$packages"
+  cp "$here/package.json" "$packages"
+  (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error) ||
+    skip "npm cannot install the schemas"
+  touch "$packages/complete"
+fi
+ln -s "$packages/node_modules" "$work/node_modules"
+cp "$here/schema.mjs" "$here/package.json" "$work"
+check_schemas() { (cd "$work" && node schema.mjs "$@"); }
+check_schemas "$work"/{plain,prometheus-operator}.yaml "$deployed"/{argo,flagger}/*.yaml ||
+  fail "a manifest does not fit its schema"
+# That a mistake is found at all.
+sed 's/jobLabel:/jobLabels:/' "$work/prometheus-operator.yaml" >"$work/misspelt.yaml"
+expect_exit 1 check_schemas "$work/misspelt.yaml"
+[[ $output == *jobLabels* ]] || fail "a misspelt field is not named: $output"
+
+# ---- a real API server ----
+
+servers=$("$here/binaries.sh" kube-apiserver) || skip "kube-apiserver cannot be built here"
+next_port=$((20000 + RANDOM % 10000)) client_port='' peer_port='' secure_port=''
+take_port() {
+  next_port=$(free_port "$next_port")
+  printf -v "$1" %s "$next_port"
+  ((next_port += 1))
+}
+take_port client_port
+take_port peer_port
+take_port secure_port
+
+etcd --data-dir "$work/etcd" --listen-client-urls "http://127.0.0.1:$client_port" \
+  --advertise-client-urls "http://127.0.0.1:$client_port" \
+  --listen-peer-urls "http://127.0.0.1:$peer_port" --log-level error >"$work/etcd.log" 2>&1 &
+track $!
+openssl genrsa -out "$work/key" 2048 2>/dev/null
+token=$(openssl rand -hex 16)
+(umask 077 && echo "$token,admin,admin,system:masters" >"$work/tokens.csv")
+"$servers/kube-apiserver" --etcd-servers="http://127.0.0.1:$client_port" --bind-address=127.0.0.1 \
+  --secure-port="$secure_port" --cert-dir="$work/certificates" \
+  --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://slogate.test \
+  --service-account-signing-key-file="$work/key" --service-account-key-file="$work/key" \
+  --token-auth-file="$work/tokens.csv" --authorization-mode=Node,RBAC \
+  --allow-privileged=false >"$work/apiserver.log" 2>&1 &
+apiserver=$!
+# The API server first, or it would complain of an etcd that is gone.
+processes=("$apiserver" "${processes[@]}")
+
+cat >"$work/kubeconfig" <<END
+apiVersion: v1
+kind: Config
+clusters: [{name: it, cluster: {server: "https://127.0.0.1:$secure_port", insecure-skip-tls-verify: true}}]
+users: [{name: it, user: {token: $token}}]
+contexts: [{name: it, context: {cluster: it, user: it}}]
+current-context: it
+END
+kube() { kubectl --kubeconfig "$work/kubeconfig" --cache-dir "$work/kube-cache" "$@"; }
+is_ready() {
+  is_gone "$apiserver" || [ "$(curl --silent --insecure --header "Authorization: Bearer $token" \
+    "https://127.0.0.1:$secure_port/readyz")" = ok ]
+}
+wait_until 60 is_ready || fail "the API server is not ready: $(tail -n 3 "$work/apiserver.log")"
+is_running "$apiserver" || fail "the API server ended: $(tail -n 3 "$work/apiserver.log")"
+
+kube apply -k "$deployed/base"
+kube apply --dry-run=server -k "$deployed/overlays/plain" >/dev/null
+# Without the kinds that this server does not know.
+awk -v RS='---\n' -v ORS='---\n' '!/apiVersion: monitoring.coreos.com/' \
+  "$work/prometheus-operator.yaml" | kube apply --dry-run=server -f - >/dev/null
+
+# What the server does not know it leaves out without a word, so each of our values must be there.
+kube apply --dry-run=client -o json -k "$deployed/base" >"$work/ours.json"
+kube get -o json -f <(jq '.items[]' "$work/ours.json") >"$work/theirs.json"
+lost=$(jq -rn --slurpfile ours "$work/ours.json" --slurpfile theirs "$work/theirs.json" '
+  def key: .kind + "/" + .metadata.name;
+  ($theirs[0].items | map({(key): .}) | add) as $kept
+  | $ours[0].items[] | . as $object | $kept[key] as $its
+  | paths(scalars) | . as $path
+  | select(($object | getpath($path)) != ($its | getpath($path)))
+  | "\($object | key): \($path | map(tostring) | join("."))"' |
+  grep -v 'last-applied-configuration' || true)
+[ -z "$lost" ] || fail "the API server does not keep $lost"
+
+# A pod of the DaemonSet as its controller would make it. There is no controller here that would give
+# the service account its token.
+jq '.items[] | select(.kind == "DaemonSet")
+  | .spec.template + {apiVersion: "v1", kind: "Pod"} | .metadata += {name: "it", namespace: "slogate-system"}
+  | .spec.automountServiceAccountToken = false' "$work/ours.json" |
+  kube create --dry-run=server -o json -f - >"$work/pod.json"
+[ "$(jq .spec.priority "$work/pod.json")" -gt 1000000000 ] || fail "the pod has no priority"
+
+may() { kube auth can-i --as=system:serviceaccount:slogate-system:slogate "$@"; }
+rights=0
+while read -r expected verb what; do
+  # shellcheck disable=SC2086 # a resource and options
+  answer=$(may "$verb" $what 2>/dev/null || true)
+  [ "$answer" = "$expected" ] || fail "whether the agent may $verb $what: $answer, not $expected"
+  ((rights += 1))
+done <<'END'
+yes get pods -A
+yes list pods -A
+yes watch pods -A
+yes patch pods --subresource=status -A
+yes create events -A
+yes get replicasets.apps -A
+yes list replicasets.apps -A
+yes watch replicasets.apps -A
+no get secrets -A
+no get secrets -n slogate-system
+no list configmaps -n slogate-system
+no patch pods -A
+no update pods --subresource=status -A
+no create pods -n slogate-system
+no delete pods -A
+no create pods --subresource=exec -A
+no create pods --subresource=eviction -A
+no patch replicasets.apps -A
+no patch deployments.apps -A
+no list nodes
+no create serviceaccounts --subresource=token -n slogate-system
+no create subjectaccessreviews.authorization.k8s.io
+END
+say "an API server takes the manifests, and of $rights rights the agent has those it needs"
