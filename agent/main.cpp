@@ -2,6 +2,7 @@
 // slogate-agent: the one place that wires configuration, measuring and views.
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "agent/event_loop.h"
 #include "agent/host.h"
 #include "agent/http.h"
+#include "agent/kubernetes/client.h"
 #include "agent/log.h"
 #include "agent/memory_limit.h"
 #include "agent/privileges.h"
@@ -182,6 +184,48 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
   return Servers{std::move(*api_server), std::move(*metrics_server)};
 }
 
+// ---- Kubernetes ----
+
+// What the configuration says, or the environment of a pod; nothing where there is no Kubernetes.
+Result<std::optional<KubernetesAccess>> kubernetes_access(const Config& config) {
+  if (!config.kubernetes) return access_of_pod();
+  const KubernetesConfig& own = *config.kubernetes;
+  return KubernetesAccess{
+      .server = own.server, .token_file = own.token_file, .ca_file = own.ca_file, .node = own.node};
+}
+
+// Its thread wakes the one that ticks, and takes what that one has to say of pods.
+class Kubernetes {
+ public:
+  explicit Kubernetes(KubernetesAccess access)
+      : access_(std::move(access)), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  Result<void> start() {
+    if (!wake_) return fail(system_error("cannot make an eventfd", errno));
+    auto client = KubernetesClient::start(access_, [this] { ::eventfd_write(wake_.get(), 1); });
+    if (!client) return fail(client.error().within("Kubernetes"));
+    client_ = std::move(*client);
+    return {};
+  }
+  void write(PodWrites writes) {
+    if (!client_) return;  // it has not started: the first cluster will bring us here again
+    client_->set_conditions(std::move(writes.conditions));
+    for (PodEvent& event : writes.events) client_->post(std::move(event));
+  }
+  void hand_over(Agent& agent) {
+    eventfd_t times = 0;
+    ::eventfd_read(wake_.get(), &times);
+    agent.on_cluster(client_->cluster(), now());
+  }
+  [[nodiscard]] const std::string& node() const { return access_.node; }
+  [[nodiscard]] int poll_fd() const { return wake_.get(); }
+
+ private:
+  KubernetesAccess access_;
+  Fd wake_;
+  std::unique_ptr<KubernetesClient> client_;
+};
+
 // ---- life ----
 
 // What the host lacks without stopping us.
@@ -207,8 +251,10 @@ AgentStatus about(const std::vector<Finding>& findings) {
 void warn_of_fixed(const Config& before, const Config& after) {
   if (before.socket != after.socket || before.listen != after.listen ||
       before.api_listen != after.api_listen || before.state_dir != after.state_dir ||
-      before.admin_uids != after.admin_uids)
-    log_line("socket, listen, api_listen, admin_uids and state_dir change with the next start");
+      before.admin_uids != after.admin_uids || before.kubernetes != after.kubernetes)
+    log_line(
+        "socket, listen, api_listen, admin_uids, kubernetes and state_dir change with the next "
+        "start");
 }
 
 bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent,
@@ -263,6 +309,13 @@ Result<void> run(const CommandLine& line, Config config) {
     on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
       exporter.tick(snapshot, moment);
     };
+  auto access = kubernetes_access(config);
+  if (!access) return fail(access.error());
+  std::optional<Kubernetes> kubernetes;
+  if (*access) kubernetes.emplace(std::move(**access));
+  std::function<void(PodWrites)> on_pod_writes;
+  if (kubernetes)
+    on_pod_writes = [&kubernetes](PodWrites writes) { kubernetes->write(std::move(writes)); };
   auto agent = Agent::start({.cgroup_root = cgroup_root,
                              .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
                              .state_dir = config.state_dir,
@@ -270,15 +323,20 @@ Result<void> run(const CommandLine& line, Config config) {
                              .features = std::move(*features),
                              .settings = measure_settings(config),
                              .wait_on_threads = true,
-                             .on_tick = std::move(on_tick)});
+                             .on_tick = std::move(on_tick),
+                             .on_pod_writes = std::move(on_pod_writes),
+                             .node = kubernetes ? kubernetes->node() : ""});
   if (!agent) return fail(agent.error());
   (*agent)->tick(now());
   auto servers = serve(**agent, exporter, config);
   if (!servers) return fail(servers.error());
+  if (kubernetes)
+    if (auto done = kubernetes->start(); !done) return done;
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe((*agent)->origin())));
 
   loop->watch((*agent)->owner_events_fd(), [&agent] { (*agent)->on_owner_events(now()); });
+  if (kubernetes) loop->watch(kubernetes->poll_fd(), [&] { kubernetes->hand_over(**agent); });
   loop->watch((*agent)->commands().poll_fd(), [&agent] { (*agent)->commands().work(); });
   return loop->run({
       // Only what is judged is read more often than once a second.
