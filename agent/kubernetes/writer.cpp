@@ -27,6 +27,7 @@ constexpr int kUnauthorized = 401;
 constexpr int kForbidden = 403;
 constexpr int kNotFound = 404;
 constexpr int kConflict = 409;
+constexpr int kInvalid = 422;
 constexpr int kTooManyRequests = 429;
 
 // Of the server, and not of this one object.
@@ -40,11 +41,12 @@ bool may_pass(const ApiAnswer& answer) {
          answer.status == kTooManyRequests || answer.status >= 500;
 }
 
-// A pod of the same name, but another one. A conflict of versions is something else: another try
-// may go better.
+// A pod of the same name, but another one: a field that can't change to older servers (1.20), a
+// precondition to newer ones. A conflict of versions is something else: another try may go better.
 bool is_another_pod(const ApiAnswer& answer) {
-  return answer.status == kConflict &&
-         parse_status(answer.body).message.find("UID") != std::string::npos;
+  if (answer.status != kConflict && answer.status != kInvalid) return false;
+  const std::string message = parse_status(answer.body).message;
+  return message.find(answer.status == kConflict ? "UID" : "metadata.uid") != std::string::npos;
 }
 
 std::string to_text(const ApiJson& json) {

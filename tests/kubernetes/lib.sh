@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# For tests against a real API server: each is a script that sources this and exits with 0 (passed),
+# 77 (can't run here; its last line says why) or anything else (failed). Whatever was started through
+# these functions is stopped when the script ends.
+# shellcheck source=../../tools/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
+
+# shellcheck disable=SC2034 # for the tests
+programs=${SLOGATE_PROGRAMS:-$root/build/release}
+work=$(mktemp -d "${TMPDIR:-/tmp}/slogate-kubernetes.XXXXXX")
+processes=()
+apiserver_pid=
+server= # https://HOST:PORT of the API server
+
+skip() {
+  say "$*"
+  exit 77
+}
+fail() {
+  say "FAILED: $*"
+  exit 1
+}
+
+cleanup() {
+  [ -z "$apiserver_pid" ] || kill_apiserver
+  [ ${#processes[@]} -eq 0 ] || stop_process "${processes[@]}"
+  if [ "$exit_status" -ne 0 ] && [ "$exit_status" -ne 77 ]; then
+    local log
+    for log in "$work"/*.log; do
+      [ ! -s "$log" ] || { say "${log##*/} ends with:" && tail -n 8 "$log" | cut -c 1-500; }
+    done
+  fi
+  [ -n "${KEEP-}" ] || rm -rf "$work"
+}
+on_exit cleanup
+
+# step WHAT: says when.
+step() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
+
+need_kubernetes() {
+  local program
+  for program in etcd etcdctl curl jq openssl; do
+    command -v "$program" >/dev/null || skip "$program is not installed: tools/deps kubernetes"
+  done
+  binaries=$("$root/tests/kubernetes/binaries.sh" kube-apiserver) ||
+    skip "kube-apiserver can't be built here"
+}
+
+# A CA and a certificate of it for 127.0.0.1, and the key that signs tokens of service accounts.
+make_certificates() {
+  local pki=$work/pki
+  mkdir "$pki"
+  openssl genrsa -out "$pki/sa.key" 2048
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=slogate-ca \
+    -keyout "$pki/ca.key" -out "$pki/ca.crt"
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=slogate-apiserver \
+    -keyout "$pki/server.key" -out "$pki/server.csr"
+  openssl x509 -req -in "$pki/server.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -CAcreateserial \
+    -days 2 -extfile <(say "subjectAltName=IP:127.0.0.1") -out "$pki/server.crt"
+}
+
+# Ports are looked for from a place of chance, so that two runs don't meet.
+start_etcd() {
+  local port
+  port=$(free_port $((21000 + RANDOM % 10000)))
+  etcd_url=http://127.0.0.1:$port
+  etcd --data-dir "$work/etcd" --unsafe-no-fsync --log-level error \
+    --listen-client-urls "$etcd_url" --advertise-client-urls "$etcd_url" \
+    --listen-peer-urls "http://127.0.0.1:$(free_port $((port + 1)))" >"$work/etcd.log" 2>&1 &
+  processes+=($!)
+  wait_until 20 curl -sf -o "$work/etcd.health" "$etcd_url/health" || fail "etcd does not answer"
+}
+# Debian's etcd is 3.4, which knows the newer flag or the older one.
+etcd_control() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" "$@"; }
+
+# Returns when it is ready. What it was told before is in etcd; it starts again at the same place.
+start_apiserver() {
+  [ -n "$server" ] || server=https://127.0.0.1:$(free_port $((31000 + RANDOM % 1000)))
+  say "admintoken,admin,admin,system:masters" >"$work/tokens.csv"
+  "$binaries/kube-apiserver" --etcd-servers="$etcd_url" --bind-address=127.0.0.1 \
+    --secure-port="${server##*:}" --cert-dir="$work/certs" --tls-cert-file="$work/pki/server.crt" \
+    --tls-private-key-file="$work/pki/server.key" --service-cluster-ip-range=10.96.0.0/16 \
+    --service-account-issuer=https://kubernetes.invalid \
+    --service-account-signing-key-file="$work/pki/sa.key" \
+    --service-account-key-file="$work/pki/sa.key" --token-auth-file="$work/tokens.csv" \
+    --authorization-mode=RBAC --disable-admission-plugins=ServiceAccount \
+    --allow-privileged=true >>"$work/apiserver.log" 2>&1 &
+  apiserver_pid=$!
+  wait_until 60 apiserver_answers_or_ended || fail "the API server is not ready after 60 s"
+  is_running "$apiserver_pid" || fail "the API server ended"
+}
+apiserver_answers_or_ended() {
+  is_gone "$apiserver_pid" || kube GET /readyz >"$work/ready" 2>&1
+}
+# Killed: it closes nothing and says nothing.
+kill_apiserver() {
+  kill -KILL "$apiserver_pid"
+  wait "$apiserver_pid" 2>/dev/null || true
+  apiserver_pid=
+}
+
+# For curl by its own name the server formats its answers in a way that a server of 1.20, built with a
+# newer Go, does not survive.
+user_agent=slogate-test
+
+# kube METHOD PATH [BODY [CONTENT TYPE]]: as administrator; the body, and fails unless it is 2xx.
+kube() {
+  local body=()
+  [ $# -lt 3 ] || body=(--data-binary "$3" -H "Content-Type: ${4:-application/json}")
+  curl --silent --show-error --fail-with-body --max-time 20 -A "$user_agent" --cacert "$work/pki/ca.crt" \
+    -H "Authorization: Bearer admintoken" -X "$1" "${body[@]}" "$server$2"
+}
+
+# Many calls by one process over one connection: stdin is {method, path, body} for each; prints one
+# line for each answer.
+kube_batch() {
+  jq -r --arg server "$server" --arg ca "$work/pki/ca.crt" --arg agent "$user_agent" '
+    {PATCH: "application/strategic-merge-patch+json"} as $types |
+    "silent", "show-error", "fail", "user-agent = \($agent)", "cacert = \($ca)",
+    "header = \"Authorization: Bearer admintoken\"", "request = \(.method)",
+    "header = \"Content-Type: \($types[.method] // "application/json")\"",
+    "url = \($server + .path | @json)", "data-binary = \(.body | tojson | @json)",
+    "write-out = \"\\n\"", "next"' | sed '$d' | curl --config - | jq -c .
+}
+
+# allow RULES: what the agent's service account may do; {} for nothing.
+allow() {
+  local role
+  role=$(jq -nc --argjson rules "$1" '{apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "ClusterRole", metadata: {name: "slogate-agent"}, rules: $rules}')
+  kube PUT /apis/rbac.authorization.k8s.io/v1/clusterroles/slogate-agent "$role" >"$work/answer" ||
+    kube POST /apis/rbac.authorization.k8s.io/v1/clusterroles "$role" >"$work/answer"
+}
+
+# The agent's own account in namespace kube-system.
+make_service_account() {
+  kube POST /api/v1/namespaces/kube-system/serviceaccounts \
+    '{"metadata": {"name": "slogate-agent"}}' >"$work/answer"
+  kube POST /apis/rbac.authorization.k8s.io/v1/clusterrolebindings '{
+    "metadata": {"name": "slogate-agent"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "slogate-agent"},
+    "subjects": [{"kind": "ServiceAccount", "namespace": "kube-system", "name": "slogate-agent"}]
+  }' >"$work/answer"
+}
+
+# new_token SECRET: a token that is good for as long as that secret is there.
+new_token() {
+  local uid
+  uid=$(kube POST /api/v1/namespaces/kube-system/secrets "{\"metadata\": {\"name\": \"$1\"}}" |
+    jq -r .metadata.uid)
+  kube POST /api/v1/namespaces/kube-system/serviceaccounts/slogate-agent/token "{\"spec\": {
+    \"audiences\": [\"https://kubernetes.invalid\"], \"expirationSeconds\": 3600,
+    \"boundObjectRef\": {\"apiVersion\": \"v1\", \"kind\": \"Secret\", \"name\": \"$1\", \"uid\": \"$uid\"}
+  }}" | jq -r .status.token
+}
