@@ -77,6 +77,7 @@ Result<void> Agent::open(Options options) {
   configured_ = std::move(options.settings.slos);
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
+  if (on_pod_writes_) pods_.expect_cluster();
   if (auto done = set_slos(now()); !done) return done;
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);

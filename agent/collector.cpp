@@ -226,10 +226,11 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
     add_open(request.role == SLOGATE_ROLE_client ? workload.client : workload.server, age);
     if (owner.port != 0) add_open(share_of(workload, owner.port).server, age);
   }
-  return shown(std::move(by_cgroup));
+  return shown(std::move(by_cgroup), now);
 }
 
-std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by_cgroup) const {
+std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by_cgroup,
+                                       TickTime now) const {
   static const auto nothing = std::make_shared<const Counts>();
   for (const auto& [cgroup, samples] : maps_.left_out()) {
     by_cgroup[cgroup].id = cgroup;
@@ -241,7 +242,7 @@ std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by
     workload.path = names_.path(id);
     if (!filter_.shows(workload.path)) continue;
     if (!workload.service) workload.service = nothing;
-    workload.pod = pods_.of(id, workload.path);
+    workload.pod = pods_.of(id, workload.path, now.monotonic);
     rows.push_back(std::move(workload));
   }
   pods_.forget_others();

@@ -59,7 +59,8 @@ class Collector {
   [[nodiscard]] std::vector<Tenant> tenants(TickTime now) const;
   [[nodiscard]] std::vector<Workload> workloads(const std::vector<slogate_inflight>& open,
                                                 TickTime now) const;
-  [[nodiscard]] std::vector<Workload> shown(std::unordered_map<uint64_t, Workload> by_cgroup) const;
+  [[nodiscard]] std::vector<Workload> shown(std::unordered_map<uint64_t, Workload> by_cgroup,
+                                            TickTime now) const;
 
   Maps& maps_;
   const Probes& probes_;

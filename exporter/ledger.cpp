@@ -33,7 +33,8 @@ std::shared_ptr<const Sheet> Ledger::tick(const Snapshot& snapshot, uint64_t rea
     account.members = 0;
     account.server = account.client = {};
   }
-  for (const Workload& workload : snapshot.workloads) book(workload, now);
+  for (const Workload& workload : snapshot.workloads)
+    if (!workload.pod.pending) book(workload, now);
   std::erase_if(members_, [this](const auto& entry) { return entry.second.tick != tick_; });
   close_accounts(read, now);
 

@@ -40,6 +40,9 @@ inline constexpr std::chrono::minutes kLongestUnread{5};
 // only what it counts between its last snapshot and the release of its slot is in no label set, but
 // in the agent's `removed`. Nothing is kept when the agent ends.
 //
+// A cgroup whose pod is likely to be known soon is booked when it is: else each pod would begin
+// with series of a path, and every one would after a restart of the agent.
+//
 // A label set leaves in the first tick after a scrape that saw it without a cgroup that is still
 // there and without a change since. It is shown again, and goes on from where it was, should its
 // sockets outlive their cgroup; and is forgotten when the agent has given up the last of its slots.

@@ -15,16 +15,20 @@ void PodNames::set_cluster(std::shared_ptr<const Cluster> cluster) {
   }
 }
 
-PodContainer PodNames::of(uint64_t cgroup, const std::string& path) {
+PodContainer PodNames::of(uint64_t cgroup, const std::string& path, std::chrono::nanoseconds now) {
   Known& known = cgroups_[cgroup];
   known.asked = rounds_;
   if (known.path != path) {
-    known = {.path = path, .containers = {}, .name = {}, .looked = 0, .asked = rounds_};
+    known = {
+        .path = path, .containers = {}, .name = {}, .looked = 0, .asked = rounds_, .since = now};
     for (PodPath& part : parse_pod_path(path))
       if (!part.container_id.empty()) known.containers.push_back(std::move(part.container_id));
   }
   if (known.looked != clusters_) look_up(known);
-  return known.name;
+  PodContainer name = known.name;
+  name.pending =
+      expected_ && !name.pod && !known.containers.empty() && now - known.since < kNamePatience;
+  return name;
 }
 
 void PodNames::look_up(Known& known) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -10,10 +11,15 @@
 
 namespace slogate {
 
+// A container's cgroup is known at once, its pod only when the kubelet has told the API server.
+// What it counts meanwhile waits for the name, but no longer than this: there may be no API server.
+inline constexpr std::chrono::seconds kNamePatience{10};
+
 // The container that a cgroup belongs to. Without a pod it is none, or none that is known yet.
 struct PodContainer {
   std::shared_ptr<const Pod> pod;
   std::string container;
+  bool pending = false;  // the name is likely to come
 };
 
 // Which container each cgroup belongs to, by the ids in its path. A cgroup that has a name keeps
@@ -21,11 +27,14 @@ struct PodContainer {
 // under another one.
 class PodNames {
  public:
+  // That there will be a cluster.
+  void expect_cluster() { expected_ = true; }
   // Never null.
   void set_cluster(std::shared_ptr<const Cluster> cluster);
 
   // `path` is "" while it is not known.
-  [[nodiscard]] PodContainer of(uint64_t cgroup, const std::string& path);
+  [[nodiscard]] PodContainer of(uint64_t cgroup, const std::string& path,
+                                std::chrono::nanoseconds now);
   // Forgets the cgroups that were not asked for since the last call.
   void forget_others();
 
@@ -36,12 +45,14 @@ class PodNames {
     PodContainer name;
     uint64_t looked = 0;  // the cluster it was looked for in
     uint64_t asked = 0;
+    std::chrono::nanoseconds since{0};  // it was first asked for
   };
   void look_up(Known& known) const;
 
   std::unordered_map<std::string, std::shared_ptr<const Pod>> by_container_, by_uid_;
   std::unordered_map<uint64_t, Known> cgroups_;
   uint64_t clusters_ = 0, rounds_ = 0;
+  bool expected_ = false;
 };
 
 }  // namespace slogate

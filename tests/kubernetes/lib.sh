@@ -12,6 +12,9 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/slogate-kubernetes.XXXXXX")
 processes=()
 apiserver_pid=
 server= # https://HOST:PORT of the API server
+subject_names=IP:127.0.0.1
+# Without kubelets nobody would give pods their tokens.
+apiserver_arguments=(--authorization-mode=RBAC --disable-admission-plugins=ServiceAccount)
 
 skip() {
   say "$*"
@@ -31,7 +34,7 @@ cleanup() {
       [ ! -s "$log" ] || { say "${log##*/} ends with:" && tail -n 8 "$log" | cut -c 1-500; }
     done
   fi
-  [ -n "${KEEP-}" ] || rm -rf "$work"
+  [ -n "${KEEP-}" ] || rm -rf "$work" 2>/dev/null || true # a cluster has mounts there
 }
 on_exit cleanup
 
@@ -57,7 +60,7 @@ make_certificates() {
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=slogate-apiserver \
     -keyout "$pki/server.key" -out "$pki/server.csr"
   openssl x509 -req -in "$pki/server.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -CAcreateserial \
-    -days 2 -extfile <(say "subjectAltName=IP:127.0.0.1") -out "$pki/server.crt"
+    -days 2 -extfile <(say "subjectAltName=$subject_names") -out "$pki/server.crt"
 }
 
 # Ports are looked for from a place of chance, so that two runs don't meet.
@@ -74,18 +77,19 @@ start_etcd() {
 # Debian's etcd is 3.4, which knows the newer flag or the older one.
 etcd_control() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" "$@"; }
 
+host_of() { local address=${1#*://} && say "${address%:*}"; }
+
 # Returns when it is ready. What it was told before is in etcd; it starts again at the same place.
 start_apiserver() {
   [ -n "$server" ] || server=https://127.0.0.1:$(free_port $((31000 + RANDOM % 1000)))
   say "admintoken,admin,admin,system:masters" >"$work/tokens.csv"
-  "$binaries/kube-apiserver" --etcd-servers="$etcd_url" --bind-address=127.0.0.1 \
+  "$binaries/kube-apiserver" --etcd-servers="$etcd_url" --bind-address="$(host_of "$server")" \
     --secure-port="${server##*:}" --cert-dir="$work/certs" --tls-cert-file="$work/pki/server.crt" \
     --tls-private-key-file="$work/pki/server.key" --service-cluster-ip-range=10.96.0.0/16 \
     --service-account-issuer=https://kubernetes.invalid \
     --service-account-signing-key-file="$work/pki/sa.key" \
     --service-account-key-file="$work/pki/sa.key" --token-auth-file="$work/tokens.csv" \
-    --authorization-mode=RBAC --disable-admission-plugins=ServiceAccount \
-    --allow-privileged=true >>"$work/apiserver.log" 2>&1 &
+    "${apiserver_arguments[@]}" --allow-privileged=true >>"$work/apiserver.log" 2>&1 &
   apiserver_pid=$!
   wait_until 60 apiserver_answers_or_ended || fail "the API server is not ready after 60 s"
   is_running "$apiserver_pid" || fail "the API server ended"

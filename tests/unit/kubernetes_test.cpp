@@ -111,32 +111,43 @@ std::string container_path(const std::string& id) {
 TEST(PodNames, ANameThatComesLateIsKeptWhenThePodIsGone) {
   PodNames names;
   names.set_cluster(shared({}));
-  EXPECT_EQ(names.of(7, container_path(kIdA)).pod, nullptr);
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).pod, nullptr);
   names.set_cluster(shared(cluster_of({pod_of("p", "web-1", "r", kIdA)}, {})));
-  EXPECT_EQ(names.of(7, container_path(kIdA)).pod->name, "web-1");
-  EXPECT_EQ(names.of(7, container_path(kIdA)).container, "app");
-  EXPECT_EQ(names.of(8, container_path(kIdB)).pod, nullptr);
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).pod->name, "web-1");
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).container, "app");
+  EXPECT_EQ(names.of(8, container_path(kIdB), 0s).pod, nullptr);
   names.set_cluster(shared({}));
-  EXPECT_EQ(names.of(7, container_path(kIdA)).pod->name, "web-1");
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).pod->name, "web-1");
 }
 
 TEST(PodNames, AnIdThatIsUsedAgainIsAnotherCgroup) {
   PodNames names;
   names.set_cluster(
       shared(cluster_of({pod_of("p", "web-1", "r", kIdA), pod_of("q", "web-2", "r", kIdB)}, {})));
-  EXPECT_EQ(names.of(7, container_path(kIdA)).pod->name, "web-1");
-  EXPECT_EQ(names.of(7, container_path(kIdB)).pod->name, "web-2");
-  EXPECT_EQ(names.of(7, "/system.slice").pod, nullptr);
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).pod->name, "web-1");
+  EXPECT_EQ(names.of(7, container_path(kIdB), 0s).pod->name, "web-2");
+  EXPECT_EQ(names.of(7, "/system.slice", 0s).pod, nullptr);
+}
+
+TEST(PodNames, WhatNobodyHasNamedIsWaitedForAWhile) {
+  PodNames names;
+  EXPECT_FALSE(names.of(6, container_path(kIdA), 0s).pending) << "there is no Kubernetes";
+  names.expect_cluster();
+  EXPECT_TRUE(names.of(7, container_path(kIdA), 0s).pending);
+  EXPECT_FALSE(names.of(8, "/system.slice/sshd.service", 0s).pending);
+  EXPECT_FALSE(names.of(7, container_path(kIdA), kNamePatience).pending);
+  names.set_cluster(shared(cluster_of({pod_of("p", "web-1", "r", kIdA)}, {})));
+  EXPECT_FALSE(names.of(7, container_path(kIdA), 1s).pending);
 }
 
 TEST(PodNames, WhatNobodyAsksForIsForgotten) {
   PodNames names;
   names.set_cluster(shared(cluster_of({pod_of("p", "web-1", "r", kIdA)}, {})));
-  EXPECT_NE(names.of(7, container_path(kIdA)).pod, nullptr);
+  EXPECT_NE(names.of(7, container_path(kIdA), 0s).pod, nullptr);
   names.forget_others();
   names.set_cluster(shared({}));
   names.forget_others();
-  EXPECT_EQ(names.of(7, container_path(kIdA)).pod, nullptr);
+  EXPECT_EQ(names.of(7, container_path(kIdA), 0s).pod, nullptr);
 }
 
 // ---- annotations ----

@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# A real cluster of one node, with our manifests. A Deployment whose template has three lines of ours
+# rolls to a version that is slow: the rollout stops, old pods go on serving, and the pod says why.
+# Undo and a fixed version roll through; what slows every version stops none. Counts go on across an
+# upgrade of the agent, and no pod's name is ever on the counts of another.
+# usage: rollout.sh [bad_version|shared_slowness|upgrade|names]...
+set -euo pipefail
+# shellcheck source=cluster.sh
+. "$(dirname "$0")/cluster.sh"
+in_cluster "$@"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+pods=${SLOGATE_PODS:-30}
+
+slogate() { "$programs/slogate" --socket /run/slogate/agent.sock "$@"; }
+verdict() { slogate -o json verdict shop.web | jq -r "$1"; }
+
+# web NAME SERVICE OBJECTIVES REVISION: a Deployment.
+web() {
+  cat <<END_YAML
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: $1, namespace: shop }
+spec:
+  replicas: 3
+  minReadySeconds: 20
+  selector: { matchLabels: { app: $1 } }
+  strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } }
+  template:
+    metadata:
+      labels: { app: $1 }
+      annotations:
+        slogate.io/slo: "$3"
+        slogate.io/warmup: 2s
+    spec:
+      terminationGracePeriodSeconds: 1
+      readinessGates: [{ conditionType: slogate.io/slo }]
+      containers:
+        - name: app
+          image: slogate.test/load:1
+          imagePullPolicy: Never
+          args: [serve, --port, "8080", --host, 0.0.0.0, --service, "$2"]
+          env: [{ name: REVISION, value: "$4" }]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: $1, namespace: shop }
+spec: { selector: { app: $1 }, ports: [{ port: 8080 }] }
+END_YAML
+}
+deploy() { web "$@" | kubectl apply -f - >>"$work/kubectl.log"; }
+rolled_out() { kubectl -n shop rollout status "deployment/$1" --timeout="$2s" >>"$work/kubectl.log" 2>&1; }
+
+# Clients of a Service as a proxy would send them: 200 requests a second to each pod that is Ready.
+follow_endpoints() {
+  local -A drivers=()
+  local line ip wanted
+  kubectl -n shop get endpoints "$1" --watch --output-watch-events=false \
+    -o 'jsonpath={.subsets[*].addresses[*].ip}{"\n"}' | while read -r line; do
+    for ip in $line; do
+      [ -z "${drivers[$ip]-}" ] || continue
+      "$programs/slogate-load" --max-seconds 3600 drive --host "$ip" --port 8080 --connections 10 \
+        --rate 20 --duration 3600s --answer-timeout 10s >/dev/null 2>&1 &
+      drivers[$ip]=$!
+      say "$(date +%s%3N) $ip begins" >>"$work/traffic"
+    done
+    for ip in "${!drivers[@]}"; do
+      wanted=" $line "
+      [[ $wanted != *" $ip "* ]] || continue
+      kill "${drivers[$ip]}" 2>/dev/null || true
+      unset "drivers[$ip]"
+      say "$(date +%s%3N) $ip ends" >>"$work/traffic"
+    done
+  done
+}
+
+# of_pods NAME FILTER: of the list of its pods.
+of_pods() { kubectl -n shop get pods -l "app=$1" -o json | jq -r "$2"; }
+is_turned_away='(.metadata.deletionTimestamp == null) and (.status.conditions // [] | any(.type == "slogate.io/slo" and .status == "False"))'
+away_of() { of_pods "$1" "[.items[] | select($is_turned_away)] | length"; }
+ready_of() {
+  of_pods "$1" '[.items[] | select(.metadata.deletionTimestamp == null)
+    | select(.status.conditions // [] | any(.type == "Ready" and .status == "True"))] | length'
+}
+one_is_away() { [ "$(away_of web)" -ge 1 ]; }
+
+good=lognormal:2:0.5 slow=lognormal:8:0.5
+slo="p99(request) < 500ms; p99(request) < baseline + 5ms; errors < baseline + 1%"
+
+# The agent by our manifests, and a first version that serves.
+set_up() {
+  start_cluster
+  import_image "$root/build/image/slogate.tar"
+  kubectl create namespace shop >"$work/kubectl.log"
+  kubectl apply -k "$root/daemonset/base" >>"$work/kubectl.log"
+  agent_is_ready() {
+    [ "$(kubectl -n slogate-system get daemonset slogate -o 'jsonpath={.status.numberReady}')" = 1 ]
+  }
+  wait_until 60 agent_is_ready || fail "the DaemonSet is not Ready: $(kubectl -n slogate-system describe pods | tail -n 20)"
+  knows_pods() { curl -s --unix-socket /run/slogate/agent.sock http://x/v1/status | jq -e '.kubernetes.synced and .kubernetes.trouble == ""' >"$work/answer"; }
+  wait_until 20 knows_pods || fail "the agent does not know its pods: $(kubectl -n slogate-system logs daemonset/slogate | tail -n 5)"
+  step "the DaemonSet is Ready"
+  deploy web "$good" "$slo" 1
+  follow_endpoints web &
+  processes+=($!)
+  rolled_out web 120 || fail "the first version does not roll out: $(kubectl -n shop describe pods | tail -n 30)"
+  step "the first version serves"
+}
+
+# A slow version is held, undone and followed by a good one.
+bad_version() {
+  deploy web "$slow" "$slo" 2
+  wait_until 60 one_is_away || fail "the slow version is not turned away: $(verdict . )"
+  away_at=$(date +%s%3N)
+  pod=$(of_pods web "[.items[] | select($is_turned_away)][0].metadata.name")
+  ip=$(of_pods web ".items[] | select(.metadata.name == \"$pod\") | .status.podIP")
+  began=$(awk -v ip="$ip" '$2 == ip && $3 == "begins" { print $1; exit }' "$work/traffic")
+  step "the slow version's pod is turned away $((away_at - began)) ms after its first request"
+  [ "$(verdict .verdict)" = veto ] || fail "the verdict is $(verdict .verdict)"
+  described() { kubectl -n shop describe pod "$pod" | grep -q "SLOVeto"; }
+  wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" | tail -n 15)"
+  kubectl -n shop describe pod "$pod" | grep "SLOVeto"
+  sleep 25 # longer than minReadySeconds: a rollout that was not held would have gone on
+  [ "$(ready_of web)" -eq 3 ] || fail "$(ready_of web) pods are Ready, not the three of before"
+  [ "$(of_pods web '.items | length')" -eq 4 ] || fail "the rollout went on"
+  step "the rollout stands, and the old pods serve"
+
+  kubectl -n shop rollout undo deployment/web >>"$work/kubectl.log"
+  rolled_out web 60 || fail "undo does not roll out"
+  [ "$(away_of web)" -eq 0 ] || fail "after the undo a pod is still turned away"
+  step "undo rolled out"
+  deploy web "$good" "$slo" 3
+  rolled_out web 240 || fail "the fixed version does not roll out: $(verdict .)"
+  [ "$(away_of web)" -eq 0 ] || fail "a pod of the fixed version was turned away"
+  step "the fixed version rolled out"
+}
+
+# Two versions that are slow alike.
+shared_slowness() {
+  deploy shared "$slow" "p99(request) < 5ms" 1
+  follow_endpoints shared &
+  processes+=($!)
+  rolled_out shared 120 || fail "the first version of shared does not roll out"
+  deploy shared "$slow" "p99(request) < 5ms" 2
+  rolled_out shared 240 || fail "what slows every version stops one: $(slogate verdict shop.shared)"
+  [ "$(away_of shared)" -eq 0 ] || fail "what slows every version turned a pod away"
+  step "what slows every version stops none"
+}
+
+# Another agent takes over.
+upgrade() {
+  counted() {
+    curl -s http://127.0.0.1:9937/metrics | awk -v pod="$1" '
+      /^slogate_request_duration_seconds_count\{.*role="server"/ && index($0, "pod=\"" pod "\"") { n += $NF }
+      END { print n + 0 }'
+  }
+  survivor=$(of_pods web '.items[0].metadata.name')
+  before=$(counted "$survivor")
+  [ "$before" -gt 1000 ] || fail "$before requests of $survivor are counted"
+  kubectl -n slogate-system patch daemonset slogate --type=json \
+    -p '[{"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "UPGRADE", "value": "1"}}]' \
+    >>"$work/kubectl.log"
+  kubectl -n slogate-system rollout status daemonset/slogate --timeout=60s >>"$work/kubectl.log"
+  wait_until 20 knows_pods || fail "the new agent does not know its pods"
+  named() { [ "$(counted "$survivor")" -ge "$before" ]; }
+  wait_until 20 named || { kubectl -n slogate-system logs daemonset/slogate; ls -la /sys/fs/bpf /sys/fs/bpf/slogate; fail "after the upgrade $(counted "$survivor") requests are counted, before it $before"; }
+  kubectl -n slogate-system logs daemonset/slogate | grep -q "counting went on" || fail "the new agent began anew"
+  step "the agent was replaced: $before requests before, $(counted "$survivor") after"
+}
+
+api_cgroups() { curl -s --unix-socket /run/slogate/agent.sock http://x/v1/cgroups | jq -c '.[] | [.path, .pod.name, .signals.client_request.count]' | head -70; }
+# Pods that live for a moment.
+names() {
+  # Pod i asks i times, and is gone.
+  target=$(of_pods web '.items[0].status.podIP')
+  jobs() {
+    local i
+    for i in $(seq "$pods"); do
+      cat <<END_YAML
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: job-$i, namespace: shop }
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: asks
+      image: slogate.test/load:1
+      imagePullPolicy: Never
+      args: [drive, --host, $target, --port, "8080", --connections, "1", --requests, "$i"]
+END_YAML
+    done
+  }
+  jobs | kubectl apply -f - >>"$work/kubectl.log"
+  ended() { [ "$(kubectl -n shop get pods -o json | jq '[.items[] | select(.status.phase == "Succeeded")] | length')" -eq "$pods" ]; }
+  wait_until 240 ended || fail "not all of $pods pods ended: $(kubectl -n shop get pods | tail -n 5)"
+  kubectl -n shop delete pods --selector='!app' --grace-period=0 --force >>"$work/kubectl.log" 2>&1
+  asked() {
+    curl -s http://127.0.0.1:9937/metrics | sed -nE \
+      's/^slogate_request_duration_seconds_count\{.*container="asks".*pod="job-([0-9]+)".*role="client".* ([0-9]+)$/\1 \2/p'
+  }
+  all_asked() { asked >"$work/asked.new" && sort -u "$work/asked.new" "$work/asked" -o "$work/asked" && [ "$(wc -l <"$work/asked")" -ge "$pods" ]; }
+  : >"$work/asked"
+  wait_until 20 all_asked || { curl -s http://127.0.0.1:9937/metrics | grep '_count{' | head -60; api_cgroups; }
+  wrong=$(awk '$1 != $2' "$work/asked")
+  [ -z "$wrong" ] || fail "counts under the wrong name: $wrong"
+  [ "$(wc -l <"$work/asked")" -eq "$pods" ] || fail "$(wc -l <"$work/asked") of $pods pods are named"
+  step "$pods pods that lived for a moment are named, each with its own count"
+}
+
+[ $# -gt 0 ] || set -- bad_version shared_slowness upgrade names
+set_up
+for part; do "$part"; done
