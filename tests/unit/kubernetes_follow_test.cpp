@@ -147,6 +147,16 @@ TEST_F(KubernetesFollow, AServerThatIsAwayIsSaidWithSinceWhen) {
   EXPECT_THAT(reflector.problem(), IsEmpty());
 }
 
+TEST_F(KubernetesFollow, AWatchThatIsNotAnsweredIsAskedForAgain) {
+  list({});
+  wait_and_step(29s);
+  EXPECT_THAT(api.targets, SizeIs(2));
+  wait_and_step(1s);
+  EXPECT_THAT(api.pending, IsEmpty());
+  wait_and_step(1s);
+  EXPECT_THAT(api.targets, SizeIs(3));
+}
+
 TEST_F(KubernetesFollow, DelaysGrowToHalfAMinute) {
   list({});
   std::vector<long> delays;
