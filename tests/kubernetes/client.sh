@@ -23,6 +23,7 @@ expect() { wait_until "$1" seen "$2" || fail "not within $1 s: $2; but $(tail -n
 order() { jq -c . <<<"$1" >&"$orders"; } # on one line
 
 start_watch() {
+  : >"$output"
   mkfifo "$work/orders"
   "$watch" "$server" "$work/token" "$work/pki/ca.crt" "$node" \
     <"$work/orders" >"$output" 2>"$work/watch.log" &

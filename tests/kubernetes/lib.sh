@@ -31,7 +31,7 @@ cleanup() {
       [ ! -s "$log" ] || { say "${log##*/} ends with:" && tail -n 8 "$log" | cut -c 1-500; }
     done
   fi
-  [ -n "${KEEP-}" ] || rm -rf "$work"
+  rm -rf "$work"
 }
 on_exit cleanup
 
