@@ -259,7 +259,7 @@ std::string joined_values(const ApiJson& values) {
 
 // "" for what is no requirement.
 std::string requirement(const ApiJson& expression) {
-  const std::string key = name_at(expression, "key");
+  std::string key = name_at(expression, "key");
   const std::string operation = text_at(expression, "operator");
   if (key.empty() || is_hash(key)) return "";
   if (operation == "Exists") return key;

@@ -23,6 +23,8 @@ constexpr auto kSettled = 2s;
 // Watches end after 4 to 6 minutes: spread, or those of a fleet would end together for ever.
 constexpr std::chrono::seconds kShortestWatch{240};
 constexpr double kWatchSpread = 120;
+// A server answers a watch at once, also when nothing happens.
+constexpr auto kOpensWithin = 30s;
 // For an answer that takes its time to end after that.
 constexpr std::chrono::seconds kWatchGrace{30};
 
@@ -63,13 +65,24 @@ SteadyTime Reflector::step() {
     trouble_.well();
   else if (opened_)
     return *opened_ + kSettled;
-  if (call_) return kNever;
+  if (call_) return current_ && !opened_ ? await_opening(now) : kNever;
   if (now < due_) return due_;
-  if (current_)
-    watch();
-  else
+  if (!current_) {
     list();
-  return kNever;
+    return kNever;
+  }
+  watch();
+  watched_ = now;
+  return now + kOpensWithin;
+}
+
+// One that accepts and then says nothing would be believed until the watch is over.
+SteadyTime Reflector::await_opening(SteadyTime now) {
+  if (now < watched_ + kOpensWithin) return watched_ + kOpensWithin;
+  stop();
+  const ApiAnswer silence{.end = ApiAnswer::End::Away, .error = "it does not answer in time"};
+  failed(to_failure(silence, "watch", settings_.resource), silence);
+  return due_;
 }
 
 // ---- list ----

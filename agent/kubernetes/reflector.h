@@ -55,6 +55,7 @@ class Reflector {
   void line(std::string_view text);
   void error_event(const ApiStatus& status);
   void watch_ended(const ApiAnswer& answer);
+  SteadyTime await_opening(SteadyTime now);
   void list_anew();
   void failed(const Failure& failure, const ApiAnswer& answer = {});
   void stop();
@@ -66,7 +67,8 @@ class Reflector {
   Trouble trouble_;
   SteadyTime due_ = SteadyTime::min();
   std::optional<ApiCaller::Id> call_;
-  std::optional<SteadyTime> opened_;  // since when the watch is answered
+  SteadyTime watched_ = {};           // when the watch was asked for
+  std::optional<SteadyTime> opened_;  // since when it is answered
   std::string resource_version_;      // as of which the sink is right; "" before the first list
   bool current_ = false;              // a watch can go on from there
   bool synced_ = false;               // there was a complete list

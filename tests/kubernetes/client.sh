@@ -23,12 +23,24 @@ expect() { wait_until "$1" seen "$2" || fail "not within $1 s: $2; but $(tail -n
 order() { jq -c . <<<"$1" >&"$orders"; } # on one line
 
 start_watch() {
+  : >"$output"
   mkfifo "$work/orders"
   "$watch" "$server" "$work/token" "$work/pki/ca.crt" "$node" \
     <"$work/orders" >"$output" 2>"$work/watch.log" &
   watch_pid=$!
   processes+=("$watch_pid")
   exec {orders}>"$work/orders" # its end is the client's
+}
+
+# With a CA of somebody else's the client must not even send its token.
+refuses_another_ca() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=other \
+    -keyout "$work/other.key" -out "$work/other.crt" >"$work/openssl" 2>&1
+  # shellcheck disable=SC2094 # one waits for what the other writes
+  { wait_until 10 grep -q certificate "$work/strange" && say ""; } |
+    "$watch" "$server" "$work/token" "$work/other.crt" "$node" >"$work/strange" 2>"$work/strange.log"
+  tail -n 1 "$work/strange" | jq -e '(.synced | not) and (.trouble | test("away since .*certificate"))' \
+    >"$work/seen" || fail "a strange CA: $(cat "$work/strange")"
 }
 
 # pod NAME [OWNER]: a pod of our node, as JSON; OWNER is the uid of its ReplicaSet.
@@ -226,6 +238,7 @@ allow "$full_rules"
 make_service_account
 new_token first >"$work/token"
 kube POST "$pods" "$(pod first)" >"$work/answer"
+refuses_another_ca
 start_watch
 lists_and_follows
 step "pods are listed and followed"

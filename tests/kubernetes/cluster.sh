@@ -41,7 +41,7 @@ in_cluster() {
   while [ -d "$mount/$cgroup" ] && ((left--)); do
     find "$mount/$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
   done
-  [ -n "${KEEP-}" ] || rm -rf "$temporary"
+  rm -rf "$temporary"
   exit "$status"
 }
 

@@ -34,7 +34,7 @@ cleanup() {
       [ ! -s "$log" ] || { say "${log##*/} ends with:" && tail -n 8 "$log" | cut -c 1-500; }
     done
   fi
-  [ -n "${KEEP-}" ] || rm -rf "$work" 2>/dev/null || true # a cluster has mounts there
+  rm -rf "$work" 2>/dev/null || true # a cluster has mounts there
 }
 on_exit cleanup
 
