@@ -11,9 +11,11 @@
 
 namespace slogate {
 
-// A container's cgroup is known at once, its pod only when the kubelet has told the API server.
-// What it counts meanwhile waits for the name, but no longer than this: there may be no API server.
-inline constexpr std::chrono::seconds kNamePatience{10};
+// A container's cgroup is known at once, its pod only when the kubelet has told the API server,
+// which it may do five times a second for all its pods together. What is counted meanwhile waits
+// for the name, but no longer than this: there may be no API server, and a cgroup that is gone is
+// kept for maps.grace, 60 s unless configured otherwise.
+inline constexpr std::chrono::seconds kNamePatience{45};
 
 // The container that a cgroup belongs to. Without a pod it is none, or none that is known yet.
 struct PodContainer {

@@ -15,6 +15,7 @@ in_cluster "$@"
 pods=${SLOGATE_PODS:-30}
 
 slogate() { "$programs/slogate" --socket /run/slogate/agent.sock "$@"; }
+metrics() { curl -s http://127.0.0.1:9937/metrics; }
 verdict() { slogate -o json verdict shop.web | jq -r "$1"; }
 
 # web NAME SERVICE OBJECTIVES REVISION: a Deployment.
@@ -152,7 +153,7 @@ shared_slowness() {
 # Another agent takes over.
 upgrade() {
   counted() {
-    curl -s http://127.0.0.1:9937/metrics | awk -v pod="$1" '
+    metrics | awk -v pod="$1" '
       /^slogate_request_duration_seconds_count\{.*role="server"/ && index($0, "pod=\"" pod "\"") { n += $NF }
       END { print n + 0 }'
   }
@@ -170,7 +171,6 @@ upgrade() {
   step "the agent was replaced: $before requests before, $(counted "$survivor") after"
 }
 
-api_cgroups() { curl -s --unix-socket /run/slogate/agent.sock http://x/v1/cgroups | jq -c '.[] | [.path, .pod.name, .signals.client_request.count]' | head -70; }
 # Pods that live for a moment.
 names() {
   # Pod i asks i times, and is gone.
@@ -198,16 +198,15 @@ END_YAML
   ended() { [ "$(kubectl -n shop get pods -o json | jq '[.items[] | select(.status.phase == "Succeeded")] | length')" -eq "$pods" ]; }
   wait_until 240 ended || fail "not all of $pods pods ended: $(kubectl -n shop get pods | tail -n 5)"
   kubectl -n shop delete pods --selector='!app' --grace-period=0 --force >>"$work/kubectl.log" 2>&1
-  asked() {
-    curl -s http://127.0.0.1:9937/metrics | sed -nE \
-      's/^slogate_request_duration_seconds_count\{.*container="asks".*pod="job-([0-9]+)".*role="client".* ([0-9]+)$/\1 \2/p'
+  # A series is there for at least one scrape after its cgroup is gone.
+  all_asked() {
+    metrics | sed -nE 's/^slogate_request_duration_seconds_count\{.*pod="job-([0-9]+)",role="client"\} (.*)/\1 \2/p' \
+      >>"$work/asked"
+    [ "$(sort -u "$work/asked" | wc -l)" -ge "$pods" ]
   }
-  all_asked() { asked >"$work/asked.new" && sort -u "$work/asked.new" "$work/asked" -o "$work/asked" && [ "$(wc -l <"$work/asked")" -ge "$pods" ]; }
-  : >"$work/asked"
-  wait_until 20 all_asked || { curl -s http://127.0.0.1:9937/metrics | grep '_count{' | head -60; api_cgroups; }
-  wrong=$(awk '$1 != $2' "$work/asked")
+  wait_until 20 all_asked || fail "$(sort -u "$work/asked" | wc -l) of $pods pods are named"
+  wrong=$(sort -u "$work/asked" | awk '$1 != $2')
   [ -z "$wrong" ] || fail "counts under the wrong name: $wrong"
-  [ "$(wc -l <"$work/asked")" -eq "$pods" ] || fail "$(wc -l <"$work/asked") of $pods pods are named"
   step "$pods pods that lived for a moment are named, each with its own count"
 }
 
