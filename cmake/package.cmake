@@ -17,11 +17,14 @@ install(FILES daemonset/slogate.yaml DESTINATION /etc/slogate)
 install(FILES ${pages}/slogate.1.gz DESTINATION share/man/man1)
 install(FILES ${pages}/slogate.yaml.5.gz DESTINATION share/man/man5)
 install(FILES ${pages}/slogate-agent.8.gz DESTINATION share/man/man8)
-install(FILES packaging/completion.bash RENAME slogate
-  DESTINATION share/bash-completion/completions)
 install(FILES packaging/completion.zsh RENAME _slogate DESTINATION share/zsh/vendor-completions)
-install(FILES packaging/completion.fish RENAME slogate.fish
-  DESTINATION share/fish/vendor_completions.d)
+# These shells look for a file of the command's name.
+foreach(program slogate slogate-agent)
+  install(FILES packaging/completion.bash RENAME ${program}
+    DESTINATION share/bash-completion/completions)
+  install(FILES packaging/completion.fish RENAME ${program}.fish
+    DESTINATION share/fish/vendor_completions.d)
+endforeach()
 install(FILES packaging/copyright ${pages}/changelog.gz DESTINATION share/doc/slogate)
 
 set(CPACK_GENERATOR DEB)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# Completes slogate and slogate-agent for bash, and for zsh by its bashcompinit. What there is to
-# complete is read from --help, so it is never out of date.
+# What there is to complete is read from --help, so it is never out of date.
 
 # __slogate_help PROGRAM [COMMAND...]: its commands and options, one a line.
 __slogate_help() {

@@ -28,41 +28,10 @@ for page in "$work"/files/usr/share/man/*/*; do
   [ -z "$warnings" ] || fail "${page##*/}: $warnings"
 done
 
-# complete WORD...: what is offered for the last of them.
-complete_words() {
-  # shellcheck disable=SC2016 # for the inner shell
-  env PATH="$programs:$PATH" bash -c '
-    . "$0"
-    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-    _slogate "$1"
-    printf "%s\n" "${COMPREPLY[@]}"' "$work/files/usr/share/bash-completion/completions/slogate" "$@"
-}
-# Found in another way than the completion does: whatever looks like an option or a row of a command.
-offers_all() {
-  local help word offered options
-  help=$("$programs/$1" "${@:2}" --help)
-  options=$(complete_words "$@" -)
-  offered=$(complete_words "$@" "")
-  for word in $(grep -oE '(^  |,)--?[a-z][a-z-]*' <<<"$help" | tr -d ' ,'); do
-    grep -qxF -- "$word" <<<"$options" || fail "$* does not complete $word"
-  done
-  while read -r word; do
-    grep -qxF -- "$word" <<<"$offered" || fail "$* does not complete $word"
-    offers_all "$@" "$word"
-    ((completed += 1))
-  done < <(sed -n '/^Subcommands:$/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$help")
-}
-completed=0
-offers_all slogate
-offers_all slogate-agent
-((completed > 10)) || fail "only $completed commands are completed"
-[ "$(complete_words slogate -o j)" = json ] || fail "-o does not complete json"
-[ "$(complete_words slogate --socket /x hist / --signal co)" = connect ] || fail "--signal does not complete connect"
-
 # ---- a Debian to put it in ----
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate
-names=$(sed 's/ ([^)]*)//g; s/ //g' <<<"$depends"),systemd
+names=$(sed 's/ ([^)]*)//g; s/ //g' <<<"$depends"),systemd,zsh,fish
 base=$cache/debian-bookworm-$(sha256sum <<<"$names" | cut -c 1-12).tar
 if [ ! -e "$base" ]; then
   mkdir -p "$cache"
@@ -106,8 +75,10 @@ exec env -i container=slogate PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 END
 run_in_cgroup "$(make_cgroup machine)" unshare --cgroup --mount --pid --net --ipc --uts --fork \
   --kill-child bash "$work/boot" "$tree" >"$work/boot.log" 2>&1 &
-track $!
 outer=$!
+# An init does not end when it is asked to, but with its cgroup, of which bash need not tell.
+disown "$outer"
+on_exit "remove_cgroup '$cgroup_dir' || true; cleanup"
 inside() {
   nsenter --target "$machine" --mount --pid --net --ipc --uts --cgroup --root --wd -- \
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
@@ -155,6 +126,50 @@ inside systemctl restart slogate-agent
 ms_until 20 answers || fail "it does not come back: $(journal --lines 5)"
 took=$(($(now_ms) - restarted))
 
+# ---- completed ----
+
+# offered SHELL WORD...: what it offers for the last of them, one a line.
+offered() {
+  # shellcheck disable=SC2016 # for the inner shells
+  case $1 in
+    bash) inside bash -c '
+      . /usr/share/bash-completion/completions/slogate
+      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+      _slogate "$1"
+      printf "%s\n" "${COMPREPLY[@]}"' "$@" ;;
+    zsh) inside zsh -c '
+      compadd() { [[ $1 = -- ]] && shift; print -l -- ${(M)@:#$words[CURRENT]*} }
+      words=("$@") CURRENT=$#
+      . /usr/share/zsh/vendor-completions/_slogate' "$@" ;;
+    fish) inside HOME=/tmp fish -c "complete -C '${*:2}'" | cut -f 1 ;;
+  esac
+}
+# Found in another way than the completions do: whatever looks like an option or a row of a command.
+offers_all() {
+  local help word words options
+  help=$(inside "${@:2}" --help)
+  options=$(offered "$@" -)
+  words=$(offered "$@" "")
+  for word in $(grep -oE '(^  |,)--?[a-z][a-z-]*' <<<"$help" | tr -d ' ,'); do
+    grep -qxF -- "$word" <<<"$options" || fail "$1 does not complete ${*:2} $word"
+  done
+  while read -r word; do
+    grep -qxF -- "$word" <<<"$words" || fail "$1 does not complete ${*:2} $word"
+    offers_all "$@" "$word"
+    ((completed += 1))
+  done < <(sed -n '/^Subcommands:$/,/^$/s/^  \([a-z]*\) .*/\1/p' <<<"$help")
+}
+completed=0
+for shell in bash zsh fish; do
+  offers_all "$shell" slogate
+  offers_all "$shell" slogate-agent
+done
+((completed > 3 * 10)) || fail "only $completed commands are completed"
+for shell in bash zsh; do
+  [ "$(offered "$shell" slogate -o j)" = json ] || fail "$shell does not complete -o json"
+done
+[ "$(offered bash slogate --socket /x hist / --signal co)" = connect ] || fail "--signal is not completed"
+
 # ---- less than the unit gives is too little ----
 
 # refused TEXT SETTING...: with these settings it does not start, and says TEXT.
@@ -189,11 +204,13 @@ configuration=$tree/etc/slogate/slogate.yaml
 cp "$configuration" "$work/good.yaml"
 echo 'slos: nonsense' >>"$configuration"
 inside systemctl restart slogate-agent
-has_given_up() { [ "$(inside systemctl show -P Result slogate-agent)" = exit-code ]; }
-wait_until 10 has_given_up || fail "with a bad configuration it is $(inside systemctl show -P Result slogate-agent)"
+# Before it tried again it would be "activating".
+state() { inside systemctl show -P "$1" slogate-agent; }
+has_ended() { [ "$(state Result)" = exit-code ]; }
+wait_until 10 has_ended || fail "with a bad configuration it is $(state Result)"
+[ "$(state ActiveState) $(state NRestarts)" = "failed 0" ] ||
+  fail "a bad configuration is tried again: $(state ActiveState) $(state NRestarts)"
 journal --lines 3 | grep -q 'slogate.yaml:' || fail "a bad configuration is not located: $(journal --lines 3)"
-sleep 3
-[ "$(inside systemctl show -P NRestarts slogate-agent)" = 0 ] || fail "a bad configuration is tried again"
 cp "$work/good.yaml" "$configuration"
 inside systemctl start slogate-agent
 serves
@@ -204,7 +221,7 @@ echo '# mine' >>"$configuration"
 dpkg-deb -R "$package" "$work/second"
 sed -i 's/^Version: .*/Version: 99/' "$work/second/DEBIAN/control"
 echo '# theirs' >>"$work/second/etc/slogate/slogate.yaml"
-dpkg-deb --build "$work/second" "$tree/opt/second.deb" >/dev/null
+dpkg-deb --build -Znone "$work/second" "$tree/opt/second.deb" >/dev/null
 inside dpkg --install --force-confdef --force-confold /opt/second.deb
 serves
 tail -n 1 "$configuration" | grep -qx '# mine' || fail "the upgrade changed the configuration"
