@@ -41,6 +41,8 @@ version = 2
 root = "$work/containerd"
 state = "/run/containerd"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$work/opt"
 END
 containerd --config "$work/containerd.toml" >"$work/containerd.log" 2>&1 &
 track $!

@@ -53,8 +53,10 @@ fi
 servers=$("$here/binaries.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet) ||
   skip "Kubernetes cannot be built here"
 "$root/tools/image" >"$work/image.log"
+architecture=$(dpkg --print-architecture)
 mount --make-rshared /
-mount -t tmpfs tmpfs /run
+# Where kubelet and the pods' host paths would leave something.
+for directory in /run /var/lib /var/log; do mount -t tmpfs tmpfs "$directory"; done
 [ "$(stat -f -c %T /sys/fs/bpf)" = bpf_fs ] || mount -t bpf bpf /sys/fs/bpf ||
   skip "no bpffs at /sys/fs/bpf, and none can be mounted"
 ip link set lo up
@@ -109,6 +111,8 @@ cat >containerd.toml <<END
 version = 2
 root = "$work/containerd"
 state = "/run/containerd"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$work/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "slogate.test/pause:1"
   restrict_oom_score_adj = true
@@ -118,7 +122,7 @@ END
 echo 'int pause(void); int main(void) { for (;;) pause(); }' | gcc -static -O1 -x c -o pause/pause -
 tar -cf layer.tar -C pause pause
 digest=sha256:$(sha256sum layer.tar | cut -d ' ' -f 1)
-jq -n --arg digest "$digest" '{architecture: "'"$(dpkg --print-architecture)"'", os: "linux",
+jq -n --arg digest "$digest" '{architecture: "'"$architecture"'", os: "linux",
   config: {Entrypoint: ["/pause"]}, rootfs: {type: "layers", diff_ids: [$digest]}}' >config.json
 echo '[{"Config": "config.json", "RepoTags": ["slogate.test/pause:1"], "Layers": ["layer.tar"]}]' >manifest.json
 tar -cf pause.tar config.json manifest.json layer.tar
@@ -143,7 +147,8 @@ run scheduler "$servers/kube-scheduler" --kubeconfig=kubeconfig --leader-elect=f
   --bind-address=127.0.0.1 --port=0
 run kubelet "$servers/kubelet" --kubeconfig=kubeconfig --container-runtime=remote \
   --container-runtime-endpoint=unix:///run/containerd/containerd.sock --cgroup-driver=cgroupfs \
-  --cgroup-root="/$SLOGATE_NODE_NAME" --root-dir="$work/kubelet-root" --cert-dir="$work/kubelet-certificates" \
+  --cgroup-root="/$SLOGATE_NODE_NAME" --root-dir="$work/kubelet-root" \
+  --volume-plugin-dir="$work/kubelet-plugins" --cert-dir="$work/kubelet-certificates" \
   --hostname-override=node --node-ip=10.124.0.1 --anonymous-auth=true --authorization-mode=AlwaysAllow \
   --fail-swap-on=false --oom-score-adj=0 --eviction-hard= --image-gc-high-threshold=100 --healthz-port=0
 kube() { kubectl --kubeconfig "$work/kubeconfig" --cache-dir "$work/kube-cache" -n slogate-system "$@"; }
