@@ -13,8 +13,8 @@
 
 namespace slogate {
 
-// Answers GET /metrics, and GET /healthz for whoever restarts what hangs. One thread ticks, another one answers, and neither waits for the other:
-// what they share are immutable values.
+// Answers GET /metrics, and GET /healthz for whoever restarts what hangs. One thread ticks, another
+// one answers, and neither waits for the other: what they share are immutable values.
 class Exporter {
  public:
   explicit Exporter(MetricsSettings settings) { apply(std::move(settings)); }
