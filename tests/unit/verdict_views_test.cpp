@@ -49,7 +49,7 @@ Snapshot snapshot_with(Decision decision) {
 }
 
 HttpResponse ask(Decision decision, std::string path, Pairs query = {}, std::string method = "GET",
-                 std::optional<Peer> peer = {}) {
+                 std::optional<Peer> peer = Peer{.uid = 7}) {
   HttpRequest request;
   request.method = std::move(method);
   request.path = std::move(path);
@@ -84,6 +84,7 @@ TEST(VerdictApi, OneAndAll) {
   for (const char* key : {"slo", "verdict", "reason", "weight", "objectives", "samples", "log_e",
                           "threshold", "since", "rollout"})
     EXPECT_TRUE(one.contains(key)) << key;
+  // For controllers, which come over TCP: controllers_test.cpp.
   EXPECT_EQ(ask(Decision::Hold, "/v1/verdicts/other").status, 404);
   const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
   EXPECT_EQ(slos[0]["canary"], "/demo/canary/**");
