@@ -243,7 +243,7 @@ Json shared_rule(std::string_view name, std::string expr, Json labels = Json::ob
   return rule;
 }
 
-// worse() of agent/evidence.h with ratio 1, capped. With c = m / (m + l) it is
+// worse() of agent/evidence.h with ratio 1, capped for later starts. With c = m / (m + l) it is
 //   x log(r) - (x + y) log(1 + (r - 1) c) - (r - 1) increase l c / (1 + (r - 1) c).
 Json gain_rule(double factor) {
   const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
@@ -257,15 +257,16 @@ Json gain_rule(double factor) {
           " - sum without (arm) (slo:slogate_pooled_events{{{2}}})"
           " * on (slo, objective) group_left () ln{3}"
           " - on (slo, objective) group_left () ({4} * slo:slogate_pooled_cost / {3}), {5})",
-          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1, kCap),
+          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1,
+          PooledStarts::kLaterCap),
       {{"r", fmt::format("{:g}", factor)}});
 }
 
-// From gains to the mixture of Evidence, but that begins anew with each block: the logs of
-// sum(weight of start * exp(gains since)) follow from block to block, and what the starts that are
-// still to come weigh counts as evidence of 1.
+// From gains to their mixture: the sums since the first block, and, from block to block, the log of
+// sum(weight of start * exp(gains since)) over all later starts. What the starts that are still to
+// come weigh counts as evidence of 1, as do blocks before a component had its first gain.
 void add_mixture(Json& rules, std::chrono::milliseconds interval) {
-  constexpr double later = 1 - Evidence::kFirstWeight;
+  constexpr std::string_view blocks = "slo:slogate_pooled_blocks";
   // Every node that has the canary began another rollout.
   rules.push_back(
       shared_rule("slo:slogate_pooled_rollout",
@@ -274,27 +275,37 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
                               "present_over_time(slogate_evidence_component[5m] offset {}ms))",
                               interval.count())));
   const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
-  const std::string_view blocks =
-      "(slo:slogate_pooled_blocks unless on (slo) slo:slogate_pooled_rollout)";
-  rules.push_back(shared_rule("slo:slogate_pooled_blocks",
-                              fmt::format("{0} + {1} or {0} or {1}", blocks, gains)));
-  const std::string_view before =
-      "(slo:slogate_pooled_sum and on (slo, objective, level) slo:slogate_pooled_weight unless on "
-      "(slo) slo:slogate_pooled_rollout)";
+  const std::string blocks_before =
+      fmt::format("({} unless on (slo) slo:slogate_pooled_rollout)", blocks);
+  rules.push_back(
+      shared_rule(blocks, fmt::format("{0} + {1} or {0} or {1}", blocks_before, gains)));
+  const auto before = [](std::string_view sum) {
+    return fmt::format(
+        "({} and on (slo, objective, level) slo:slogate_pooled_weight unless on "
+        "(slo) slo:slogate_pooled_rollout)",
+        sum);
+  };
+  const std::string first = before("slo:slogate_pooled_sum");
+  const std::string gain = fmt::format("clamp_max(slo:slogate_pooled_gain, {})", kCap);
+  rules.push_back(
+      shared_rule("slo:slogate_pooled_sum", fmt::format("{1} + {0} or {0} or {1}", first, gain)));
+  // left_for_later() after block n is `spread` * later / (spread - 1 + n).
+  constexpr double later = 1 - PooledStarts::kFirstWeight, spread = PooledStarts::kSpread;
+  const std::string left = fmt::format("({} / ({} + {}))", spread * later, spread - 1, blocks);
   rules.push_back(shared_rule(
-      "slo:slogate_pooled_sum",
+      "slo:slogate_pooled_later_sum",
       fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
-                  "({1:.6g} / slo:slogate_pooled_blocks / (slo:slogate_pooled_blocks - 1))) "
-                  "or {0} or slo:slogate_pooled_gain + {2}",
-                  before, later, std::log(Evidence::kFirstWeight))));
+                  "({1} / ({2} + {3}))) or {0} or slo:slogate_pooled_gain + on (slo) group_left () "
+                  "ln({4} - {1})",
+                  before("slo:slogate_pooled_later_sum"), left, spread - 2, blocks, later)));
   const std::string_view weigh =
       "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
   rules.push_back(shared_rule(
       "slo:slogate_evidence_log_e",
-      fmt::format("ln(sum by (slo) ({0} (exp(clamp_max(slo:slogate_pooled_sum, 600)) + on (slo) "
-                  "group_left () ({1:.6g} / slo:slogate_pooled_blocks))) + "
-                  "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
-                  weigh, later),
+      fmt::format("ln(sum by (slo) ({0} ({1} * exp(clamp_max(slo:slogate_pooled_sum, 600)) + "
+                  "exp(clamp_max(slo:slogate_pooled_later_sum, 600)) + on (slo) group_left () "
+                  "{2})) + clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
+                  weigh, PooledStarts::kFirstWeight, left),
       {{"test", "pooled"}}));
 }
 
