@@ -3,9 +3,10 @@
 // answer 50 synthetic requests a second each between two scrapes.
 //
 // SLO `pooled`: the first kCanaries nodes have one canary each and the next kStables one stable pod
-// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with `hidden`
-// they are not there before it. SLO `paired`: each node has judged a canary of its own beside a baseline. GET /expected answers with
-// the evidence of the engine's mixture fed with all nodes' sums.
+// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with
+// `hidden` they are not there before it. SLO `paired`: each node has judged a canary of its own
+// beside a baseline. GET /expected answers with the evidence of the engine's mixture fed with all
+// nodes' sums.
 //
 // Usage: bench_fleet PORT NODES PODS [hidden]
 #include <fmt/format.h>

@@ -117,7 +117,11 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
   const std::string text = support::text_of(snapshot_with(Decision::Veto));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"veto\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"pass\"} 0"));
+  EXPECT_THAT(text,
+              HasSubstr("slogate_verdict_reason{reason=\"insufficient_samples\",slo=\"demo\"} 1"));
+  EXPECT_THAT(text, Not(HasSubstr("slogate_verdict_reason{reason=\"proven\"")));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_rollout{revision=\"r1\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }
 

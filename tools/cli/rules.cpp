@@ -270,9 +270,9 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
   // Every node that has the canary began another rollout.
   rules.push_back(
       shared_rule("slo:slogate_pooled_rollout",
-                  fmt::format("group by (slo) (slogate_evidence_component) unless on (slo) "
-                              "(slogate_evidence_component and on (slo, revision) "
-                              "present_over_time(slogate_evidence_component[5m] offset {}ms))",
+                  fmt::format("group by (slo) (slogate_evidence_rollout) unless on (slo) "
+                              "(slogate_evidence_rollout and on (slo, revision) "
+                              "present_over_time(slogate_evidence_rollout[5m] offset {}ms))",
                               interval.count())));
   const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
   const std::string blocks_before =
@@ -285,19 +285,28 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
         "(slo) slo:slogate_pooled_rollout)",
         sum);
   };
-  const std::string first = before("slo:slogate_pooled_sum");
-  const std::string gain = fmt::format("clamp_max(slo:slogate_pooled_gain, {})", kCap);
-  rules.push_back(
-      shared_rule("slo:slogate_pooled_sum", fmt::format("{1} + {0} or {0} or {1}", first, gain)));
+  // Of nodes whose counts are not to be trusted: then a block says nothing against the canary.
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_doubt",
+      "group by (slo) (slogate_verdict_reason{reason=~'samples_lost|multiplexed'} == 1)"));
+  const auto gain = [](double cap) {
+    return fmt::format(
+        "(clamp_max(slo:slogate_pooled_gain, {}) unless on (slo) "
+        "slo:slogate_pooled_doubt or clamp_max(slo:slogate_pooled_gain, 0))",
+        cap);
+  };
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_sum",
+      fmt::format("{1} + {0} or {0} or {1}", before("slo:slogate_pooled_sum"), gain(kCap))));
   // left_for_later() after block n is `spread` * later / (spread - 1 + n).
   constexpr double later = 1 - PooledStarts::kFirstWeight, spread = PooledStarts::kSpread;
   const std::string left = fmt::format("({} / ({} + {}))", spread * later, spread - 1, blocks);
   rules.push_back(shared_rule(
       "slo:slogate_pooled_later_sum",
-      fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
-                  "({1} / ({2} + {3}))) or {0} or slo:slogate_pooled_gain + on (slo) group_left () "
-                  "ln({4} - {1})",
-                  before("slo:slogate_pooled_later_sum"), left, spread - 2, blocks, later)));
+      fmt::format("{5} + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () ({1} / ({2} + {3}))) "
+                  "or {0} or {5} + on (slo) group_left () ln({4} - {1})",
+                  before("slo:slogate_pooled_later_sum"), left, spread - 2, blocks, later,
+                  gain(PooledStarts::kLaterCap))));
   const std::string_view weigh =
       "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
   rules.push_back(shared_rule(
