@@ -110,7 +110,9 @@ class PooledRules {
     latency ? add_latency(claim) : add_ratio(claim);
   }
 
-  [[nodiscard]] Json take() { return std::move(rules_); }
+  [[nodiscard]] const Json& rules() const { return rules_; }
+  // Those of which it is enough to be evaluated now and then, before the others need them.
+  [[nodiscard]] const Json& edges() const { return edges_; }
 
  private:
   static Labels level_label(const Claim& claim, size_t level) {
@@ -118,10 +120,14 @@ class PooledRules {
     return {{"level", quantile_text(claim.levels[level].quantile)}};
   }
 
-  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
+  [[nodiscard]] Json rule(std::string_view name, const Claim& claim, const Labels& labels,
+                          std::string expr) const {
     Json all = {{"slo", slo_.name}, {"objective", claim.name}};
     for (const auto& [label, value] : labels) all[label] = value;
-    rules_.push_back({{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}});
+    return {{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}};
+  }
+  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
+    rules_.push_back(rule(name, claim, labels, std::move(expr)));
   }
 
   // By how much cumulative counts grew in this block, of those that were there before the warm-up.
@@ -154,9 +160,12 @@ class PooledRules {
       };
       record("exposures", claim, with_arm({}, arm), growth(counts) + unanswered(claim, arm));
     }
+    // An hour of every pod's histograms is the dearest thing there is to read.
+    edges_.push_back(rule("history", claim, {},
+                          fmt::format("sum(increase({}[1h]{}))", histogram(arms_[1]), before_)));
     for (size_t level = 0; level < claim.levels.size(); ++level) {
       const Labels label = level_label(claim, level);
-      add_edges(claim, label, claim.levels[level].quantile, histogram(arms_[1]));
+      add_edges(claim, label, claim.levels[level].quantile);
       for (const Arm& arm : arms_) add_slow(claim, label, arm, histogram(arm));
     }
   }
@@ -180,20 +189,20 @@ class PooledRules {
   }
 
   // The baseline's edge from before this block, and the canary's beyond which it is worse.
-  void add_edges(const Claim& claim, const Labels& label, double quantile,
-                 std::string_view histogram) {
-    const std::string history = fmt::format("sum(increase({}[1h]{}))", histogram, before_);
-    const std::string quantile_then = fmt::format("histogram_quantile({}, {})", quantile, history);
-    record("edge", claim, with_arm(label, arms_[1]),
-           fmt::format("{} and histogram_count({}) * {:.6g} >= {}", edge_above(quantile_then),
-                       history, 1 - quantile, kTailSamples));
+  void add_edges(const Claim& claim, const Labels& label, double quantile) {
+    const std::string history = series("history", claim, {});
+    edges_.push_back(
+        rule("edge", claim, with_arm(label, arms_[1]),
+             fmt::format("{} and histogram_count({}) * {:.6g} >= {}",
+                         edge_above(fmt::format("histogram_quantile({}, {})", quantile, history)),
+                         history, 1 - quantile, kTailSamples)));
     const std::string edge = series("edge", claim, with_arm(label, arms_[1]));
     const double increase = claim.implied ? least_increase(claim.signal) : claim.bound;
     std::string allowed = fmt::format("{} + {}", edge, increase);
     if (claim.implied)
       allowed = fmt::format("clamp_min({}, scalar({} * {}))", allowed, edge,
                             std::exp2(kVetoStretch / 8.0));
-    record("edge", claim, with_arm(label, arms_[0]), edge_above(allowed));
+    edges_.push_back(rule("edge", claim, with_arm(label, arms_[0]), edge_above(allowed)));
   }
 
   void add_slow(const Claim& claim, const Labels& label, const Arm& arm,
@@ -232,7 +241,7 @@ class PooledRules {
   const Slo& slo_;
   std::string before_, settled_;  // "offset ..."
   std::array<Arm, 2> arms_;
-  Json rules_ = Json::array();
+  Json rules_ = Json::array(), edges_ = Json::array();
 };
 
 // ---- what all SLOs share ----
@@ -285,14 +294,16 @@ void add_mixture(Json& rules, std::chrono::milliseconds interval) {
         "(slo) slo:slogate_pooled_rollout)",
         sum);
   };
-  // Of nodes whose counts are not to be trusted: then a block says nothing against the canary.
+  // How many nodes have counts that are not to be trusted: then a block says nothing against the
+  // canary.
   rules.push_back(shared_rule(
       "slo:slogate_pooled_doubt",
-      "group by (slo) (slogate_verdict_reason{reason=~'samples_lost|multiplexed'} == 1)"));
+      "count by (slo) (slogate_verdict_reason{reason=~'samples_lost|multiplexed'} == 1) or "
+      "0 * group by (slo) (slogate_verdict_reason)"));
   const auto gain = [](double cap) {
     return fmt::format(
-        "(clamp_max(slo:slogate_pooled_gain, {}) unless on (slo) "
-        "slo:slogate_pooled_doubt or clamp_max(slo:slogate_pooled_gain, 0))",
+        "(clamp_max(slo:slogate_pooled_gain, {}) unless on (slo) slo:slogate_pooled_doubt > 0 or "
+        "clamp_max(slo:slogate_pooled_gain, 0))",
         cap);
   };
   rules.push_back(shared_rule(
@@ -337,7 +348,7 @@ Json shared_rules(std::chrono::milliseconds interval) {
   return rules;
 }
 
-Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
+PooledRules rules_of(const Slo& slo, std::chrono::milliseconds interval) {
   std::vector<Claim> claims = to_claims(slo);
   std::erase_if(claims, [](const Claim& claim) { return !is_pooled(claim); });
   std::array<bool, kJudgedSignals> active{};
@@ -350,16 +361,29 @@ Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
     rules.add(claim, std::span(weights).subspan(first, claim.components()));
     first += claim.components();
   }
-  return rules.take();
+  return rules;
+}
+
+// Often enough for the first edges of a new baseline, and well within the five minutes for which
+// Prometheus remembers them.
+std::chrono::milliseconds edges_interval(std::chrono::milliseconds interval) {
+  return std::max<std::chrono::milliseconds>(
+      interval, std::min<std::chrono::milliseconds>(12 * interval, std::chrono::seconds(60)));
+}
+
+Json group(std::string_view name, std::chrono::milliseconds interval, Json rules) {
+  return {{"name", name},
+          {"interval", fmt::format("{}ms", interval.count())},
+          {"rules", std::move(rules)}};
 }
 
 }  // namespace
 
 Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) {
-  Json rules = Json::array();
+  Json rules = Json::array(), edges = Json::array();
   bool any = false;
-  const auto append = [&](const Json& more) {
-    rules.insert(rules.end(), more.begin(), more.end());
+  const auto append = [](Json& to, const Json& more) {
+    to.insert(to.end(), more.begin(), more.end());
   };
   for (const Slo& slo : slos) {
     const bool compared = selects_cgroups(slo);
@@ -367,15 +391,18 @@ Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) 
     rules.push_back(shared_rule("slo:slogate_evidence_threshold",
                                 fmt::format("vector({})", std::log((compared ? 2 : 1) / slo.alpha)),
                                 {{"slo", slo.name}}));
-    if (compared) append(rules_of(slo, interval));
     any = any || compared;
+    if (!compared) continue;
+    const PooledRules pooled = rules_of(slo, interval);
+    append(rules, pooled.rules());
+    append(edges, pooled.edges());
   }
-  if (any) append(shared_rules(interval));
-  if (rules.empty()) return {{"groups", Json::array()}};
-  const Json group = {{"name", "slogate-slos"},
-                      {"interval", fmt::format("{}ms", interval.count())},
-                      {"rules", rules}};
-  return {{"groups", {group}}};
+  if (any) append(rules, shared_rules(interval));
+  Json groups = Json::array();
+  if (!rules.empty()) groups.push_back(group("slogate-slos", interval, std::move(rules)));
+  if (!edges.empty())
+    groups.push_back(group("slogate-slos-edges", edges_interval(interval), std::move(edges)));
+  return {{"groups", std::move(groups)}};
 }
 
 std::string render_rules(const Json& rules) {
