@@ -128,11 +128,14 @@ if [ "$only" != classic ]; then
   vetoed() { is_more "$(ask "$log_e")" "$threshold"; }
   took=null
   ms_until 180 vetoed || took=null
-  say "canaries twice as slow: veto after $took ms"
+  # A Prometheus that cannot keep up leaves out blocks of evidence.
+  late=$(curl --silent "http://$prometheus/metrics" |
+    awk '/^prometheus_rule_group_iterations_missed_total/ { n += $2 } END { print n + 0 }')
+  say "canaries twice as slow: veto after $took ms; $late evaluations of rules were left out"
   jq -nc --argjson expected "$expected" --argjson paired "${paired:-null}" --argjson most "${most:-null}" \
-    --argjson threshold "$threshold" --argjson took "$took" \
+    --argjson threshold "$threshold" --argjson took "$took" --argjson late "$late" \
     '{expected_log_e: $expected, log_e: $paired, identical_most: $most, threshold: $threshold,
-      veto_ms: $took}' >>"$results"
+      veto_ms: $took, evaluations_missed: $late}' >>"$results"
   stop_fleet
 fi
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <thread>
 
@@ -25,6 +26,7 @@ using support::Survival;
 
 // Seconds from one evaluation to the next, and ln(2 / .001).
 constexpr double kInterval = 5, kThreshold = 7.600902459542082;
+constexpr double kNever = std::numeric_limits<double>::infinity();
 // Bursts are told apart at this resolution, in seconds.
 constexpr double kStep = 0.25;
 constexpr size_t kSteps = static_cast<size_t>(kInterval / kStep);
@@ -48,7 +50,7 @@ struct Experiment {
 class Mixture {
  public:
   explicit Mixture(std::vector<double> weights)
-      : weights_(std::move(weights)), first_(weights_.size()), later_(weights_.size(), -INFINITY) {}
+      : weights_(std::move(weights)), first_(weights_.size()), later_(weights_.size(), -kNever) {}
 
   double add(std::span<const double> gains) {
     ++blocks_;
@@ -225,7 +227,7 @@ double run_once(const Experiment& what, const Model& model, uint64_t seed) {
     if (mixture.add(gains_of(asked, x, y)) >= kThreshold)
       return double(block) * kInterval - std::max(change, 0.0);
   }
-  return INFINITY;
+  return kNever;
 }
 
 void report(const Experiment& what, size_t threads) {
@@ -240,7 +242,7 @@ void report(const Experiment& what, size_t threads) {
     });
   workers.clear();
   std::ranges::sort(took);
-  const auto vetoed = std::ranges::lower_bound(took, INFINITY) - took.begin();
+  const auto vetoed = std::ranges::lower_bound(took, kNever) - took.begin();
   const auto at = [&](double share) {
     const double value = took[static_cast<size_t>(share * double(took.size() - 1))];
     return std::isfinite(value) ? fmt::format("{:.0f}", value) : "null";
