@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "agent/controllers.h"
 #include "agent/glob.h"
 #include "agent/verdict_json.h"
 
@@ -145,9 +146,18 @@ HttpResponse get_verdicts(const Call& call) {
   return ok(json);
 }
 
+// On the Unix socket, where scripts rely on it, an unknown SLO is an error; a controller elsewhere
+// holds.
 HttpResponse get_verdict(const Call& call) {
-  const Verdict* verdict = call.snapshot.verdicts->find(call.argument);
-  return verdict ? ok(verdict_json(*verdict)) : no_slo(call.argument);
+  if (call.request.peer && !call.snapshot.verdicts->find(call.argument))
+    return no_slo(call.argument);
+  const Pairs& query = call.request.query;
+  const auto revision = query.empty() ? std::nullopt : std::optional(query.front().second);
+  return ok(verdict_json(verdict_for_controller(call.snapshot, call.argument, revision)));
+}
+
+HttpResponse post_flagger(const Call& call) {
+  return answer_flagger(call.argument, call.request.body, call.snapshot);
 }
 
 // 412 and not 5xx: controllers try the latter again and lose what the body says.
@@ -209,10 +219,11 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/maps/{}/resize", "", post_resize},
     {"GET", "/v1/slos", "", get_slos},
     {"GET", "/v1/verdicts", "", get_verdicts},
-    {"GET", "/v1/verdicts/{}", "", get_verdict},
+    {"GET", "/v1/verdicts/{}", "revision", get_verdict},
     {"GET", "/v1/gate/{}", "allow", get_gate},
     // Flagger's webhooks post. Nothing is changed.
     {"POST", "/v1/gate/{}", "allow", get_gate},
+    {"POST", "/flagger/{}", "", post_flagger},
     {"POST", "/v1/slos/{}/reset", "", post_reset},
     {"GET", "/v1/events", "follow", get_events},
 };

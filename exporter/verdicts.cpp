@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter/verdicts.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -13,26 +14,43 @@ Samples gauge(const char* name, const char* help) {
   return {{name, help, MetricType::gauge}};
 }
 
+bool has_components(const Verdict& verdict) {
+  return std::ranges::any_of(verdict.objectives, [](const ObjectiveVerdict& objective) {
+    return !objective.components.empty();
+  });
+}
+
 }  // namespace
 
 void write_verdict_families(const Verdicts& verdicts, Sink& sink) {
   Samples decision = gauge("slogate_verdict", "1 for what is said of the SLO's canary.");
+  Samples reason = gauge("slogate_verdict_reason",
+                         "1 for the reason of what is said of the SLO's canary: one series each.");
   Samples log_e = gauge("slogate_evidence_log_e",
                         "Evidence against a canary by one objective, as the log of its odds.");
   Samples samples = gauge("slogate_evidence_samples", "Samples that were judged.");
   Samples component =
       gauge("slogate_evidence_component",
             "Sums of evidence since the rollout began, uncombined: these add up over nodes.");
+  // Rules that ask for the rollout alone need not read every component of every node.
+  Samples rollout =
+      gauge("slogate_evidence_rollout", "1 for the rollout whose evidence is exported.");
   Samples weight =
       gauge("slogate_evidence_weight", "Weight of a component of the evidence in the mixture.");
   for (const auto& verdict : verdicts.list) {
     for (size_t i = 0; i < kDecisions.size(); ++i)
       decision.values.push_back({{{"slo", verdict->slo}, {"verdict", std::string(kDecisions[i])}},
                                  verdict->decision == static_cast<Decision>(i) ? 1.0 : 0.0});
+    reason.values.push_back(
+        {{{"reason", std::string(kReasons[static_cast<size_t>(verdict->reason)])},
+          {"slo", verdict->slo}},
+         1.0});
     samples.values.push_back(
         {{{"arm", "canary"}, {"slo", verdict->slo}}, static_cast<double>(verdict->samples.canary)});
     samples.values.push_back({{{"arm", "baseline"}, {"slo", verdict->slo}},
                               static_cast<double>(verdict->samples.baseline)});
+    if (has_components(*verdict))
+      rollout.values.push_back({{{"revision", verdict->rollout}, {"slo", verdict->slo}}, 1.0});
     for (const ObjectiveVerdict& objective : verdict->objectives) {
       log_e.values.push_back(
           {{{"objective", objective.objective}, {"slo", verdict->slo}}, objective.log_e});
@@ -46,7 +64,7 @@ void write_verdict_families(const Verdicts& verdicts, Sink& sink) {
       }
     }
   }
-  for (Samples* family : {&decision, &log_e, &samples, &component, &weight})
+  for (Samples* family : {&decision, &reason, &log_e, &samples, &rollout, &component, &weight})
     write_samples(std::move(*family), sink);
 }
 

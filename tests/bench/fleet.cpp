@@ -3,11 +3,12 @@
 // answer 50 synthetic requests a second each between two scrapes.
 //
 // SLO `pooled`: the first kCanaries nodes have one canary each and the next kStables one stable pod
-// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles. SLO
-// `paired`: each node has judged a canary of its own beside a baseline. GET /expected answers with
-// the evidence of the engine's mixture fed with all nodes' sums.
+// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with
+// `hidden` they are not there before it. SLO `paired`: each node has judged a canary of its own
+// beside a baseline. GET /expected answers with the evidence of the engine's mixture fed with all
+// nodes' sums.
 //
-// Usage: bench_fleet PORT NODES PODS
+// Usage: bench_fleet PORT NODES PODS [hidden]
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -93,13 +94,14 @@ class Node {
     }
   }
 
-  HttpResponse answer(const HttpRequest& request, TickTime now, bool slow) {
+  HttpResponse answer(const HttpRequest& request, TickTime now, bool slow, bool hidden) {
     const double passed = last_ ? seconds(now.monotonic - *last_) : 1;
     last_ = now.monotonic;
-    for (size_t pod = 0; pod < rows_.size(); ++pod)
+    const size_t first = is_canary_ && hidden ? 1 : 0;
+    for (size_t pod = first; pod < rows_.size(); ++pod)
       work(rows_[pod], passed, is_canary_ && pod == 0 && slow ? slow_service() : service());
     auto snapshot = std::make_shared<Snapshot>(support::full());
-    snapshot->workloads = rows_;
+    snapshot->workloads.assign(rows_.begin() + static_cast<ptrdiff_t>(first), rows_.end());
     snapshot->verdicts = verdicts_;
     exporter_.tick(*snapshot, now);
     HttpRequest scrape = request;
@@ -132,7 +134,7 @@ class Node {
 
 class Fleet {
  public:
-  Fleet(size_t nodes, size_t pods) {
+  Fleet(size_t nodes, size_t pods, bool hidden) : hidden_(hidden) {
     std::vector<Verdict> verdicts;
     for (size_t i = 0; i < nodes; ++i) verdicts.push_back(judge_pair(i + 1));
     expected_ = pooled_log_e(verdicts);
@@ -148,23 +150,23 @@ class Fleet {
     std::from_chars(request.path.data() + 1, request.path.data() + request.path.size(), number);
     if (number >= nodes_.size() || request.path != fmt::format("/{}/metrics", number))
       return error_response(404, "nodes are at /N/metrics");
-    return nodes_[number]->answer(request, now(), slow_);
+    return nodes_[number]->answer(request, now(), slow_, hidden_ && !slow_);
   }
 
  private:
   std::vector<std::unique_ptr<Node>> nodes_;
   double expected_ = 0;
-  bool slow_ = false;
+  bool slow_ = false, hidden_;
 };
 
-int serve(uint16_t port, size_t nodes, size_t pods) {
+int serve(uint16_t port, size_t nodes, size_t pods, bool hidden) {
   // Before any other thread, so that all of them leave these signals to us.
   sigset_t ends;
   sigemptyset(&ends);
   sigaddset(&ends, SIGTERM);
   sigaddset(&ends, SIGINT);
   sigprocmask(SIG_BLOCK, &ends, nullptr);
-  Fleet fleet(nodes, pods);
+  Fleet fleet(nodes, pods, hidden);
   auto socket = listen_tcp("127.0.0.1", port);
   if (!socket) {
     log_line(socket.error().line());
@@ -195,8 +197,9 @@ int main(int argc, char** argv) {
   const size_t nodes = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 500;
   const size_t pods = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 40;
   if (port == 0 || port > 65535 || nodes == 0 || pods == 0) {
-    fmt::print(stderr, "usage: bench_fleet PORT NODES PODS\n");
+    fmt::print(stderr, "usage: bench_fleet PORT NODES PODS [hidden]\n");
     return 64;
   }
-  return slogate::serve(static_cast<uint16_t>(port), nodes, pods);
+  const bool hidden = argc > 4 && std::string_view(argv[4]) == "hidden";
+  return slogate::serve(static_cast<uint16_t>(port), nodes, pods, hidden);
 }

@@ -64,7 +64,7 @@ rule_queries() {
 }
 
 start_arm stable --service lognormal:2:0.5
-wait_until 20 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
+wait_until 60 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
   fail "no edge of the baseline: $(ask '{__name__=~"slo:.*"}')"
 while read -r query; do
   is_value "$query" 0 || fail "before a canary \"$query\" is $(ask "$query")"
@@ -81,7 +81,7 @@ wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo
 
 asked=0
 while read -r query; do
-  has_answer "$query" || fail "no answer to $query"
+  wait_until 10 has_answer "$query" || fail "no answer to $query"
   ((asked += 1))
 done < <(panel_queries && rule_queries)
 ((asked > 60)) || fail "only $asked queries were found"

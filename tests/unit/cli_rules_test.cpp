@@ -23,6 +23,19 @@ std::string text_of(const Slo& slo) {
   return render_rules(to_rules({slo}, 15s));
 }
 
+// What Ville's inequality asks of the mixture over starts.
+TEST(CliRules, WeightsOfTheStartsAddUpToOne) {
+  double weights = PooledStarts::kFirstWeight;
+  EXPECT_EQ(weights + PooledStarts::left_for_later(1), 1);
+  for (int block = 2; block <= 100'000; ++block) {
+    const double weight =
+        PooledStarts::left_for_later(block - 1) - PooledStarts::left_for_later(block);
+    EXPECT_GT(weight, 0);
+    weights += weight;
+  }
+  EXPECT_NEAR(weights + PooledStarts::left_for_later(100'000), 1, 1e-9);
+}
+
 TEST(CliRules, SelectsTheArmsAsTheAgentDoes) {
   const std::string text = text_of(compared("/c'\n[ab]"));
   EXPECT_THAT(text, HasSubstr(R"(cgroup=~'/c\'\x0a[ab]')"));

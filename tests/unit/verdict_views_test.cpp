@@ -49,7 +49,7 @@ Snapshot snapshot_with(Decision decision) {
 }
 
 HttpResponse ask(Decision decision, std::string path, Pairs query = {}, std::string method = "GET",
-                 std::optional<Peer> peer = {}) {
+                 std::optional<Peer> peer = Peer{.uid = 7}) {
   HttpRequest request;
   request.method = std::move(method);
   request.path = std::move(path);
@@ -84,6 +84,7 @@ TEST(VerdictApi, OneAndAll) {
   for (const char* key : {"slo", "verdict", "reason", "weight", "objectives", "samples", "log_e",
                           "threshold", "since", "rollout"})
     EXPECT_TRUE(one.contains(key)) << key;
+  // For controllers, which come over TCP: controllers_test.cpp.
   EXPECT_EQ(ask(Decision::Hold, "/v1/verdicts/other").status, 404);
   const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
   EXPECT_EQ(slos[0]["canary"], "/demo/canary/**");
@@ -116,7 +117,11 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
   const std::string text = support::text_of(snapshot_with(Decision::Veto));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"veto\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"pass\"} 0"));
+  EXPECT_THAT(text,
+              HasSubstr("slogate_verdict_reason{reason=\"insufficient_samples\",slo=\"demo\"} 1"));
+  EXPECT_THAT(text, Not(HasSubstr("slogate_verdict_reason{reason=\"proven\"")));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_rollout{revision=\"r1\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }
 

@@ -110,7 +110,9 @@ class PooledRules {
     latency ? add_latency(claim) : add_ratio(claim);
   }
 
-  [[nodiscard]] Json take() { return std::move(rules_); }
+  [[nodiscard]] const Json& rules() const { return rules_; }
+  // Those of which it is enough to be evaluated now and then, before the others need them.
+  [[nodiscard]] const Json& edges() const { return edges_; }
 
  private:
   static Labels level_label(const Claim& claim, size_t level) {
@@ -118,10 +120,14 @@ class PooledRules {
     return {{"level", quantile_text(claim.levels[level].quantile)}};
   }
 
-  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
+  [[nodiscard]] Json rule(std::string_view name, const Claim& claim, const Labels& labels,
+                          std::string expr) const {
     Json all = {{"slo", slo_.name}, {"objective", claim.name}};
     for (const auto& [label, value] : labels) all[label] = value;
-    rules_.push_back({{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}});
+    return {{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}};
+  }
+  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
+    rules_.push_back(rule(name, claim, labels, std::move(expr)));
   }
 
   // By how much cumulative counts grew in this block, of those that were there before the warm-up.
@@ -154,9 +160,12 @@ class PooledRules {
       };
       record("exposures", claim, with_arm({}, arm), growth(counts) + unanswered(claim, arm));
     }
+    // An hour of every pod's histograms is the dearest thing there is to read.
+    edges_.push_back(rule("history", claim, {},
+                          fmt::format("sum(increase({}[1h]{}))", histogram(arms_[1]), before_)));
     for (size_t level = 0; level < claim.levels.size(); ++level) {
       const Labels label = level_label(claim, level);
-      add_edges(claim, label, claim.levels[level].quantile, histogram(arms_[1]));
+      add_edges(claim, label, claim.levels[level].quantile);
       for (const Arm& arm : arms_) add_slow(claim, label, arm, histogram(arm));
     }
   }
@@ -180,20 +189,20 @@ class PooledRules {
   }
 
   // The baseline's edge from before this block, and the canary's beyond which it is worse.
-  void add_edges(const Claim& claim, const Labels& label, double quantile,
-                 std::string_view histogram) {
-    const std::string history = fmt::format("sum(increase({}[1h]{}))", histogram, before_);
-    const std::string quantile_then = fmt::format("histogram_quantile({}, {})", quantile, history);
-    record("edge", claim, with_arm(label, arms_[1]),
-           fmt::format("{} and histogram_count({}) * {:.6g} >= {}", edge_above(quantile_then),
-                       history, 1 - quantile, kTailSamples));
+  void add_edges(const Claim& claim, const Labels& label, double quantile) {
+    const std::string history = series("history", claim, {});
+    edges_.push_back(
+        rule("edge", claim, with_arm(label, arms_[1]),
+             fmt::format("{} and histogram_count({}) * {:.6g} >= {}",
+                         edge_above(fmt::format("histogram_quantile({}, {})", quantile, history)),
+                         history, 1 - quantile, kTailSamples)));
     const std::string edge = series("edge", claim, with_arm(label, arms_[1]));
     const double increase = claim.implied ? least_increase(claim.signal) : claim.bound;
     std::string allowed = fmt::format("{} + {}", edge, increase);
     if (claim.implied)
       allowed = fmt::format("clamp_min({}, scalar({} * {}))", allowed, edge,
                             std::exp2(kVetoStretch / 8.0));
-    record("edge", claim, with_arm(label, arms_[0]), edge_above(allowed));
+    edges_.push_back(rule("edge", claim, with_arm(label, arms_[0]), edge_above(allowed)));
   }
 
   void add_slow(const Claim& claim, const Labels& label, const Arm& arm,
@@ -232,7 +241,7 @@ class PooledRules {
   const Slo& slo_;
   std::string before_, settled_;  // "offset ..."
   std::array<Arm, 2> arms_;
-  Json rules_ = Json::array();
+  Json rules_ = Json::array(), edges_ = Json::array();
 };
 
 // ---- what all SLOs share ----
@@ -243,7 +252,7 @@ Json shared_rule(std::string_view name, std::string expr, Json labels = Json::ob
   return rule;
 }
 
-// worse() of agent/evidence.h with ratio 1, capped. With c = m / (m + l) it is
+// worse() of agent/evidence.h with ratio 1, capped for later starts. With c = m / (m + l) it is
 //   x log(r) - (x + y) log(1 + (r - 1) c) - (r - 1) increase l c / (1 + (r - 1) c).
 Json gain_rule(double factor) {
   const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
@@ -257,44 +266,66 @@ Json gain_rule(double factor) {
           " - sum without (arm) (slo:slogate_pooled_events{{{2}}})"
           " * on (slo, objective) group_left () ln{3}"
           " - on (slo, objective) group_left () ({4} * slo:slogate_pooled_cost / {3}), {5})",
-          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1, kCap),
+          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1,
+          PooledStarts::kLaterCap),
       {{"r", fmt::format("{:g}", factor)}});
 }
 
-// From gains to the mixture of Evidence, but that begins anew with each block: the logs of
-// sum(weight of start * exp(gains since)) follow from block to block, and what the starts that are
-// still to come weigh counts as evidence of 1.
+// From gains to their mixture: the sums since the first block, and, from block to block, the log of
+// sum(weight of start * exp(gains since)) over all later starts. What the starts that are still to
+// come weigh counts as evidence of 1, as do blocks before a component had its first gain.
 void add_mixture(Json& rules, std::chrono::milliseconds interval) {
-  constexpr double later = 1 - Evidence::kFirstWeight;
+  constexpr std::string_view blocks = "slo:slogate_pooled_blocks";
   // Every node that has the canary began another rollout.
   rules.push_back(
       shared_rule("slo:slogate_pooled_rollout",
-                  fmt::format("group by (slo) (slogate_evidence_component) unless on (slo) "
-                              "(slogate_evidence_component and on (slo, revision) "
-                              "present_over_time(slogate_evidence_component[5m] offset {}ms))",
+                  fmt::format("group by (slo) (slogate_evidence_rollout) unless on (slo) "
+                              "(slogate_evidence_rollout and on (slo, revision) "
+                              "present_over_time(slogate_evidence_rollout[5m] offset {}ms))",
                               interval.count())));
   const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
-  const std::string_view blocks =
-      "(slo:slogate_pooled_blocks unless on (slo) slo:slogate_pooled_rollout)";
-  rules.push_back(shared_rule("slo:slogate_pooled_blocks",
-                              fmt::format("{0} + {1} or {0} or {1}", blocks, gains)));
-  const std::string_view before =
-      "(slo:slogate_pooled_sum and on (slo, objective, level) slo:slogate_pooled_weight unless on "
-      "(slo) slo:slogate_pooled_rollout)";
+  const std::string blocks_before =
+      fmt::format("({} unless on (slo) slo:slogate_pooled_rollout)", blocks);
+  rules.push_back(
+      shared_rule(blocks, fmt::format("{0} + {1} or {0} or {1}", blocks_before, gains)));
+  const auto before = [](std::string_view sum) {
+    return fmt::format(
+        "({} and on (slo, objective, level) slo:slogate_pooled_weight unless on "
+        "(slo) slo:slogate_pooled_rollout)",
+        sum);
+  };
+  // How many nodes have counts that are not to be trusted: then a block says nothing against the
+  // canary.
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_doubt",
+      "count by (slo) (slogate_verdict_reason{reason=~'samples_lost|multiplexed'} == 1) or "
+      "0 * group by (slo) (slogate_verdict_reason)"));
+  const auto gain = [](double cap) {
+    return fmt::format(
+        "(clamp_max(slo:slogate_pooled_gain, {}) unless on (slo) slo:slogate_pooled_doubt > 0 or "
+        "clamp_max(slo:slogate_pooled_gain, 0))",
+        cap);
+  };
   rules.push_back(shared_rule(
       "slo:slogate_pooled_sum",
-      fmt::format("slo:slogate_pooled_gain + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () "
-                  "({1:.6g} / slo:slogate_pooled_blocks / (slo:slogate_pooled_blocks - 1))) "
-                  "or {0} or slo:slogate_pooled_gain + {2}",
-                  before, later, std::log(Evidence::kFirstWeight))));
+      fmt::format("{1} + {0} or {0} or {1}", before("slo:slogate_pooled_sum"), gain(kCap))));
+  // left_for_later() after block n is `spread` * later / (spread - 1 + n).
+  constexpr double later = 1 - PooledStarts::kFirstWeight, spread = PooledStarts::kSpread;
+  const std::string left = fmt::format("({} / ({} + {}))", spread * later, spread - 1, blocks);
+  rules.push_back(shared_rule(
+      "slo:slogate_pooled_later_sum",
+      fmt::format("{5} + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () ({1} / ({2} + {3}))) "
+                  "or {0} or {5} + on (slo) group_left () ln({4} - {1})",
+                  before("slo:slogate_pooled_later_sum"), left, spread - 2, blocks, later,
+                  gain(PooledStarts::kLaterCap))));
   const std::string_view weigh =
       "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
   rules.push_back(shared_rule(
       "slo:slogate_evidence_log_e",
-      fmt::format("ln(sum by (slo) ({0} (exp(clamp_max(slo:slogate_pooled_sum, 600)) + on (slo) "
-                  "group_left () ({1:.6g} / slo:slogate_pooled_blocks))) + "
-                  "clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
-                  weigh, later),
+      fmt::format("ln(sum by (slo) ({0} ({1} * exp(clamp_max(slo:slogate_pooled_sum, 600)) + "
+                  "exp(clamp_max(slo:slogate_pooled_later_sum, 600)) + on (slo) group_left () "
+                  "{2})) + clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
+                  weigh, PooledStarts::kFirstWeight, left),
       {{"test", "pooled"}}));
 }
 
@@ -317,7 +348,7 @@ Json shared_rules(std::chrono::milliseconds interval) {
   return rules;
 }
 
-Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
+PooledRules rules_of(const Slo& slo, std::chrono::milliseconds interval) {
   std::vector<Claim> claims = to_claims(slo);
   std::erase_if(claims, [](const Claim& claim) { return !is_pooled(claim); });
   std::array<bool, kJudgedSignals> active{};
@@ -330,16 +361,29 @@ Json rules_of(const Slo& slo, std::chrono::milliseconds interval) {
     rules.add(claim, std::span(weights).subspan(first, claim.components()));
     first += claim.components();
   }
-  return rules.take();
+  return rules;
+}
+
+// Often enough for the first edges of a new baseline, and well within the five minutes for which
+// Prometheus remembers them.
+std::chrono::milliseconds edges_interval(std::chrono::milliseconds interval) {
+  return std::max<std::chrono::milliseconds>(
+      interval, std::min<std::chrono::milliseconds>(12 * interval, std::chrono::seconds(60)));
+}
+
+Json group(std::string_view name, std::chrono::milliseconds interval, Json rules) {
+  return {{"name", name},
+          {"interval", fmt::format("{}ms", interval.count())},
+          {"rules", std::move(rules)}};
 }
 
 }  // namespace
 
 Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) {
-  Json rules = Json::array();
+  Json rules = Json::array(), edges = Json::array();
   bool any = false;
-  const auto append = [&](const Json& more) {
-    rules.insert(rules.end(), more.begin(), more.end());
+  const auto append = [](Json& to, const Json& more) {
+    to.insert(to.end(), more.begin(), more.end());
   };
   for (const Slo& slo : slos) {
     const bool compared = selects_cgroups(slo);
@@ -347,15 +391,18 @@ Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) 
     rules.push_back(shared_rule("slo:slogate_evidence_threshold",
                                 fmt::format("vector({})", std::log((compared ? 2 : 1) / slo.alpha)),
                                 {{"slo", slo.name}}));
-    if (compared) append(rules_of(slo, interval));
     any = any || compared;
+    if (!compared) continue;
+    const PooledRules pooled = rules_of(slo, interval);
+    append(rules, pooled.rules());
+    append(edges, pooled.edges());
   }
-  if (any) append(shared_rules(interval));
-  if (rules.empty()) return {{"groups", Json::array()}};
-  const Json group = {{"name", "slogate-slos"},
-                      {"interval", fmt::format("{}ms", interval.count())},
-                      {"rules", rules}};
-  return {{"groups", {group}}};
+  if (any) append(rules, shared_rules(interval));
+  Json groups = Json::array();
+  if (!rules.empty()) groups.push_back(group("slogate-slos", interval, std::move(rules)));
+  if (!edges.empty())
+    groups.push_back(group("slogate-slos-edges", edges_interval(interval), std::move(edges)));
+  return {{"groups", std::move(groups)}};
 }
 
 std::string render_rules(const Json& rules) {
