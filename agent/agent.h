@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +15,7 @@
 #include "agent/kubernetes/pod_names.h"
 #include "agent/kubernetes/pod_slos.h"
 #include "agent/kubernetes/readiness.h"
+#include "agent/latest.h"
 #include "agent/probes.h"
 #include "agent/sizer.h"
 #include "agent/state_dir.h"
@@ -124,7 +124,7 @@ class Agent {
   EventBook event_book_;
   std::string state_path_;
   std::optional<StateDir> state_;
-  std::atomic<std::shared_ptr<const Snapshot>> snapshot_;
+  Latest<Snapshot> snapshot_;
 };
 
 // Removes everything an agent left in a pin directory; nothing there is success.

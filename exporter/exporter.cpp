@@ -36,11 +36,11 @@ HttpResponse health(const std::shared_ptr<const Snapshot>& snapshot) {
 }  // namespace
 
 void Exporter::tick(const Snapshot& snapshot, TickTime now) {
-  sheet_ = ledger_.tick(snapshot, read_, now.monotonic);
+  sheet_.store(ledger_.tick(snapshot, read_, now.monotonic));
 }
 
 void Exporter::apply(MetricsSettings settings) {
-  settings_ = std::make_shared<const MetricsSettings>(std::move(settings));
+  settings_.store(std::make_shared<const MetricsSettings>(std::move(settings)));
 }
 
 HttpResponse Exporter::answer(const HttpRequest& request,

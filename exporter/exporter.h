@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "agent/http_message.h"
+#include "agent/latest.h"
 #include "agent/metrics_settings.h"
 #include "agent/snapshot.h"
 #include "agent/tick_time.h"
@@ -30,11 +31,11 @@ class Exporter {
                                     const std::shared_ptr<const Snapshot>& snapshot);
 
  private:
-  std::atomic<std::shared_ptr<const MetricsSettings>> settings_;
-  std::atomic<std::shared_ptr<const Sheet>> sheet_;  // null before the first tick
-  std::atomic<uint64_t> read_ = 0;                   // number of the sheet that was read last
-  Ledger ledger_;                                    // of the thread that ticks
-  AllScrapeStats scrapes_;                           // of the thread that answers
+  Latest<MetricsSettings> settings_;
+  Latest<Sheet> sheet_;             // null before the first tick
+  std::atomic<uint64_t> read_ = 0;  // number of the sheet that was read last
+  Ledger ledger_;                   // of the thread that ticks
+  AllScrapeStats scrapes_;          // of the thread that answers
 };
 
 }  // namespace slogate

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <protozero/pbf_message.hpp>
 #include <sstream>
+#include <thread>
 
 #include "exporter/exporter.h"
 #include "exporter/native.h"
@@ -497,6 +498,20 @@ TEST(Exporter, TakesNewSettings) {
   const std::string text = exporter.answer(get(), snapshot).body;
   EXPECT_THAT(text, HasSubstr("le=\"1\""));
   EXPECT_THAT(text, Not(HasSubstr("le=\"2\"")));
+}
+
+// For ThreadSanitizer: tools/test --tsan.
+TEST(Exporter, AnswersWhileTheAgentTicks) {
+  const auto snapshot = std::make_shared<const Snapshot>(full());
+  Exporter exporter({});
+  exporter.tick(*snapshot, {});
+  const std::jthread agent([&exporter, &snapshot](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      exporter.tick(*snapshot, {});
+      exporter.apply({});
+    }
+  });
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(exporter.answer(get(), snapshot).status, 200);
 }
 
 }  // namespace
