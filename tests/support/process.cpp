@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 
 // glibc 2.36 declares its functions without C linkage.
 extern "C" {
@@ -73,6 +74,8 @@ Result<Process> Process::start(const TestCgroup* cgroup, const std::function<int
     if (!procs) return fail(system_error(cgroup->directory(), errno));
   }
 
+  // Or the child's _exit writes it, too, as that of ThreadSanitizer flushes.
+  (void)std::fflush(stdout);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return fail(system_error("fork", errno));
