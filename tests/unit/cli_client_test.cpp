@@ -29,7 +29,8 @@ class OneAnswer {
     sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     listener_.reset(::socket(AF_UNIX, SOCK_STREAM, 0));
-    bound_ = ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    bound_ = listener_ &&
+             ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
   ~OneAnswer() {
     if (thread_.joinable()) thread_.join();
@@ -41,6 +42,7 @@ class OneAnswer {
     ASSERT_TRUE(bound_ && ::listen(listener_.get(), 1) == 0);
     thread_ = std::thread([this, bytes = std::move(bytes)] {
       const Fd peer(::accept(listener_.get(), nullptr, nullptr));
+      if (!peer) return;
       char buffer[4096];
       while (request_.find("\r\n\r\n") == std::string::npos) {
         const ssize_t got = ::read(peer.get(), buffer, sizeof buffer);

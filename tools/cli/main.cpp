@@ -82,6 +82,7 @@ void add_top(CLI::App& app, Arguments& arguments, Command& command) {
 
 void add_hist(CLI::App& app, Arguments& arguments, Command& command) {
   std::vector<std::string> names;
+  names.reserve(kSignals.size());
   for (const SignalInfo& signal : kSignals) names.emplace_back(signal.name);
   CLI::App* sub = app.add_subcommand("hist", "One latency histogram, drawn");
   sub->add_option("cgroup", arguments.cgroup, "An id, a path, or a glob that matches one cgroup")

@@ -92,6 +92,7 @@ std::string Table::render(const Style& style) const {
   Widths fitting = widths();
   fit(fitting, columns_, style.width);
   std::vector<Cell> titles;
+  titles.reserve(columns_.size());
   for (const Column& column : columns_) titles.push_back({column.title, kBold});
   std::string text = line(titles, fitting, style);
   for (const auto& row : rows_) text += line(row, fitting, style);
