@@ -4,7 +4,7 @@
 # rolls to a version that is slow: the rollout stops, old pods go on serving, and the pod says why.
 # Undo and a fixed version roll through; what slows every version stops none. Counts go on across an
 # upgrade of the agent, and no pod's name is ever on the counts of another.
-# usage: rollout.sh [bad_version|shared_slowness|upgrade|names]...
+# usage: rollout.sh [bad_version|shared_slowness|invalid|no_agent|upgrade|names]...
 set -euo pipefail
 # shellcheck source=cluster.sh
 . "$(dirname "$0")/cluster.sh"
@@ -171,6 +171,41 @@ upgrade() {
   step "the agent was replaced: $before requests before, $(counted "$survivor") after"
 }
 
+# A pod whose SLO cannot be parsed serves, and says why it is not judged.
+invalid() {
+  deploy invalid "$good" "p99(requests) < 5ms" 1
+  says_why() { kubectl -n shop describe pods -l app=invalid | grep -q 'InvalidSLO.*unknown signal'; }
+  wait_until 60 says_why || fail "no event: $(kubectl -n shop describe pods -l app=invalid | tail -n 12)"
+  slogate -o json slos | jq -e '.[] | select(.name == "shop.invalid").error | contains("unknown signal")' \
+    >"$work/answer" || fail "no error in /v1/slos: $(slogate slos)"
+  rolled_out invalid 60 || fail "an SLO that is wrong keeps pods from serving"
+  kubectl -n shop delete deployment,service invalid >>"$work/kubectl.log"
+  step "an SLO that cannot be parsed is said, and the pods serve"
+}
+
+# Without an agent pods keep their conditions; new ones wait for it, or for a line of kubectl.
+no_agent() {
+  kubectl -n slogate-system patch daemonset slogate --type=json \
+    -p '[{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {"nobody": "here"}}]' >>"$work/kubectl.log"
+  agent_is_gone() { [ "$(kubectl -n slogate-system get pods -o name | wc -l)" -eq 0 ]; }
+  wait_until 30 agent_is_gone || fail "the agent does not go"
+  [ "$(ready_of web)" -eq 3 ] || fail "without an agent pods are not Ready any more"
+  kubectl -n shop scale deployment/web --replicas=4 >>"$work/kubectl.log"
+  waiting='.items[] | select(.status.phase == "Running" and ([.status.conditions[].type] | index("slogate.io/slo") | not)) | .metadata.name'
+  one_waits() { [ -n "$(of_pods web "$waiting")" ]; }
+  wait_until 30 one_waits || fail "no pod waits for the agent"
+  kubectl -n shop patch pod "$(of_pods web "$waiting")" --subresource=status \
+    -p '{"status":{"conditions":[{"type":"slogate.io/slo","status":"True"}]}}' >>"$work/kubectl.log"
+  four_are_ready() { [ "$(ready_of web)" -eq 4 ]; }
+  wait_until 20 four_are_ready || fail "the line of kubectl does not help: $(of_pods web .)"
+  kubectl -n slogate-system patch daemonset slogate --type=json \
+    -p '[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]' >>"$work/kubectl.log"
+  wait_until 60 agent_is_ready || fail "the agent does not come back"
+  wait_until 20 knows_pods || fail "the agent does not know its pods"
+  kubectl -n shop scale deployment/web --replicas=3 >>"$work/kubectl.log"
+  step "without an agent pods keep their conditions, and a line of kubectl lets a new one serve"
+}
+
 # Pods that live for a moment.
 names() {
   # Pod i asks i times, and is gone.
@@ -210,6 +245,6 @@ END_YAML
   step "$pods pods that lived for a moment are named, each with its own count"
 }
 
-[ $# -gt 0 ] || set -- bad_version shared_slowness upgrade names
+[ $# -gt 0 ] || set -- bad_version shared_slowness invalid no_agent upgrade names
 set_up
 for part; do "$part"; done
