@@ -120,7 +120,7 @@ bad_version() {
   began=$(awk -v ip="$ip" '$2 == ip && $3 == "begins" { print $1; exit }' "$work/traffic")
   step "the slow version's pod is turned away $((away_at - began)) ms after its first request"
   [ "$(verdict .verdict)" = veto ] || fail "the verdict is $(verdict .verdict)"
-  described() { kubectl -n shop describe pod "$pod" | grep -q "SLOVeto"; }
+  described() { [[ $(kubectl -n shop describe pod "$pod") == *SLOVeto* ]]; }
   wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" | tail -n 15)"
   kubectl -n shop describe pod "$pod" | grep "SLOVeto"
   sleep 25 # longer than minReadySeconds: a rollout that was not held would have gone on
@@ -167,17 +167,19 @@ upgrade() {
   wait_until 20 knows_pods || fail "the new agent does not know its pods"
   named() { [ "$(counted "$survivor")" -ge "$before" ]; }
   wait_until 20 named || { kubectl -n slogate-system logs daemonset/slogate; ls -la /sys/fs/bpf /sys/fs/bpf/slogate; fail "after the upgrade $(counted "$survivor") requests are counted, before it $before"; }
-  kubectl -n slogate-system logs daemonset/slogate | grep -q "counting went on" || fail "the new agent began anew"
+  [[ $(kubectl -n slogate-system logs daemonset/slogate) == *"counting went on"* ]] || fail "the new agent began anew"
   step "the agent was replaced: $before requests before, $(counted "$survivor") after"
 }
 
 # A pod whose SLO cannot be parsed serves, and says why it is not judged.
 invalid() {
   deploy invalid "$good" "p99(requests) < 5ms" 1
-  says_why() { kubectl -n shop describe pods -l app=invalid | grep -q 'InvalidSLO.*unknown signal'; }
+  says_why() { [[ $(kubectl -n shop describe pods -l app=invalid) == *InvalidSLO*"unknown signal"* ]]; }
   wait_until 60 says_why || fail "no event: $(kubectl -n shop describe pods -l app=invalid | tail -n 12)"
-  slogate -o json slos | jq -e '.[] | select(.name == "shop.invalid").error | contains("unknown signal")' \
-    >"$work/answer" || fail "no error in /v1/slos: $(slogate slos)"
+  is_listed() {
+    slogate -o json slos | jq -e '.[] | select(.name == "shop.invalid").error | contains("unknown signal")' >"$work/answer"
+  }
+  wait_until 10 is_listed || fail "no error in /v1/slos: $(slogate slos)"
   rolled_out invalid 60 || fail "an SLO that is wrong keeps pods from serving"
   kubectl -n shop delete deployment,service invalid >>"$work/kubectl.log"
   step "an SLO that cannot be parsed is said, and the pods serve"
