@@ -154,7 +154,8 @@ END_CONFIG
     --container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock \
     --cgroup-driver=cgroupfs --cgroups-per-qos=false --enforce-node-allocatable= --fail-swap-on=false \
     --authorization-mode=AlwaysAllow --oom-score-adj=0 --eviction-hard= \
-    --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200
+    --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200 \
+    --kube-api-qps=50 --kube-api-burst=100
   wait_until 90 node_is_ready || fail "the node is not Ready"
   step "the node is Ready"
 }
