@@ -84,7 +84,7 @@ struct AgentStatus {
 struct KubernetesStatus {
   std::string node;
   bool synced = false;  // whether this node's pods were ever listed
-  std::string trouble;  // why what is known may be out of date; "" when it is not
+  std::string trouble;  // why what is known, or was said of pods, may be out of date; "" if it isn't
   size_t pods = 0;      // that are there
 };
 
