@@ -169,9 +169,9 @@ socket=/run/slogate/agent.sock
 kube exec daemonset/slogate -- slogate probes >"$work/probes"
 ! tail -n +2 "$work/probes" | grep -vE '^$| attached | not needed|^send_.*: ' || fail "not all is attached: $(cat "$work/probes")"
 status=/proc/$(pgrep -x slogate-agent)/status
-# What it may have at the most are capabilities 12, 38 and 39; what it has by now is 39, CAP_BPF.
+# What it may have at the most are capabilities 38 and 39; what it has by now is 39, CAP_BPF.
 [ "$(awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/ { print $2 }' "$status" | xargs)" = \
-  "0000008000000000 000000c000001000 1 2" ] || fail "it has other privileges: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
+  "0000008000000000 000000c000000000 1 2" ] || fail "it has other privileges: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
 
 # ---- a rolling update ----
 
