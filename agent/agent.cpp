@@ -199,7 +199,7 @@ void Agent::write_pods(TickTime now) {
 KubernetesStatus Agent::kubernetes_status() const {
   return {.node = node_,
           .synced = cluster_->synced,
-          .trouble = cluster_->trouble,
+          .trouble = cluster_->trouble.empty() ? cluster_->write_trouble : cluster_->trouble,
           .pods = static_cast<size_t>(
               std::ranges::count_if(cluster_->pods, [](const auto& pod) { return !pod->gone; }))};
 }

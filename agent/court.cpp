@@ -41,6 +41,11 @@ bool same_question(const Slo& a, const Slo& b) {
          a.port == b.port && a.objectives == b.objectives;
 }
 
+// One rollout after the other of one workload: what is known of its baseline holds on.
+bool same_workload(const Slo& a, const Slo& b) {
+  return a.name == b.name && !a.rollout.empty() && !b.rollout.empty();
+}
+
 bool same_canary(const Slo& a, const Slo& b) {
   return a.name == b.name && selector_text(a.canary) == selector_text(b.canary);
 }
@@ -60,10 +65,13 @@ std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
 void Court::set_slos(const std::vector<Slo>& slos, TickTime now) {
   std::vector<std::unique_ptr<Case>> before = std::exchange(cases_, {});
   for (const Slo& slo : slos) {
-    const auto old = std::ranges::find_if(
-        before, [&](const auto& one) { return one && same_canary(one->slo, slo); });
+    const auto old = std::ranges::find_if(before, [&](const auto& one) {
+      return one && (same_canary(one->slo, slo) || same_workload(one->slo, slo));
+    });
     if (old != before.end() && same_question((*old)->slo, slo)) {
+      const bool next = !same_canary((*old)->slo, slo);
       cases_.push_back(std::move(*old));
+      if (next) begin_next(*cases_.back(), slo, now);
       continue;
     }
     auto& fresh = cases_.emplace_back(std::make_unique<Case>(slo, rollout_name(slo, now), now));
@@ -73,6 +81,14 @@ void Court::set_slos(const std::vector<Slo>& slos, TickTime now) {
   }
   for (const auto& old : before)
     if (old && !old->slo.rollout.empty()) put_aside(*old);
+}
+
+void Court::begin_next(Case& one, const Slo& slo, TickTime now) {
+  put_aside(one);
+  one.slo = slo;
+  one.arms = Arms(slo);
+  one.judge.reset(rollout_name(slo, now), now);
+  if (!take_up(one)) note(one, now);
 }
 
 // That the veto began was said when it did.

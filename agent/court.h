@@ -71,6 +71,7 @@ class Court {
     std::optional<std::chrono::nanoseconds> empty_since;
     bool had_canary = false;
   };
+  void begin_next(Case& one, const Slo& slo, TickTime now);
   static void adopt(Case& one, const Verdict& veto);
   void put_aside(const Case& one);
   bool take_up(Case& one);

@@ -108,10 +108,9 @@ struct CapabilityInfo {
   unsigned bit;
   std::string_view without;
 };
-constexpr std::array<CapabilityInfo, 3> kCapabilities = {{
+constexpr std::array<CapabilityInfo, 2> kCapabilities = {{
     {"CAP_BPF", CAP_BPF, "no map or program can be loaded"},
     {"CAP_PERFMON", CAP_PERFMON, "no program can be attached to a tracepoint"},
-    {"CAP_NET_ADMIN", CAP_NET_ADMIN, "no program can be attached to the network"},
 }};
 
 bool has(uint64_t capabilities, unsigned bit) {
@@ -122,10 +121,10 @@ Finding inspect_capability(const CapabilityInfo& row, const Result<uint64_t>& ef
   Finding finding{.name = std::string(row.name)};
   if (effective && has(*effective, row.bit)) {
     finding.detail = "this process has it";
-  } else if (effective && row.bit != CAP_NET_ADMIN && has(*effective, CAP_SYS_ADMIN)) {
+  } else if (effective && has(*effective, CAP_SYS_ADMIN)) {
     finding.detail = "CAP_SYS_ADMIN stands in";
   } else {
-    finding.state = row.bit == CAP_NET_ADMIN ? FindingState::Degraded : FindingState::Missing;
+    finding.state = FindingState::Missing;
     finding.detail = effective ? fmt::format("this process lacks it: {}", row.without)
                                : effective.error().line();
     finding.remedy = fmt::format("run as root or grant {}", row.name);

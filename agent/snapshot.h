@@ -41,7 +41,7 @@ struct PortShare {
 // Everything known of one cgroup.
 struct Workload {
   uint64_t id = 0;
-  std::string path;   // relative to the cgroup2 root, starts with "/"; "" while it is not known
+  std::string path;       // relative to the cgroup2 root, starts with "/"; "" while it is not known
   PodContainer pod = {};  // whose it is
   bool gone = false;      // the cgroup has been removed; its counts stay for a while
   // Counts of the sockets of class `service`; never null.
@@ -84,8 +84,9 @@ struct AgentStatus {
 struct KubernetesStatus {
   std::string node;
   bool synced = false;  // whether this node's pods were ever listed
-  std::string trouble;  // why what is known may be out of date; "" when it is not
-  size_t pods = 0;      // that are there
+  std::string
+      trouble;      // why what is known, or was said of pods, may be out of date; "" if it isn't
+  size_t pods = 0;  // that are there
 };
 
 struct Snapshot {

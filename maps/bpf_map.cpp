@@ -13,7 +13,7 @@ Error bpf_error(std::string_view what, int errno_value) {
   const int code = errno_value < 0 ? -errno_value : errno_value;
   Error error = system_error(what, code);
   if (code == EPERM)
-    error.remedy = "run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN";
+    error.remedy = "run as root or with CAP_BPF and CAP_PERFMON";
   else if (code == ENOMEM || code == EAGAIN)
     error.remedy = "raise the memory limit of the agent's cgroup or lower maps.memory_ratio";
   return error;

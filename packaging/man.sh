@@ -105,8 +105,8 @@ and which connections fail; serves what they count as metrics for Prometheus, at
 .BR slogate (1);
 and judges canaries by it. One agent runs per node.
 .PP
-It needs Linux 6.3 or later with BTF, cgroup v2, and the capabilities CAP_BPF, CAP_PERFMON and
-CAP_NET_ADMIN; once it serves, it keeps CAP_BPF alone. \fBslogate doctor\fR says what is missing.
+It needs Linux 6.3 or later with BTF, cgroup v2, and the capabilities CAP_BPF and CAP_PERFMON;
+once it serves, it keeps CAP_BPF alone. \fBslogate doctor\fR says what is missing.
 .SH OPTIONS
 They go over the configuration file.
 END

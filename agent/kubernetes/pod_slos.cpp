@@ -20,6 +20,23 @@ RevisionSelector others_than(const Deployment& deployment, const Revision& newes
   return others;
 }
 
+// Between two rollouts there is no canary, and what serves shows how it varies by itself: what the
+// next canary is compared with.
+void set_arms(Slo& slo, const Deployment& deployment, const Revision& newest,
+              const std::set<VetoKey>& vetoed) {
+  RevisionSelector others = others_than(deployment, newest, slo.name, vetoed);
+  if (revisions_with_pods(deployment) >= 2) {
+    slo.canary = RevisionSelector{revision_text(deployment, newest), {newest.uid}};
+    slo.rollout = fmt::format("{}-{}", newest.hash, newest.number);
+  } else {
+    slo.canary = RevisionSelector{
+        fmt::format("the next revision of {}/{}", deployment.namespace_, deployment.name), {}};
+    others.replica_sets.push_back(newest.uid);
+    slo.rollout = "none";
+  }
+  slo.baseline = std::move(others);
+}
+
 void add_deployment(const Deployment& deployment, const std::set<VetoKey>& vetoed, Found& found) {
   const Revision* newest = newest_revision(deployment);
   if (!newest) return;
@@ -32,9 +49,7 @@ void add_deployment(const Deployment& deployment, const std::set<VetoKey>& vetoe
   if (!*annotations || !(*annotations)->track.empty()) return;
   Slo slo = std::move((*annotations)->slo);
   slo.name = name;
-  slo.canary = RevisionSelector{revision_text(deployment, *newest), {newest->uid}};
-  slo.baseline = others_than(deployment, *newest, name, vetoed);
-  slo.rollout = fmt::format("{}-{}", newest->hash, newest->number);
+  set_arms(slo, deployment, *newest, vetoed);
   found.emplace(name, std::move(slo));
 }
 

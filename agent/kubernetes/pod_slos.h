@@ -37,10 +37,10 @@ struct PodSlos {
   std::vector<std::pair<std::string, std::string>> bad_pods;
 };
 
-// A Deployment's newest revision is the canary, and what that one's template says holds; the other
-// revisions are its baseline, without those that were vetoed. Pods with a track are the arms of the
-// workload they name. `vetoed`: all vetoes there are; `taken`: names of SLOs that the configuration
-// has, which goes first.
+// While a rollout is under way a Deployment's newest revision is the canary, and the other
+// revisions are its baseline, without those that were vetoed. What the newest one's template says
+// holds. Pods with a track are the arms of the workload they name. `vetoed`: all vetoes there are;
+// `taken`: names of SLOs that the configuration has, which goes first.
 [[nodiscard]] PodSlos slos_of_pods(const Cluster& cluster, const std::set<VetoKey>& vetoed,
                                    const std::set<std::string>& taken);
 

@@ -17,24 +17,29 @@ def verdicts: [
     ["sum by (slo, arm) (slogate_evidence_samples{slo=~\"$slo\"})", "{{slo}}, {{arm}}"]]}
 ];
 
+# A workload is a container of a pod or, elsewhere, a cgroup; the labels of the other are empty.
+def these: "cgroup=~\"$cgroup\", namespace=~\"$namespace\", pod=~\"$pod\"";
+def by: "cgroup, namespace, pod, container";
+def whose: "{{cgroup}}{{pod}} {{container}}";
+
 def workloads: [
   {title: "Requests", kind: "timeseries", unit: "reqps", queries: [
-    ["workload:slogate_requests:rate5m{cgroup=~\"$cgroup\"}", "{{cgroup}}, {{role}}"]]},
+    ["workload:slogate_requests:rate5m{\(these)}", "\(whose), {{role}}"]]},
   {title: "p99 of requests", kind: "timeseries", unit: "s", queries: [
-    ["workload:slogate_request_duration_seconds:p99_5m{cgroup=~\"$cgroup\"}", "{{cgroup}}, {{role}}"]]},
+    ["workload:slogate_request_duration_seconds:p99_5m{\(these)}", "\(whose), {{role}}"]]},
   {title: "Requests in flight", kind: "timeseries", unit: "short", queries: [
-    ["slogate_inflight_requests{cgroup=~\"$cgroup\"}", "{{cgroup}}, {{role}}"]]},
+    ["slogate_inflight_requests{\(these)}", "\(whose), {{role}}"]]},
   {title: "Connection errors by kind", kind: "timeseries", unit: "cps", queries: [
-    ["sum by (cgroup, error) (rate(slogate_connection_errors_total{cgroup=~\"$cgroup\"}[$__rate_interval]))",
-      "{{cgroup}}, {{error}}"]]},
+    ["sum by (\(by), error) (rate(slogate_connection_errors_total{\(these)}[$__rate_interval]))",
+      "\(whose), {{error}}"]]},
   {title: "Drops by reason", kind: "timeseries", unit: "pps", queries: [
-    ["sum by (cgroup, reason) (rate(slogate_drops_total{cgroup=~\"$cgroup\"}[$__rate_interval])) or 0 * sum by (cgroup) (rate(slogate_segments_total{cgroup=~\"$cgroup\"}[$__rate_interval]))",
-      "{{cgroup}} {{reason}}"]]},
+    ["sum by (\(by), reason) (rate(slogate_drops_total{\(these)}[$__rate_interval])) or 0 * sum by (\(by)) (rate(slogate_segments_total{\(these)}[$__rate_interval]))",
+      "\(whose) {{reason}}"]]},
   {title: "Share of connections that failed, of packets that were dropped", kind: "timeseries", unit: "percentunit", queries: [
-    ["workload:slogate_connection_errors:ratio_rate5m{cgroup=~\"$cgroup\"}", "{{cgroup}}, failed"],
-    ["workload:slogate_drops:ratio_rate5m{cgroup=~\"$cgroup\"}", "{{cgroup}}, dropped"]]},
-  {title: "Request latency of $cgroup", kind: "heatmap", unit: "s", repeat: "cgroup", queries: [
-    ["sum(rate(slogate_request_duration_seconds{role=\"server\", cgroup=~\"$cgroup\"}[$__rate_interval]))", ""]]}
+    ["workload:slogate_connection_errors:ratio_rate5m{\(these)}", "\(whose), failed"],
+    ["workload:slogate_drops:ratio_rate5m{\(these)}", "\(whose), dropped"]]},
+  {title: "Request latency of all that is selected", kind: "heatmap", unit: "s", queries: [
+    ["sum(rate(slogate_request_duration_seconds{role=\"server\", \(these)}[$__rate_interval]))", ""]]}
 ];
 
 def agents: [
@@ -66,7 +71,7 @@ def panel: {
   targets: [.kind as $kind | .queries | to_entries[] | .key as $at | {
     refId: "ABC"[$at:$at + 1], datasource: datasource, expr: .value[0], legendFormat: .value[1],
     format: (if $kind == "heatmap" then "heatmap" else "time_series" end)}]
-} + if .repeat then {repeat, repeatDirection: "h"} else {} end;
+};
 
 def section(name; rows): {type: "row", title: name, collapsed: false}, (rows[] | panel);
 
@@ -89,6 +94,8 @@ def variable(name; query): {
   templating: {list: [
     {name: "datasource", type: "datasource", query: "prometheus"},
     variable("slo"; "label_values(slogate_verdict, slo)"),
+    variable("namespace"; "label_values(slogate_connections_total, namespace)"),
+    variable("pod"; "label_values(slogate_connections_total{namespace=~\"$namespace\"}, pod)"),
     variable("cgroup"; "label_values(slogate_connections_total{role=\"server\"}, cgroup)")]},
   panels: [section("Verdict"; verdicts), section("Workloads"; workloads), section("Agents"; agents)]
     | place | to_entries | map(.value + {id: (.key + 1)})

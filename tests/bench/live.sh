@@ -54,7 +54,7 @@ watch() {
 
 start_agent --config "$work/slogate.yaml"
 start_arm stable --service "$good"
-stable=("$driver" "$server")
+stable=("$driver" "$arm")
 say "the baseline alone for 65 s"
 sleep 65
 
@@ -89,7 +89,7 @@ stop_arm
 
 stop_process "${stable[@]}"
 start_arm stable --service "$good" --slow-after 30:3
-stable=("$driver" "$server")
+stable=("$driver" "$arm")
 start_arm canary --service "$good" --slow-after 30:3
 new_rollout
 say "both arms slow down together after 30 s, for 60 s"

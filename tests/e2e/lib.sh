@@ -75,15 +75,15 @@ make_cgroup() {
 }
 
 # start_arm NAME SERVE ARGUMENT...: a server in a cgroup of that name with 1,000 requests a second
-# from another; sets $server and $driver.
+# from another; sets $arm and $driver.
 start_arm() {
   local generator=("$programs/slogate-load" --max-seconds 1800) directory ready
   directory=$(make_cgroup "$1")
-  ready=$work/$1.$RANDOM
+  ready=$work/${1##*/}.$RANDOM
   : >"$ready"
   run_in_cgroup "$directory" "${generator[@]}" serve --port 0 "${@:2}" >"$ready" 2>&1 &
-  server=$!
-  track "$server"
+  arm=$!
+  track "$arm"
   wait_until 10 grep -q '^ready ' "$ready" || fail "the $1 server is not ready: $(cat "$ready")"
   run_in_cgroup "$(make_cgroup "load")" "${generator[@]}" drive --host 127.0.0.1 \
     --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
@@ -91,7 +91,7 @@ start_arm() {
   driver=$!
   track "$driver"
 }
-stop_arm() { stop_process "$driver" "$server"; }
+stop_arm() { stop_process "$driver" "$arm"; }
 
 # expect_exit STATUS COMMAND...: its output is left in $output.
 expect_exit() {

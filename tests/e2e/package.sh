@@ -191,8 +191,8 @@ refused() {
   rm -r "$tree/etc/systemd/system/slogate-agent.service.d"
   inside systemctl daemon-reload
 }
-refused CAP_BPF CapabilityBoundingSet= 'CapabilityBoundingSet=CAP_PERFMON CAP_NET_ADMIN'
-refused CAP_PERFMON CapabilityBoundingSet= 'CapabilityBoundingSet=CAP_BPF CAP_NET_ADMIN'
+refused CAP_BPF CapabilityBoundingSet= CapabilityBoundingSet=CAP_PERFMON
+refused CAP_PERFMON CapabilityBoundingSet= CapabilityBoundingSet=CAP_BPF
 refused 'to group slogate' SupplementaryGroups=
 refused /sys/fs/bpf/slogate ReadWritePaths=
 refused 'not permitted' SystemCallFilter=~bpf

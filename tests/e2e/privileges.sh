@@ -15,7 +15,7 @@ with_capabilities() {
   shift
   setpriv --bounding-set="-all${list:+,$list}" --inh-caps="-all" --no-new-privs "$@"
 }
-enough=+bpf,+perfmon,+net_admin
+enough=+bpf,+perfmon
 arguments_for() { say "--socket $work/$1.sock --pin-dir none --state-dir $work/state --listen 127.0.0.1:$(free_port 32000)"; }
 
 # refused TEXT COMMAND...: exit 1 and one line with TEXT and a remedy.
@@ -28,8 +28,8 @@ refused() {
 }
 
 read -ra arguments <<<"$(arguments_for refused)"
-refused CAP_BPF with_capabilities +perfmon,+net_admin "$programs/slogate-agent" "${arguments[@]}"
-refused CAP_PERFMON with_capabilities +bpf,+net_admin "$programs/slogate-agent" "${arguments[@]}"
+refused CAP_BPF with_capabilities +perfmon "$programs/slogate-agent" "${arguments[@]}"
+refused CAP_PERFMON with_capabilities +bpf "$programs/slogate-agent" "${arguments[@]}"
 refused BTF unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' sh \
   "$programs/slogate-agent" "${arguments[@]}"
 # shellcheck disable=SC2016 # for the inner shell
@@ -66,4 +66,4 @@ run_in_cgroup "$inside" curl --silent --output /dev/null "http://$metrics/metric
 counted() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/inside" | jq '[.[].signals.client_request.count] | add')" = 1 ]; }
 wait_until 20 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
 stop_agent
-say "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are enough, and what is missing is named"
+say "CAP_BPF and CAP_PERFMON are enough, and what is missing is named"

@@ -46,7 +46,7 @@ wait_until 20 curl --silent --fail --output "$work/ready" "http://$address/-/rea
 # panel_queries: of the dashboard, with its variables filled in.
 panel_queries() {
   jq -r '.panels[].targets[]?.expr' "$deployed/prometheus/dashboard.json" |
-    sed "s/\$slo/.*/g; s/\$__rate_interval/10s/g; s|\$cgroup|$cgroup_prefix/.*|g"
+    sed "s/\$slo/.*/g; s/\$__rate_interval/10s/g; s|\$cgroup|$cgroup_prefix/.*|g; s/\$namespace/.*/g; s/\$pod/.*/g"
 }
 # controller_queries SLO: of the templates for Argo Rollouts and Flagger.
 controller_queries() {

@@ -28,7 +28,7 @@ start_watch() {
   "$watch" "$server" "$work/token" "$work/pki/ca.crt" "$node" \
     <"$work/orders" >"$output" 2>"$work/watch.log" &
   watch_pid=$!
-  processes+=("$watch_pid")
+  track "$watch_pid"
   exec {orders}>"$work/orders" # its end is the client's
 }
 
@@ -142,7 +142,7 @@ writes_conditions() {
 refuses_another_uid() {
   local status
   status=$(curl -s -o "$work/answer" -w '%{http_code}' -A "$user_agent" --cacert "$work/pki/ca.crt" -X PATCH \
-    -H "Authorization: Bearer admintoken" -H "Content-Type: application/strategic-merge-patch+json" \
+    -H "Authorization: Bearer $admin_token" -H "Content-Type: application/strategic-merge-patch+json" \
     --data-binary '{"metadata": {"uid": "other"}, "status": {"reason": "x"}}' "$server$pods/first/status")
   # Newer servers say 409.
   [ "$status $(jq '.message | contains("metadata.uid")' "$work/answer")" = "422 true" ] ||
@@ -229,7 +229,7 @@ ends_cleanly() {
 }
 
 need_kubernetes
-make_certificates >"$work/openssl" 2>&1 || fail "openssl: $(tail -n 1 "$work/openssl")"
+make_certificates
 start_etcd
 start_apiserver
 step "the API server is ready"

@@ -5,51 +5,53 @@
 # whatever it started. Pods are in cgroup v2 also where the machine keeps its controllers in v1, as
 # the kubelet and containerd are told to leave limits alone.
 #
-# A test says `in_cluster "$@"` first, then sources lib.sh and calls start_cluster. What needs the
-# machine's network, packages and servers, is made before: there is none inside.
-
-here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# A test sources this, which starts it again in there, and calls start_cluster. What needs the
+# machine's network, packages and servers, is made before: there is none inside. No function of a
+# test may be called `install`, as coreutils' is used here.
+# shellcheck source=../../tools/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
 
 cluster_ip=10.96.0.1 # of the service `kubernetes`, which here needs no kube-proxy: it is ours
 node_ip=10.124.0.1
 node=node1
 
-# Starts the script again in namespaces and a cgroup of its own.
+# in_cluster ARGUMENT...: starts the script again in namespaces and a cgroup of its own.
 in_cluster() {
   [ -z "${SLOGATE_CLUSTER_CGROUP-}" ] || return 0
-  local mount cgroup program temporary status=0
-  mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
-  [ -n "$mount" ] || { echo "no cgroup2 is mounted here" && exit 77; }
-  unshare --net --mount --pid --fork true 2>/dev/null || { echo "needs root" && exit 77; }
-  for program in etcd containerd runc kubectl jq /usr/lib/cni/ptp; do
-    command -v "$program" >/dev/null || { echo "needs $program: tools/deps kubernetes cluster" && exit 77; }
+  local cgroup program temporary status=0
+  [ -n "$(cgroup2_root)" ] || { say "no cgroup2 is mounted here" && exit 77; }
+  unshare --net --mount --pid --fork true 2>/dev/null || { say "needs root" && exit 77; }
+  for program in etcd containerd runc kubectl jq curl openssl ip pgrep /usr/lib/cni/ptp; do
+    command -v "$program" >/dev/null ||
+      { say "${program##*/} is not installed: tools/deps kubernetes cluster" && exit 77; }
   done
-  SLOGATE_BINARIES=$("$here/binaries.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet) ||
-    { echo "Kubernetes can't be built here" && exit 77; }
+  SLOGATE_BINARIES=$("$root/tests/kubernetes/binaries.sh" \
+    kube-apiserver kube-controller-manager kube-scheduler kubelet) ||
+    { say "Kubernetes can't be built here" && exit 77; }
   export SLOGATE_BINARIES
-  "$here/../../tools/image" || exit
-  cgroup=slogate-cluster-$$
-  mkdir -p "$mount/$cgroup/servers"
+  "$root/tools/image" || exit
   # Where pods have mounts only the machine can clean up, when they are gone.
+  cgroup=$(cgroup2_root)/slogate-cluster-$$
   temporary=$(mktemp -d "${TMPDIR:-/tmp}/slogate-cluster.XXXXXX")
+  on_exit "remove_cgroup '$cgroup' || say 'cannot remove $cgroup'; rm -rf '$temporary'"
+  mkdir -p "$cgroup/servers"
+  # In the background, so that a signal ends the cluster, too, and not only this shell's wait for it.
   # shellcheck disable=SC2016 # for the inner shell
   TMPDIR=$temporary SLOGATE_CLUSTER_CGROUP=$cgroup unshare --net --mount --pid --fork --kill-child --mount-proc \
-    --propagation private bash -c 'echo 0 >"$1/servers/cgroup.procs"; shift; exec "$@"' \
-    bash "$mount/$cgroup" "$0" "$@" || status=$?
-  # The kernel lets go of a cgroup a moment after its last process.
-  local left=50
-  while [ -d "$mount/$cgroup" ] && ((left--)); do
-    find "$mount/$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
-  done
-  rm -rf "$temporary"
+    --propagation private bash -c 'echo 0 >"$SLOGATE_CLUSTER_CGROUP/servers/cgroup.procs" && exec "$@"' \
+    bash "$0" "$@" &
+  wait $! || status=$?
   exit "$status"
 }
+in_cluster "$@"
+# shellcheck source=lib.sh
+. "$root/tests/kubernetes/lib.sh"
 
 # What of the machine's files the node's programs write to is a passing copy.
 make_node() {
   mount --make-rshared /
   local cgroup2
-  cgroup2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+  cgroup2=$(cgroup2_root)
   [ "$cgroup2" = /sys/fs/cgroup ] || mount --bind "$cgroup2" /sys/fs/cgroup
   mount -t bpf bpf /sys/fs/bpf
   local directory
@@ -76,7 +78,7 @@ make_node() {
 # run_server NAME COMMAND...
 run_server() {
   "${@:2}" >"$work/$1.log" 2>&1 &
-  processes+=($!)
+  track $!
 }
 
 start_containerd() {
@@ -127,34 +129,27 @@ start_cluster() {
   binaries=$SLOGATE_BINARIES
   make_node
   subject_names="IP:127.0.0.1,IP:$cluster_ip,IP:$node_ip"
-  make_certificates >"$work/openssl" 2>&1 || fail "openssl: $(tail -n 1 "$work/openssl")"
+  make_certificates
   start_etcd
   server=https://$cluster_ip:443
-  apiserver_arguments=(--advertise-address="$node_ip" --authorization-mode=Node,RBAC)
+  apiserver_arguments=(--advertise-address="$node_ip" "--authorization-mode=Node,RBAC")
   start_apiserver
-  export KUBECONFIG=$work/kubeconfig
-  cat >"$KUBECONFIG" <<END_CONFIG
-apiVersion: v1
-kind: Config
-clusters: [{name: it, cluster: {server: "$server", certificate-authority: "$work/pki/ca.crt"}}]
-users: [{name: it, user: {token: admintoken}}]
-contexts: [{name: it, context: {cluster: it, user: it}}]
-current-context: it
-END_CONFIG
+  write_kubeconfig
   step "the API server is ready"
   start_containerd
   import_load_image
-  run_server controllers "$binaries/kube-controller-manager" --kubeconfig="$KUBECONFIG" \
+  run_server controllers "$binaries/kube-controller-manager" --kubeconfig="$work/kubeconfig" \
     --service-account-private-key-file="$work/pki/sa.key" --root-ca-file="$work/pki/ca.crt" \
     --leader-elect=false --bind-address=127.0.0.1 --port=0
-  run_server scheduler "$binaries/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false \
+  run_server scheduler "$binaries/kube-scheduler" --kubeconfig="$work/kubeconfig" --leader-elect=false \
     --bind-address=127.0.0.1 --port=0
-  run_server kubelet "$binaries/kubelet" --kubeconfig="$KUBECONFIG" --hostname-override="$node" \
+  run_server kubelet "$binaries/kubelet" --kubeconfig="$work/kubeconfig" --hostname-override="$node" \
     --node-ip="$node_ip" --root-dir="$work/kubelet" --cert-dir="$work/kubelet-pki" \
     --container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock \
     --cgroup-driver=cgroupfs --cgroups-per-qos=false --enforce-node-allocatable= --fail-swap-on=false \
     --authorization-mode=AlwaysAllow --oom-score-adj=0 --eviction-hard= \
-    --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200
+    --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200 \
+    --kube-api-qps=50 --kube-api-burst=100
   wait_until 90 node_is_ready || fail "the node is not Ready"
   step "the node is Ready"
 }

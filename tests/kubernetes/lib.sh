@@ -3,40 +3,27 @@
 # For tests against a real API server: each is a script that sources this and exits with 0 (passed),
 # 77 (can't run here; its last line says why) or anything else (failed). Whatever was started through
 # these functions is stopped when the script ends.
-# shellcheck source=../../tools/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
+# shellcheck source=../e2e/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
 
-# shellcheck disable=SC2034 # for the tests
-programs=${SLOGATE_PROGRAMS:-$root/build/release}
-work=$(mktemp -d "${TMPDIR:-/tmp}/slogate-kubernetes.XXXXXX")
-processes=()
 apiserver_pid=
 server= # https://HOST:PORT of the API server
 subject_names=IP:127.0.0.1
 # Without kubelets nobody would give pods their tokens.
 apiserver_arguments=(--authorization-mode=RBAC --disable-admission-plugins=ServiceAccount)
 
-skip() {
-  say "$*"
-  exit 77
-}
-fail() {
-  say "FAILED: $*"
-  exit 1
-}
-
-cleanup() {
+# The API server first, or it would complain of an etcd that is gone.
+cleanup_servers() {
   [ -z "$apiserver_pid" ] || kill_apiserver
-  [ ${#processes[@]} -eq 0 ] || stop_process "${processes[@]}"
   if [ "$exit_status" -ne 0 ] && [ "$exit_status" -ne 77 ]; then
     local log
     for log in "$work"/*.log; do
       [ ! -s "$log" ] || { say "${log##*/} ends with:" && tail -n 8 "$log" | cut -c 1-500; }
     done
   fi
-  rm -rf "$work" 2>/dev/null || true # a cluster has mounts there
+  cleanup 2>/dev/null || true # a cluster has mounts in $work
 }
-on_exit cleanup
+on_exit cleanup_servers
 
 # step WHAT: says when.
 step() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
@@ -50,10 +37,13 @@ need_kubernetes() {
     skip "kube-apiserver can't be built here"
 }
 
-# A CA and a certificate of it for 127.0.0.1, and the key that signs tokens of service accounts.
+# A CA and a certificate of it for $subject_names, the key that signs tokens of service accounts, and
+# the administrator's token.
 make_certificates() {
   local pki=$work/pki
   mkdir "$pki"
+  admin_token=$(openssl rand -hex 16)
+  (umask 077 && say "$admin_token,admin,admin,system:masters" >"$work/tokens.csv")
   openssl genrsa -out "$pki/sa.key" 2048
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=slogate-ca \
     -keyout "$pki/ca.key" -out "$pki/ca.crt"
@@ -61,7 +51,7 @@ make_certificates() {
     -keyout "$pki/server.key" -out "$pki/server.csr"
   openssl x509 -req -in "$pki/server.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -CAcreateserial \
     -days 2 -extfile <(say "subjectAltName=$subject_names") -out "$pki/server.crt"
-}
+} >"$work/openssl.log" 2>&1
 
 # Ports are looked for from a place of chance, so that two runs don't meet.
 start_etcd() {
@@ -71,7 +61,7 @@ start_etcd() {
   etcd --data-dir "$work/etcd" --unsafe-no-fsync --log-level error \
     --listen-client-urls "$etcd_url" --advertise-client-urls "$etcd_url" \
     --listen-peer-urls "http://127.0.0.1:$(free_port $((port + 1)))" >"$work/etcd.log" 2>&1 &
-  processes+=($!)
+  track $!
   wait_until 20 curl -sf -o "$work/etcd.health" "$etcd_url/health" || fail "etcd does not answer"
 }
 # Debian's etcd is 3.4, which knows the newer flag or the older one.
@@ -79,17 +69,17 @@ etcd_control() { ETCDCTL_API=3 etcdctl --endpoints "$etcd_url" "$@"; }
 
 host_of() { local address=${1#*://} && say "${address%:*}"; }
 
-# Returns when it is ready. What it was told before is in etcd; it starts again at the same place.
+# Returns when it is ready. What it was told before is in etcd; it starts again at the same place. It
+# takes no privileged pod, as none of ours is.
 start_apiserver() {
   [ -n "$server" ] || server=https://127.0.0.1:$(free_port $((31000 + RANDOM % 1000)))
-  say "admintoken,admin,admin,system:masters" >"$work/tokens.csv"
   "$binaries/kube-apiserver" --etcd-servers="$etcd_url" --bind-address="$(host_of "$server")" \
     --secure-port="${server##*:}" --cert-dir="$work/certs" --tls-cert-file="$work/pki/server.crt" \
     --tls-private-key-file="$work/pki/server.key" --service-cluster-ip-range=10.96.0.0/16 \
     --service-account-issuer=https://kubernetes.invalid \
     --service-account-signing-key-file="$work/pki/sa.key" \
     --service-account-key-file="$work/pki/sa.key" --token-auth-file="$work/tokens.csv" \
-    "${apiserver_arguments[@]}" --allow-privileged=true >>"$work/apiserver.log" 2>&1 &
+    "${apiserver_arguments[@]}" --allow-privileged=false >>"$work/apiserver.log" 2>&1 &
   apiserver_pid=$!
   wait_until 60 apiserver_answers_or_ended || fail "the API server is not ready after 60 s"
   is_running "$apiserver_pid" || fail "the API server ended"
@@ -113,16 +103,30 @@ kube() {
   local body=()
   [ $# -lt 3 ] || body=(--data-binary "$3" -H "Content-Type: ${4:-application/json}")
   curl --silent --show-error --fail-with-body --max-time 20 -A "$user_agent" --cacert "$work/pki/ca.crt" \
-    -H "Authorization: Bearer admintoken" -X "$1" "${body[@]}" "$server$2"
+    -H "Authorization: Bearer $admin_token" -X "$1" "${body[@]}" "$server$2"
 }
+
+# kubectl as administrator, which remembers nothing beyond the test.
+write_kubeconfig() {
+  cat >"$work/kubeconfig" <<END_CONFIG
+apiVersion: v1
+kind: Config
+clusters: [{name: it, cluster: {server: "$server", certificate-authority: "$work/pki/ca.crt"}}]
+users: [{name: it, user: {token: "$admin_token"}}]
+contexts: [{name: it, context: {cluster: it, user: it}}]
+current-context: it
+END_CONFIG
+}
+kubectl() { command kubectl --kubeconfig "$work/kubeconfig" --cache-dir "$work/kube-cache" "$@"; }
 
 # Many calls by one process over one connection: stdin is {method, path, body} for each; prints one
 # line for each answer.
 kube_batch() {
-  jq -r --arg server "$server" --arg ca "$work/pki/ca.crt" --arg agent "$user_agent" '
+  jq -r --arg server "$server" --arg ca "$work/pki/ca.crt" --arg agent "$user_agent" \
+    --arg token "$admin_token" '
     {PATCH: "application/strategic-merge-patch+json"} as $types |
     "silent", "show-error", "fail", "user-agent = \($agent)", "cacert = \($ca)",
-    "header = \"Authorization: Bearer admintoken\"", "request = \(.method)",
+    "header = \"Authorization: Bearer \($token)\"", "request = \(.method)",
     "header = \"Content-Type: \($types[.method] // "application/json")\"",
     "url = \($server + .path | @json)", "data-binary = \(.body | tojson | @json)",
     "write-out = \"\\n\"", "next"' | sed '$d' | curl --config - | jq -c .

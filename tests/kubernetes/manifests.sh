@@ -4,14 +4,15 @@
 # keeps every field, the service account may do what the agent does and nothing more, and custom
 # resources fit the schemas of their projects.
 set -euo pipefail
-# shellcheck source=../e2e/lib.sh
-. "$(dirname "$0")/../e2e/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 here=$root/tests/kubernetes
 deployed=$root/daemonset
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate
-for program in kubectl etcd jq openssl curl npm node; do
-  command -v "$program" >/dev/null || skip "$program is not installed: tools/deps kubernetes"
+command -v kubectl >/dev/null || skip "kubectl is not installed: tools/deps kubernetes"
+for program in npm node; do
+  command -v "$program" >/dev/null || skip "$program is not installed, which brings the schemas"
 done
 
 # ---- what can be said of the files alone ----
@@ -46,59 +47,23 @@ expect_exit 1 check_schemas "$work/misspelt.yaml"
 
 # ---- a real API server ----
 
-servers=$("$here/binaries.sh" kube-apiserver) || skip "kube-apiserver cannot be built here"
-next_port=$((20000 + RANDOM % 10000)) client_port='' peer_port='' secure_port=''
-take_port() {
-  next_port=$(free_port "$next_port")
-  printf -v "$1" %s "$next_port"
-  ((next_port += 1))
-}
-take_port client_port
-take_port peer_port
-take_port secure_port
+need_kubernetes
+make_certificates
+start_etcd
+# As in a cluster: with the admission of service accounts.
+apiserver_arguments=("--authorization-mode=Node,RBAC")
+start_apiserver
+write_kubeconfig
 
-etcd --data-dir "$work/etcd" --listen-client-urls "http://127.0.0.1:$client_port" \
-  --advertise-client-urls "http://127.0.0.1:$client_port" \
-  --listen-peer-urls "http://127.0.0.1:$peer_port" --log-level error >"$work/etcd.log" 2>&1 &
-track $!
-openssl genrsa -out "$work/key" 2048 2>/dev/null
-token=$(openssl rand -hex 16)
-(umask 077 && echo "$token,admin,admin,system:masters" >"$work/tokens.csv")
-"$servers/kube-apiserver" --etcd-servers="http://127.0.0.1:$client_port" --bind-address=127.0.0.1 \
-  --secure-port="$secure_port" --cert-dir="$work/certificates" \
-  --service-cluster-ip-range=10.96.0.0/16 --service-account-issuer=https://slogate.test \
-  --service-account-signing-key-file="$work/key" --service-account-key-file="$work/key" \
-  --token-auth-file="$work/tokens.csv" --authorization-mode=Node,RBAC \
-  --allow-privileged=false >"$work/apiserver.log" 2>&1 &
-apiserver=$!
-# The API server first, or it would complain of an etcd that is gone.
-processes=("$apiserver" "${processes[@]}")
-
-cat >"$work/kubeconfig" <<END
-apiVersion: v1
-kind: Config
-clusters: [{name: it, cluster: {server: "https://127.0.0.1:$secure_port", insecure-skip-tls-verify: true}}]
-users: [{name: it, user: {token: $token}}]
-contexts: [{name: it, context: {cluster: it, user: it}}]
-current-context: it
-END
-kube() { kubectl --kubeconfig "$work/kubeconfig" --cache-dir "$work/kube-cache" "$@"; }
-is_ready() {
-  is_gone "$apiserver" || [ "$(curl --silent --insecure --header "Authorization: Bearer $token" \
-    "https://127.0.0.1:$secure_port/readyz")" = ok ]
-}
-wait_until 60 is_ready || fail "the API server is not ready: $(tail -n 3 "$work/apiserver.log")"
-is_running "$apiserver" || fail "the API server ended: $(tail -n 3 "$work/apiserver.log")"
-
-kube apply -k "$deployed/base"
-kube apply --dry-run=server -k "$deployed/overlays/plain" >/dev/null
+kubectl apply -k "$deployed/base"
+kubectl apply --dry-run=server -k "$deployed/overlays/plain" >/dev/null
 # Without the kinds that this server does not know.
 awk -v RS='---\n' -v ORS='---\n' '!/apiVersion: monitoring.coreos.com/' \
-  "$work/prometheus-operator.yaml" | kube apply --dry-run=server -f - >/dev/null
+  "$work/prometheus-operator.yaml" | kubectl apply --dry-run=server -f - >/dev/null
 
 # What the server does not know it leaves out without a word, so each of our values must be there.
-kube apply --dry-run=client -o json -k "$deployed/base" >"$work/ours.json"
-kube get -o json -f <(jq '.items[]' "$work/ours.json") >"$work/theirs.json"
+kubectl apply --dry-run=client -o json -k "$deployed/base" >"$work/ours.json"
+kubectl get -o json -f <(jq '.items[]' "$work/ours.json") >"$work/theirs.json"
 lost=$(jq -rn --slurpfile ours "$work/ours.json" --slurpfile theirs "$work/theirs.json" '
   def key: .kind + "/" + .metadata.name;
   ($theirs[0].items | map({(key): .}) | add) as $kept
@@ -114,10 +79,10 @@ lost=$(jq -rn --slurpfile ours "$work/ours.json" --slurpfile theirs "$work/their
 jq '.items[] | select(.kind == "DaemonSet")
   | .spec.template + {apiVersion: "v1", kind: "Pod"} | .metadata += {name: "it", namespace: "slogate-system"}
   | .spec.automountServiceAccountToken = false' "$work/ours.json" |
-  kube create --dry-run=server -o json -f - >"$work/pod.json"
+  kubectl create --dry-run=server -o json -f - >"$work/pod.json"
 [ "$(jq .spec.priority "$work/pod.json")" -gt 1000000000 ] || fail "the pod has no priority"
 
-may() { kube auth can-i --as=system:serviceaccount:slogate-system:slogate "$@"; }
+may() { kubectl auth can-i --as=system:serviceaccount:slogate-system:slogate "$@"; }
 rights=0
 while read -r expected verb what; do
   # shellcheck disable=SC2086 # a resource and options

@@ -2,19 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # A real cluster of one node, with our manifests. A Deployment whose template has three lines of ours
 # rolls to a version that is slow: the rollout stops, old pods go on serving, and the pod says why.
-# Undo and a fixed version roll through; what slows every version stops none. Counts go on across an
-# upgrade of the agent, and no pod's name is ever on the counts of another.
-# usage: rollout.sh [bad_version|shared_slowness|upgrade|names]...
+# Undo and a fixed version roll through; what slows every version stops none. The agent has no more
+# privileges than it was given, counts go on across an upgrade of it, and no pod's name is ever on the
+# counts of another.
+# usage: rollout.sh [privileges|bad_version|shared_slowness|invalid|no_agent|upgrade|names|removal]...
 set -euo pipefail
 # shellcheck source=cluster.sh
 . "$(dirname "$0")/cluster.sh"
-in_cluster "$@"
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
 
 pods=${SLOGATE_PODS:-30}
 
-slogate() { "$programs/slogate" --socket /run/slogate/agent.sock "$@"; }
+socket=/run/slogate/agent.sock
 metrics() { curl -s http://127.0.0.1:9937/metrics; }
 verdict() { slogate -o json verdict shop.web | jq -r "$1"; }
 
@@ -95,19 +93,35 @@ set_up() {
   start_cluster
   import_image "$root/build/image/slogate.tar"
   kubectl create namespace shop >"$work/kubectl.log"
-  kubectl apply -k "$root/daemonset/base" >>"$work/kubectl.log"
+  kubectl apply -k "$root/daemonset/overlays/plain" >>"$work/kubectl.log"
   agent_is_ready() {
     [ "$(kubectl -n slogate-system get daemonset slogate -o 'jsonpath={.status.numberReady}')" = 1 ]
   }
   wait_until 60 agent_is_ready || fail "the DaemonSet is not Ready: $(kubectl -n slogate-system describe pods | tail -n 20)"
-  knows_pods() { curl -s --unix-socket /run/slogate/agent.sock http://x/v1/status | jq -e '.kubernetes.synced and .kubernetes.trouble == ""' >"$work/answer"; }
+  knows_pods() { api /v1/status 2>/dev/null | jq -e '.kubernetes.synced and .kubernetes.trouble == ""' >"$work/answer"; }
   wait_until 20 knows_pods || fail "the agent does not know its pods: $(kubectl -n slogate-system logs daemonset/slogate | tail -n 5)"
   step "the DaemonSet is Ready"
   deploy web "$good" "$slo" 1
   follow_endpoints web &
-  processes+=($!)
+  track $!
   rolled_out web 120 || fail "the first version does not roll out: $(kubectl -n shop describe pods | tail -n 30)"
   step "the first version serves"
+}
+
+# What the manifest gives is enough, and no more than it gives is there.
+privileges() {
+  [ "$(api /v1/status | jq '[.notes[] | select(test("^CAP_|^bpffs"))] | length')" = 0 ] ||
+    fail "it lacks $(api /v1/status | jq -c .notes)"
+  kubectl -n slogate-system exec daemonset/slogate -- slogate probes >"$work/probes"
+  ! tail -n +2 "$work/probes" | grep -vE '^$| attached | not needed|^send_.*: ' ||
+    fail "not all is attached: $(cat "$work/probes")"
+  local status
+  status=/proc/$(pgrep -x slogate-agent)/status
+  # What it may have at the most are CAP_PERFMON, 38, and CAP_BPF, 39; what it has by now is CAP_BPF.
+  [ "$(awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/ { print $2 }' "$status" | xargs)" = \
+    "0000008000000000 000000c000000000 1 2" ] ||
+    fail "it has other privileges: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
+  step "it has CAP_BPF of CAP_BPF and CAP_PERFMON, the runtime's seccomp profile, and all is attached"
 }
 
 # A slow version is held, undone and followed by a good one.
@@ -120,7 +134,7 @@ bad_version() {
   began=$(awk -v ip="$ip" '$2 == ip && $3 == "begins" { print $1; exit }' "$work/traffic")
   step "the slow version's pod is turned away $((away_at - began)) ms after its first request"
   [ "$(verdict .verdict)" = veto ] || fail "the verdict is $(verdict .verdict)"
-  described() { kubectl -n shop describe pod "$pod" | grep -q "SLOVeto"; }
+  described() { [[ $(kubectl -n shop describe pod "$pod") == *SLOVeto* ]]; }
   wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" | tail -n 15)"
   kubectl -n shop describe pod "$pod" | grep "SLOVeto"
   sleep 25 # longer than minReadySeconds: a rollout that was not held would have gone on
@@ -142,7 +156,7 @@ bad_version() {
 shared_slowness() {
   deploy shared "$slow" "p99(request) < 5ms" 1
   follow_endpoints shared &
-  processes+=($!)
+  track $!
   rolled_out shared 120 || fail "the first version of shared does not roll out"
   deploy shared "$slow" "p99(request) < 5ms" 2
   rolled_out shared 240 || fail "what slows every version stops one: $(slogate verdict shop.shared)"
@@ -167,8 +181,47 @@ upgrade() {
   wait_until 20 knows_pods || fail "the new agent does not know its pods"
   named() { [ "$(counted "$survivor")" -ge "$before" ]; }
   wait_until 20 named || { kubectl -n slogate-system logs daemonset/slogate; ls -la /sys/fs/bpf /sys/fs/bpf/slogate; fail "after the upgrade $(counted "$survivor") requests are counted, before it $before"; }
-  kubectl -n slogate-system logs daemonset/slogate | grep -q "counting went on" || fail "the new agent began anew"
+  [[ $(kubectl -n slogate-system logs daemonset/slogate) == *"counting went on"* ]] || fail "the new agent began anew"
+  [ "$(kubectl -n slogate-system get pods -o 'jsonpath={.items[0].status.containerStatuses[0].restartCount}')" = 0 ] ||
+    fail "the new agent was restarted"
   step "the agent was replaced: $before requests before, $(counted "$survivor") after"
+}
+
+# A pod whose SLO cannot be parsed serves, and says why it is not judged.
+invalid() {
+  deploy invalid "$good" "p99(requests) < 5ms" 1
+  says_why() { [[ $(kubectl -n shop describe pods -l app=invalid) == *InvalidSLO*"unknown signal"* ]]; }
+  wait_until 60 says_why || fail "no event: $(kubectl -n shop describe pods -l app=invalid | tail -n 12)"
+  is_listed() {
+    slogate -o json slos | jq -e '.[] | select(.name == "shop.invalid").error | contains("unknown signal")' >"$work/answer"
+  }
+  wait_until 10 is_listed || fail "no error in /v1/slos: $(slogate slos)"
+  rolled_out invalid 60 || fail "an SLO that is wrong keeps pods from serving"
+  kubectl -n shop delete deployment,service invalid >>"$work/kubectl.log"
+  step "an SLO that cannot be parsed is said, and the pods serve"
+}
+
+# Without an agent pods keep their conditions; new ones wait for it, or for a line of kubectl.
+no_agent() {
+  kubectl -n slogate-system patch daemonset slogate --type=json \
+    -p '[{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {"nobody": "here"}}]' >>"$work/kubectl.log"
+  agent_is_gone() { [ "$(kubectl -n slogate-system get pods -o name | wc -l)" -eq 0 ]; }
+  wait_until 30 agent_is_gone || fail "the agent does not go"
+  [ "$(ready_of web)" -eq 3 ] || fail "without an agent pods are not Ready any more"
+  kubectl -n shop scale deployment/web --replicas=4 >>"$work/kubectl.log"
+  waiting='.items[] | select(.status.phase == "Running" and ([.status.conditions[].type] | index("slogate.io/slo") | not)) | .metadata.name'
+  one_waits() { [ -n "$(of_pods web "$waiting")" ]; }
+  wait_until 30 one_waits || fail "no pod waits for the agent"
+  kubectl -n shop patch pod "$(of_pods web "$waiting")" --subresource=status \
+    -p '{"status":{"conditions":[{"type":"slogate.io/slo","status":"True"}]}}' >>"$work/kubectl.log"
+  four_are_ready() { [ "$(ready_of web)" -eq 4 ]; }
+  wait_until 20 four_are_ready || fail "the line of kubectl does not help: $(of_pods web .)"
+  kubectl -n slogate-system patch daemonset slogate --type=json \
+    -p '[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]' >>"$work/kubectl.log"
+  wait_until 60 agent_is_ready || fail "the agent does not come back"
+  wait_until 20 knows_pods || fail "the agent does not know its pods"
+  kubectl -n shop scale deployment/web --replicas=3 >>"$work/kubectl.log"
+  step "without an agent pods keep their conditions, and a line of kubectl lets a new one serve"
 }
 
 # Pods that live for a moment.
@@ -210,6 +263,15 @@ END_YAML
   step "$pods pods that lived for a moment are named, each with its own count"
 }
 
-[ $# -gt 0 ] || set -- bad_version shared_slowness upgrade names
+# What docs/install.md says of nodes that the agent has left.
+removal() {
+  kubectl delete -k "$root/daemonset/overlays/plain" >>"$work/kubectl.log"
+  has_left() { ! pgrep -x slogate-agent >"$work/answer"; }
+  wait_until 20 has_left || fail "the agent still runs"
+  rm -r /sys/fs/bpf/slogate
+  step "the agent has left, and so has what it had pinned"
+}
+
+[ $# -gt 0 ] || set -- privileges bad_version shared_slowness invalid no_agent upgrade names removal
 set_up
 for part; do "$part"; done

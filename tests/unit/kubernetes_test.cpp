@@ -218,6 +218,14 @@ TEST(PodSlos, TheNewestRevisionIsTheCanaryAlsoAfterAnUndo) {
   EXPECT_THAT(std::get<RevisionSelector>(*without.slos[0].baseline).replica_sets, IsEmpty());
 }
 
+TEST(PodSlos, BetweenRolloutsWhatServesIsTheBaseline) {
+  const Cluster cluster = cluster_of({pod_of("p", "web-1", "new", kIdA)},
+                                     {revision_of("old", 1, 0, 0), revision_of("new", 2, 3, 3)});
+  const Slo slo = slos_of_pods(cluster, {}, {}).slos.at(0);
+  EXPECT_THAT(std::get<RevisionSelector>(slo.canary).replica_sets, IsEmpty());
+  EXPECT_THAT(std::get<RevisionSelector>(*slo.baseline).replica_sets, ElementsAre("old", "new"));
+}
+
 TEST(PodSlos, WhatIsWrongIsSaidOfTheSloAndItsPods) {
   Pod pod = pod_of("p", "web-1", "new", kIdA);
   pod.annotations["slo"] = "p99 < 15ms";
@@ -285,6 +293,36 @@ TEST(PodArms, FollowTheReplicaSetsOfTheirPods) {
   Arms sidecars(slo);
   sidecars.look({first, second, other}, {});
   EXPECT_THAT(sidecars.canary(), IsEmpty());
+}
+
+// ---- rollouts ----
+
+// Whoever rolls out again finds no evidence of before, and a veto is not forgotten.
+TEST(PodRollouts, FollowOneAnother) {
+  const std::vector<Pod> pods = {pod_of("p", "web-1", "old", kIdA)};
+  const auto slos_at = [&](const std::vector<Revision>& revisions) {
+    return slos_of_pods(cluster_of(pods, revisions), {}, {}).slos;
+  };
+  const auto steady = slos_at({revision_of("old", 1, 3, 3)});
+  const auto rolling = slos_at({revision_of("old", 1, 3, 3), revision_of("new", 2, 1, 1)});
+  Court court;
+  court.set_slos(rolling, {});
+  Verdict veto = *court.verdicts()->list.at(0);
+  EXPECT_EQ(veto.rollout, "new-2");
+  veto.decision = Decision::Veto;
+  EXPECT_EQ(court.restore({{"revision 2 (new) of shop/web", veto}}), 1U);
+  EXPECT_EQ(court.verdicts()->list.at(0)->decision, Decision::Veto);
+  court.set_slos(steady, {});
+  EXPECT_EQ(court.verdicts()->list.at(0)->rollout, "none");
+  EXPECT_EQ(court.verdicts()->list.at(0)->decision, Decision::Hold);
+  EXPECT_THAT(court.vetoes(), SizeIs(1));
+  court.set_slos(slos_at({revision_of("old", 1, 3, 3), revision_of("new", 3, 1, 1)}), {});
+  EXPECT_EQ(court.verdicts()->list.at(0)->decision, Decision::Hold);
+  court.set_slos(rolling, {});
+  EXPECT_EQ(court.verdicts()->list.at(0)->decision, Decision::Veto);
+  ASSERT_TRUE(court.reset("shop.web", {}));
+  EXPECT_THAT(court.vetoes(), IsEmpty());
+  EXPECT_TRUE(court.verdicts()->list.at(0)->rollout.starts_with("new-2-"));
 }
 
 // ---- readiness ----

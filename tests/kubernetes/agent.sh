@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The agent on a node of Kubernetes, as far as that goes without kubelet and controllers: a real API
+# server, pods whose status this script writes, and cgroups where runtimes put them. Names, the SLO
+# of an annotation, the condition that holds a rollout and the one that spares the last who serve.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+need_kubernetes
+command -v kubectl >/dev/null || skip "kubectl is not installed: tools/deps kubernetes"
+make_certificates
+start_etcd
+start_apiserver
+write_kubeconfig
+step "the API server is ready"
+
+account=/api/v1/namespaces/slogate-system/serviceaccounts/slogate
+kubectl create namespace shop >"$work/kubectl.log"
+kubectl create namespace slogate-system >>"$work/kubectl.log"
+sed 's/^metadata:$/&\n  namespace: slogate-system/' "$root/daemonset/base/rbac.yaml" | kubectl apply -f - >>"$work/kubectl.log"
+kube POST "$account/token" '{"spec": {"audiences": ["https://kubernetes.invalid"], "expirationSeconds": 3600}}' |
+  jq -r .status.token >"$work/token"
+
+id_of() { printf '%s' "$1" | sha256sum | cut -c 1-64; } # a container's, made of its name
+uid_of() { kubectl -n shop get "$1" -o 'jsonpath={.metadata.uid}'; }
+# replica_set NAME NUMBER PODS READY
+replica_set() {
+  jq -n --arg name "$1" --arg number "$2" '{app: "web", "pod-template-hash": $name} as $labels |
+    {"slogate.io/slo": "p99(request) < 500ms; p99(request) < baseline + 5ms", "slogate.io/warmup": "0s"} as $ours | {
+    apiVersion: "apps/v1", kind: "ReplicaSet",
+    metadata: {name: $name, namespace: "shop", labels: $labels,
+      annotations: {"deployment.kubernetes.io/revision": $number},
+      ownerReferences: [{apiVersion: "apps/v1", kind: "Deployment", name: "web", controller: true,
+        uid: "11111111-1111-1111-1111-111111111111"}]},
+    spec: {replicas: 1, selector: {matchLabels: $labels},
+      template: {metadata: {labels: $labels, annotations: $ours},
+        spec: {containers: [{name: "app", image: "none"}]}}}}' | kubectl apply -f - >>"$work/kubectl.log"
+  status_of "$1" "$3" "$4"
+}
+status_of() {
+  kube PATCH "/apis/apps/v1/namespaces/shop/replicasets/$1/status" \
+    "{\"status\": {\"replicas\": $2, \"readyReplicas\": $3}}" application/merge-patch+json >"$work/answer"
+}
+# pod REPLICA-SET: of that name with "-1"; its container has run for a moment.
+pod() {
+  kubectl -n shop get replicaset "$1" -o json | jq '{
+    apiVersion: "v1", kind: "Pod",
+    metadata: (.spec.template.metadata + {name: (.metadata.name + "-1"), namespace: "shop",
+      ownerReferences: [{apiVersion: "apps/v1", kind: "ReplicaSet", name: .metadata.name,
+        uid: .metadata.uid, controller: true}]}),
+    spec: (.spec.template.spec + {nodeName: "worker-1", readinessGates: [{conditionType: "slogate.io/slo"}]})
+  }' | kubectl apply -f - >>"$work/kubectl.log"
+  kube PATCH "/api/v1/namespaces/shop/pods/$1-1/status" "$(jq -n --arg id "$(id_of "$1")" '{status: {
+    phase: "Running", conditions: [{type: "Ready", status: "True"}],
+    containerStatuses: [{name: "app", image: "none", imageID: "", ready: true, restartCount: 0,
+      containerID: "containerd://\($id)"}]}}')" application/strategic-merge-patch+json >"$work/answer"
+}
+condition() { # POD FIELD
+  kubectl -n shop get pod "$1" -o json |
+    jq -r "[.status.conditions[]? | select(.type == \"slogate.io/slo\")][0].$2"
+}
+condition_is() { [ "$(condition "$1" status) $(condition "$1" reason)" = "$2" ]; }
+expect_condition() { # SECONDS POD "STATUS REASON"
+  wait_until "$1" condition_is "$2" "$3" ||
+    fail "the condition of $2 is $(condition "$2" status) $(condition "$2" reason), not $3"
+}
+
+replica_set web-old 1 1 1
+pod web-old
+replica_set web-new 2 1 1
+pod web-new
+cat >"$work/slogate.yaml" <<END_CONFIG
+kubernetes: { server: "$server", token_file: $work/token, ca_file: $work/pki/ca.crt, node: worker-1 }
+END_CONFIG
+
+# Each where another driver would have it.
+slice=kubepods-burstable-pod$(uid_of pod/web-new-1 | tr - _).slice
+old=kubepods/burstable/pod$(uid_of pod/web-old-1)/$(id_of web-old)
+new=kubepods.slice/kubepods-burstable.slice/$slice/cri-containerd-$(id_of web-new).scope
+start_agent --config "$work/slogate.yaml"
+start_arm "$old" --service lognormal:2:0.5
+start_arm "$new" --service lognormal:8:0.5
+expect_condition 10 web-old-1 "True NoVeto"
+step "the pods have their conditions"
+is_named() {
+  api /v1/cgroups | jq -e --arg path "$cgroup_prefix/$2" --arg pod "$1" '
+    .[] | select(.path == $path) | .pod == {namespace: "shop", name: $pod, container: "app", uid: .pod.uid}' >"$work/answer"
+}
+wait_until 10 is_named web-old-1 "$old" || fail "web-old-1 is not known by its cgroup: $(api /v1/cgroups)"
+wait_until 10 is_named web-new-1 "$new" || fail "web-new-1 is not known by its cgroup: $(api /v1/cgroups)"
+curl --silent "http://$metrics/metrics" >"$work/metrics"
+grep -q '^slogate_request_duration_seconds_count{container="app",namespace="shop",pod="web-new-1",role="server"}' \
+  "$work/metrics" || fail "the metrics have no pod: $(grep '_count{' "$work/metrics")"
+! grep -q 'cgroup="[^"]*kubepods' "$work/metrics" || fail "a pod goes by its path"
+step "the pods are named"
+
+expect_condition 60 web-new-1 "False Vetoed"
+[ "$(of shop.web verdict)" = veto ] || fail "the verdict is $(of shop.web verdict)"
+[ "$(of shop.web rollout)" = web-new-2 ] || fail "the rollout is $(of shop.web rollout)"
+has_event() { [[ $(kubectl -n shop get events) == *SLOVeto*web-new-1* ]]; }
+wait_until 10 has_event || fail "no event says why: $(kubectl -n shop get events)"
+condition_is web-old-1 "True NoVeto" || fail "the old pod is turned away"
+step "the new pod is turned away: $(condition web-new-1 message)"
+
+status_of web-old 1 0
+expect_condition 10 web-new-1 "True Spared"
+status_of web-old 1 1
+expect_condition 10 web-new-1 "False Vetoed"
+stop_agent
+start_agent --config "$work/slogate.yaml"
+[ "$(of shop.web verdict 2>/dev/null || true)" != pass ] || fail "the veto is forgotten"
+vetoes_again() { [ "$(of shop.web verdict)" = veto ]; }
+wait_until 10 vetoes_again || fail "the next agent says $(of shop.web verdict)"
+condition_is web-new-1 "False Vetoed" || fail "the next agent lets the new pod serve"
+step "the last who serve are spared, and the veto outlives its agent"
+
+# The same template once more, by an undo and another one: a new number.
+kubectl -n shop annotate replicaset web-new deployment.kubernetes.io/revision=4 --overwrite >>"$work/kubectl.log"
+expect_condition 10 web-new-1 "True NoVeto"
+expect_condition 60 web-new-1 "False Vetoed"
+step "a revision that is rolled out again is judged again"
+
+kill_apiserver
+is_away() { api /v1/status | jq -e '.kubernetes.trouble | startswith("the API server is away since")' >"$work/answer"; }
+wait_until 20 is_away || fail "the status does not say that the API server is away: $(api /v1/status | jq .kubernetes)"
+is_named web-old-1 "$old" || fail "without an API server names are forgotten"
+[ "$(of shop.web verdict)" = veto ] || fail "without an API server the veto is forgotten"
+stop_agent
+step "without an API server what was known holds"
