@@ -86,7 +86,7 @@ TEST(ConfigProblems, Yaml) {
       {"socket: /\xed\xa0\x80\n", {{1, 10, "not UTF-8"}}},
       {"socket: /\xf4\x90\x80\x80\n", {{1, 10, "not UTF-8"}}},
       {"socket: /\xc3", {{1, 10, "not UTF-8"}}},
-      {"\xff\xfes\0", {{1, 1, "not UTF-8"}}},
+      {"\xff\xfes", {{1, 1, "not UTF-8"}}},
       {"socket: \"/\\ud800\"\n", {{1, 17, "not YAML"}}},
   });
 }
