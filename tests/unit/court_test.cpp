@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 #include "agent/events.h"
@@ -280,7 +281,9 @@ TEST(VerdictJson, HasNeitherNanNorInfinity) {
   Verdict verdict{.slo = "demo"};
   verdict.weight = NAN;
   verdict.log_e = INFINITY;
-  verdict.objectives.push_back({.objective = "x", .log_e = -INFINITY, .log_proof = NAN});
+  verdict.objectives.push_back({.objective = "x",
+                                .log_e = -INFINITY,
+                                .log_proof = std::numeric_limits<double>::quiet_NaN()});
   const std::string text = dump(verdict_json(verdict));
   EXPECT_THAT(text, HasSubstr("\"log_e\":null"));
   EXPECT_FALSE(Json::parse(text, nullptr, false).is_discarded());
