@@ -78,7 +78,8 @@ Result<void> Agent::open(Options options) {
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
   if (on_pod_writes_) pods_.expect_cluster();
-  if (auto done = set_slos(now()); !done) return done;
+  court_.know_pods(on_pod_writes_ != nullptr);
+  if (auto done = set_slos({}, now()); !done) return done;
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
@@ -134,33 +135,36 @@ void Agent::keep(const std::vector<VerdictChange>& changes) {
   log_change("state", done ? "" : done.error().line());
 }
 
-// What the configuration says goes first, and so do its ports, of which there is a limit.
-std::vector<Slo> Agent::all_slos() {
-  pod_slos_ = {};
-  std::vector<Slo> all = configured_;
-  if (!cluster_) return all;
+Vetoes Agent::vetoes() const {
+  Vetoes vetoes;
+  for (const LatchedVeto& veto : court_.vetoes())
+    vetoes.emplace(VetoKey(veto.verdict.slo, veto.canary), veto.verdict.message);
+  return vetoes;
+}
+
+PodSlos Agent::slos_of_cluster() const {
+  if (!cluster_) return {};
   std::set<std::string> taken;
   for (const Slo& slo : configured_) taken.insert(slo.name);
-  std::set<VetoKey> vetoed;
-  for (const LatchedVeto& veto : court_.vetoes()) vetoed.emplace(veto.verdict.slo, veto.canary);
-  pod_slos_ = slos_of_pods(*cluster_, vetoed, taken);
-  for (const Slo& slo : pod_slos_.slos) {
+  return slos_of_pods(*cluster_, vetoes(), taken);
+}
+
+// What the configuration says goes first, and so do its ports, of which there is a limit.
+Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
+  std::vector<Slo> all = configured_;
+  std::vector<SloProblem> problems = of_pods.problems;
+  for (const Slo& slo : of_pods.slos) {
     all.push_back(slo);
-    if (to_class_rules(classes_, all).size() <= SLOGATE_CLASS_RULES) continue;
+    if (!slo.port || to_class_rules(classes_, all).size() <= SLOGATE_CLASS_RULES) continue;
     all.pop_back();
-    pod_slos_.problems.push_back(
+    problems.push_back(
         {slo.name, fmt::format("port {} is one too many: there is room for {} rules of ports",
                                *slo.port, SLOGATE_CLASS_RULES)});
   }
-  return all;
-}
-
-Result<void> Agent::set_slos(TickTime now) {
-  const std::vector<Slo> all = all_slos();
   if (auto done = maps_->set_class_rules(to_class_rules(classes_, all)); !done) return done;
-  court_.know_pods(cluster_ != nullptr);
   court_.set_slos(all, now);
-  court_.set_problems(pod_slos_.problems);
+  court_.set_problems(std::move(problems));
+  pod_slos_ = std::move(of_pods);
   return {};
 }
 
@@ -183,17 +187,17 @@ void Agent::restore_vetoes() {
 void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
   cluster_ = std::move(cluster);
   pods_.set_cluster(cluster_);
-  const auto done = set_slos(now);
-  log_change("SLOs of pods", done ? "" : done.error().line());
+  // Most of what the API server tells changes no SLO.
+  if (PodSlos next = slos_of_cluster(); next != pod_slos_) {
+    const auto done = set_slos(std::move(next), now);
+    log_change("SLOs of pods", done ? "" : done.error().line());
+  }
   write_pods(now);
 }
 
 void Agent::write_pods(TickTime now) {
   if (!cluster_ || !on_pod_writes_) return;
-  std::map<VetoKey, std::string> vetoes;
-  for (const LatchedVeto& veto : court_.vetoes())
-    vetoes.emplace(VetoKey(veto.verdict.slo, veto.canary), veto.verdict.message);
-  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes, now));
+  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), now));
 }
 
 KubernetesStatus Agent::kubernetes_status() const {
@@ -220,7 +224,7 @@ void Agent::refresh_node_addresses(TickTime now) {
 Result<void> Agent::apply(MeasureSettings settings) {
   const auto classes = std::exchange(classes_, std::move(settings.classes));
   const auto configured = std::exchange(configured_, std::move(settings.slos));
-  if (auto done = set_slos(now()); !done) {
+  if (auto done = set_slos(slos_of_cluster(), now()); !done) {
     classes_ = classes;
     configured_ = configured;
     return done;

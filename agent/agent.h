@@ -91,8 +91,9 @@ class Agent {
   Result<MapContents> sockets_now();
   Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
-  Result<void> set_slos(TickTime now);
-  std::vector<Slo> all_slos();
+  [[nodiscard]] Vetoes vetoes() const;
+  [[nodiscard]] PodSlos slos_of_cluster() const;
+  Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();
   void restore_vetoes();
   void write_pods(TickTime now);

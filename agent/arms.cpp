@@ -36,19 +36,19 @@ bool matches(const Selector& selector, const Workload& workload) {
   return std::visit([&](const auto& one) { return matches(one, workload); }, selector);
 }
 
-bool selects_pods(const Slo& slo) {
-  const auto by_pod = [](const Selector& one) {
-    return !std::holds_alternative<std::vector<Glob>>(one);
-  };
-  return slo.container || by_pod(slo.canary) || (slo.baseline && by_pod(*slo.baseline));
-}
-
 void add_open(ArmReading& to, const Inflight& inflight, Histogram OpenRequests::*side) {
   for (const std::chrono::nanoseconds age : inflight.overdue)
     ++((*to.open).*side)[slogate_bucket(static_cast<uint64_t>(age.count()))];
 }
 
 }  // namespace
+
+bool selects_pods(const Slo& slo) {
+  const auto by_pod = [](const Selector& one) {
+    return !std::holds_alternative<std::vector<Glob>>(one);
+  };
+  return slo.container || by_pod(slo.canary) || (slo.baseline && by_pod(*slo.baseline));
+}
 
 Arms::Arms(const Slo& slo) : slo_(slo), by_pod_(selects_pods(slo)) {}
 

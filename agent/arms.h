@@ -29,6 +29,9 @@ using CgroupCounts = std::unordered_map<uint64_t, ServiceCounts>;
 // "/demo/canary/**, /other" or "pods of production with app=payment-api".
 [[nodiscard]] std::string selector_text(const Selector& selector);
 
+// Whether anything of it depends on which pod a cgroup belongs to.
+[[nodiscard]] bool selects_pods(const Slo& slo);
+
 // Follows the cgroups of one SLO. A cgroup that both selectors match is the canary's. Each counts
 // from when it was first seen, and not before it is as old as the SLO's warm-up.
 class Arms {

@@ -130,10 +130,7 @@ Result<std::string> parse_server(std::string_view text) {
 }
 
 Result<std::string> parse_node(std::string_view text) {
-  if (!is_name(text, 253, "-."))
-    return fail(fmt::format("{} is not the name of a node", in_quotes(text)),
-                "kubectl get nodes lists them");
-  return std::string(text);
+  return parse_name(text, 253, "-.", "the name of a node", "kubectl get nodes lists them");
 }
 
 KubernetesConfig read_kubernetes(const YamlNode& node, Problems& problems) {

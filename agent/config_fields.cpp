@@ -125,6 +125,13 @@ bool is_name(std::string_view text, size_t most, std::string_view inner, bool up
          std::ranges::all_of(text, [&](char c) { return is_outer(c) || inner.contains(c); });
 }
 
+Result<std::string> parse_name(std::string_view text, size_t most, std::string_view inner,
+                               std::string_view what, std::string_view remedy) {
+  if (!is_name(text, most, inner))
+    return fail(fmt::format("{} is not {}", in_quotes(text), what), std::string(remedy));
+  return std::string(text);
+}
+
 void read_list(const YamlNode& node, Problems& problems, size_t most,
                const std::function<void(const YamlNode&)>& read) {
   if (node.kind != YamlNode::Kind::Sequence) {

@@ -80,6 +80,11 @@ void require_key(const YamlNode& map, std::string_view key, std::string_view wha
 [[nodiscard]] bool is_name(std::string_view text, size_t most, std::string_view inner,
                            bool upper = false);
 
+// The text if it has that form. `what` and `remedy` are for the message.
+[[nodiscard]] Result<std::string> parse_name(std::string_view text, size_t most,
+                                             std::string_view inner, std::string_view what,
+                                             std::string_view remedy);
+
 // Reads one glob or a list of them.
 void read_globs(const YamlNode& node, Problems& problems, std::vector<Glob>& to);
 

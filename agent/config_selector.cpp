@@ -7,10 +7,7 @@ namespace {
 
 // The forms are those of Kubernetes: what it would refuse can match no pod.
 Result<std::string> parse_namespace(std::string_view text) {
-  if (!is_name(text, 63, "-"))
-    return fail(fmt::format("{} is not a namespace", in_quotes(text)),
-                "at most 63 of a-z, 0-9 and, inside, \"-\"");
-  return std::string(text);
+  return parse_name(text, 63, "-", "a namespace", "at most 63 of a-z, 0-9 and, inside, \"-\"");
 }
 
 Result<std::string> parse_label_value(std::string_view text) {

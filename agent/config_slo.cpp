@@ -10,10 +10,8 @@ namespace {
 constexpr std::string_view kWhat = "an SLO";
 
 Result<std::string> parse_slo_name(std::string_view text) {
-  if (!is_name(text, 63, "-."))
-    return fail(fmt::format("{} is not the name of an SLO", in_quotes(text)),
-                "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
-  return std::string(text);
+  return parse_name(text, 63, "-.", "the name of an SLO",
+                    "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
 }
 
 std::set<std::string> patterns(const std::vector<Glob>& globs) {
@@ -73,10 +71,8 @@ Slo read_slo(const YamlNode& node, Problems& problems) {
 }  // namespace
 
 Result<std::string> parse_container(std::string_view text) {
-  if (!is_name(text, 63, "-"))
-    return fail(fmt::format("{} is not the name of a container", in_quotes(text)),
-                "at most 63 of a-z, 0-9 and, inside, \"-\"");
-  return std::string(text);
+  return parse_name(text, 63, "-", "the name of a container",
+                    "at most 63 of a-z, 0-9 and, inside, \"-\"");
 }
 
 Result<double> parse_alpha(std::string_view text) {

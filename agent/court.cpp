@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/court.h"
 
-#include <fmt/chrono.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -11,18 +11,15 @@ namespace {
 // More than a node has pods, several times over.
 constexpr size_t kMostAside = 1000;
 
-std::string time_name(TickTime now) {
-  return fmt::format("{:%FT%T}Z", std::chrono::floor<std::chrono::milliseconds>(now.system));
-}
-
 // A rollout of cgroups has no name of its own: when it began tells it from others.
 std::string rollout_name(const Slo& slo, TickTime now) {
-  return slo.rollout.empty() ? time_name(now) : slo.rollout;
+  return slo.rollout.empty() ? to_rfc3339_ms(now.system) : slo.rollout;
 }
 
 // The evidence that begins with a reset is not what other nodes call by the name.
 std::string reset_name(const Slo& slo, TickTime now) {
-  return slo.rollout.empty() ? time_name(now) : fmt::format("{}-{}", slo.rollout, time_name(now));
+  return slo.rollout.empty() ? to_rfc3339_ms(now.system)
+                             : fmt::format("{}-{}", slo.rollout, to_rfc3339_ms(now.system));
 }
 
 std::vector<std::string> names_of(const std::vector<Claim>& claims) {
@@ -50,13 +47,8 @@ bool same_canary(const Slo& a, const Slo& b) {
   return a.name == b.name && selector_text(a.canary) == selector_text(b.canary);
 }
 
-bool needs_pods(const Slo& slo) {
-  return slo.container || std::holds_alternative<PodSelector>(slo.canary) ||
-         (slo.baseline && std::holds_alternative<PodSelector>(*slo.baseline));
-}
-
 std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
-  if (!needs_pods(slo) || pods_known) return {};
+  if (!selects_pods(slo) || pods_known) return {};
   return {"pods and containers are not known without an API server: select cgroups"};
 }
 

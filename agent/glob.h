@@ -24,6 +24,8 @@ class Glob {
   // ASCII, since here a character is a byte. RE2 and ECMAScript read it alike.
   [[nodiscard]] std::string to_regex() const;
 
+  bool operator==(const Glob&) const = default;
+
  private:
   explicit Glob(std::string_view pattern) : pattern_(pattern) {}
   std::string pattern_;

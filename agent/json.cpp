@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/json.h"
 
-#include <fmt/chrono.h>
-
 #include <cmath>
 #include <string_view>
+
+#include "agent/tick_time.h"
 
 namespace slogate {
 namespace {
@@ -14,14 +14,6 @@ struct QuantileInfo {
   double q;
 };
 constexpr QuantileInfo kQuantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
-
-Json seconds(std::chrono::nanoseconds duration) {
-  return number(std::chrono::duration<double>(duration).count());
-}
-
-std::string time_text(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(time));
-}
 
 Json signal_json(const Histogram& histogram, uint64_t count) {
   Json json = {{"count", count}, {"sum", number(sum(histogram))}};
@@ -127,7 +119,7 @@ Json resizes_json(const std::vector<Resize>& resizes, const std::string& map) {
   Json json = Json::array();
   for (const Resize& resize : resizes)
     if (resize.map == map)
-      json.push_back({{"time", time_text(resize.time)},
+      json.push_back({{"time", to_rfc3339(resize.time)},
                       {"from", resize.from},
                       {"to", resize.to},
                       {"reason", resize.reason}});
@@ -148,7 +140,7 @@ Json status_json(const Snapshot& snapshot) {
   const AgentStatus& agent = snapshot.agent;
   Json json = {{"version", agent.version},
                {"kernel", agent.kernel},
-               {"started", time_text(agent.started)},
+               {"started", to_rfc3339(agent.started)},
                {"uptime_seconds", seconds(agent.now - agent.started)},
                {"ticks", agent.ticks},
                {"tick_seconds", seconds(agent.last_tick)},

@@ -91,6 +91,8 @@ struct Slo {
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
   std::string rollout = {};
+
+  bool operator==(const Slo&) const = default;
 };
 
 }  // namespace slogate

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 
 namespace slogate {
 
@@ -14,5 +15,9 @@ struct TickTime {
 inline double seconds(std::chrono::nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
 }
+
+// 2006-01-02T15:04:05Z, and with milliseconds.
+[[nodiscard]] std::string to_rfc3339(std::chrono::system_clock::time_point time);
+[[nodiscard]] std::string to_rfc3339_ms(std::chrono::system_clock::time_point time);
 
 }  // namespace slogate

@@ -68,13 +68,17 @@ bool is_address(int family, const std::string& host) {
 
 }  // namespace
 
+std::string_view cut_text(std::string_view text, size_t longest) {
+  if (text.size() <= longest) return text;
+  size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
 std::string in_quotes(std::string_view text) {
   constexpr size_t longest = 60;
   if (text.size() <= longest) return fmt::format("\"{}\"", text);
-  size_t end = longest;
-  // Not in the middle of a UTF-8 sequence.
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return fmt::format("\"{}...\"", text.substr(0, end));
+  return fmt::format("\"{}...\"", cut_text(text, longest));
 }
 
 Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {

@@ -37,6 +37,9 @@ inline constexpr std::chrono::nanoseconds kLongestDuration = std::chrono::hours{
 // "127.0.0.1:9937" or "[::1]:9937". Host names are refused: the agent resolves none.
 [[nodiscard]] Result<ListenAddress> parse_address(std::string_view text);
 
+// Its first `longest` bytes at the most, not ending in the middle of a UTF-8 sequence.
+[[nodiscard]] std::string_view cut_text(std::string_view text, size_t longest);
+
 // The value in quotes for a message, cut when it is long.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 

@@ -19,10 +19,6 @@ Json number(std::optional<double> value) {
   return value ? slogate::number(*value) : Json(nullptr);
 }
 
-std::string time_text(system_clock::time_point time) {
-  return fmt::format("{:%FT%T}Z", std::chrono::floor<std::chrono::milliseconds>(time));
-}
-
 Json objective_json(const ObjectiveVerdict& objective) {
   return {{"objective", objective.objective},
           {"state", kObjectiveStates[static_cast<size_t>(objective.state)]},
@@ -99,7 +95,7 @@ Json verdict_json(const Verdict& verdict) {
           {"samples", {{"canary", verdict.samples.canary}, {"baseline", verdict.samples.baseline}}},
           {"log_e", number(verdict.log_e)},
           {"threshold", number(verdict.threshold)},
-          {"since", time_text(verdict.since)},
+          {"since", to_rfc3339_ms(verdict.since)},
           {"rollout", verdict.rollout},
           {"blocks", verdict.blocks},
           {"block_seconds", number(seconds(verdict.block))}};
@@ -119,7 +115,7 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
 }
 
 Json event_json(const Event& event) {
-  return {{"id", event.id},          {"time", time_text(event.time)},
+  return {{"id", event.id},          {"time", to_rfc3339_ms(event.time)},
           {"type", event.type},      {"subject", event.subject},
           {"from", event.from},      {"to", event.to},
           {"message", event.message}};

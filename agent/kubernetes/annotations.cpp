@@ -126,10 +126,8 @@ Result<std::string> parse_track(std::string_view text) {
 }
 
 Result<std::string> parse_workload(std::string_view text) {
-  if (!is_name(text, 63, "-."))
-    return fail(fmt::format("{} is not a name", in_quotes(text)),
-                "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
-  return std::string(text);
+  return parse_name(text, 63, "-.", "a name",
+                    "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
 }
 
 // One annotation, its value handed to `parse`.

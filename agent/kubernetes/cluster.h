@@ -45,6 +45,12 @@ struct Pod {
   bool operator==(const Pod&) const = default;
 };
 
+// Whether the pod's Deployment is looked for, and so may be waited for.
+[[nodiscard]] inline bool needs_deployment(const Pod& pod) {
+  return !pod.gone && pod.annotations.contains("slo") && pod.owner.kind == "ReplicaSet" &&
+         !pod.owner.uid.empty() && !pod.owner.name.empty();
+}
+
 // One ReplicaSet.
 struct Revision {
   std::string uid, name;

@@ -11,11 +11,11 @@ namespace {
 using Found = std::map<std::string, Result<Slo>>;
 
 RevisionSelector others_than(const Deployment& deployment, const Revision& newest,
-                             const std::string& slo, const std::set<VetoKey>& vetoed) {
+                             const std::string& slo, const Vetoes& vetoes) {
   RevisionSelector others{
       fmt::format("the other revisions of {}/{}", deployment.namespace_, deployment.name), {}};
   for (const Revision& revision : deployment.revisions)
-    if (revision.uid != newest.uid && !vetoed.contains({slo, revision_text(deployment, revision)}))
+    if (revision.uid != newest.uid && !vetoes.contains({slo, revision_text(deployment, revision)}))
       others.replica_sets.push_back(revision.uid);
   return others;
 }
@@ -23,8 +23,8 @@ RevisionSelector others_than(const Deployment& deployment, const Revision& newes
 // Between two rollouts there is no canary, and what serves shows how it varies by itself: what the
 // next canary is compared with.
 void set_arms(Slo& slo, const Deployment& deployment, const Revision& newest,
-              const std::set<VetoKey>& vetoed) {
-  RevisionSelector others = others_than(deployment, newest, slo.name, vetoed);
+              const Vetoes& vetoes) {
+  RevisionSelector others = others_than(deployment, newest, slo.name, vetoes);
   if (revisions_with_pods(deployment) >= 2) {
     slo.canary = RevisionSelector{revision_text(deployment, newest), {newest.uid}};
     slo.rollout = fmt::format("{}-{}", newest.hash, newest.number);
@@ -37,7 +37,7 @@ void set_arms(Slo& slo, const Deployment& deployment, const Revision& newest,
   slo.baseline = std::move(others);
 }
 
-void add_deployment(const Deployment& deployment, const std::set<VetoKey>& vetoed, Found& found) {
+void add_deployment(const Deployment& deployment, const Vetoes& vetoes, Found& found) {
   const Revision* newest = newest_revision(deployment);
   if (!newest) return;
   auto annotations = parse_annotations(newest->annotations);
@@ -49,7 +49,7 @@ void add_deployment(const Deployment& deployment, const std::set<VetoKey>& vetoe
   if (!*annotations || !(*annotations)->track.empty()) return;
   Slo slo = std::move((*annotations)->slo);
   slo.name = name;
-  set_arms(slo, deployment, *newest, vetoed);
+  set_arms(slo, deployment, *newest, vetoes);
   found.emplace(name, std::move(slo));
 }
 
@@ -104,12 +104,12 @@ size_t revisions_with_pods(const Deployment& deployment) {
       deployment.revisions, [](const Revision& one) { return one.pods > 0; }));
 }
 
-PodSlos slos_of_pods(const Cluster& cluster, const std::set<VetoKey>& vetoed,
+PodSlos slos_of_pods(const Cluster& cluster, const Vetoes& vetoes,
                      const std::set<std::string>& taken) {
   Found found;
   PodSlos result;
   for (const auto& [uid, deployment] : cluster.deployments)
-    add_deployment(*deployment, vetoed, found);
+    add_deployment(*deployment, vetoes, found);
   for (const auto& pod : cluster.pods) {
     if (pod->gone) continue;
     const auto done = add_pod(*pod, found);

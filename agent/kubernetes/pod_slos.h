@@ -2,6 +2,7 @@
 // From what is known of the cluster to SLOs: pure functions.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -15,6 +16,8 @@ namespace slogate {
 
 // A veto by its SLO's name and its canary's text.
 using VetoKey = std::pair<std::string, std::string>;
+// All vetoes there are, and what they say.
+using Vetoes = std::map<VetoKey, std::string>;
 
 // "production.payment-api": a namespace has no dot, so no two workloads share a name.
 [[nodiscard]] std::string pod_slo_name(std::string_view namespace_, std::string_view workload);
@@ -35,13 +38,15 @@ struct PodSlos {
   std::vector<SloProblem> problems;  // likewise, at most one each
   // Which of the pods `problems` are about: their uid and what is wrong.
   std::vector<std::pair<std::string, std::string>> bad_pods;
+
+  bool operator==(const PodSlos&) const = default;
 };
 
 // While a rollout is under way a Deployment's newest revision is the canary, and the other
 // revisions are its baseline, without those that were vetoed. What the newest one's template says
-// holds. Pods with a track are the arms of the workload they name. `vetoed`: all vetoes there are;
-// `taken`: names of SLOs that the configuration has, which goes first.
-[[nodiscard]] PodSlos slos_of_pods(const Cluster& cluster, const std::set<VetoKey>& vetoed,
+// holds. Pods with a track are the arms of the workload they name. `taken`: names of SLOs that the
+// configuration has, which goes first.
+[[nodiscard]] PodSlos slos_of_pods(const Cluster& cluster, const Vetoes& vetoes,
                                    const std::set<std::string>& taken);
 
 }  // namespace slogate

@@ -29,10 +29,9 @@ PodCondition condition_of(const Pod& pod, bool status, std::string reason, std::
 }  // namespace
 
 Readiness::Standing Readiness::standing_of(const Cluster& cluster, const Pod& pod,
-                                           const std::map<VetoKey, std::string>& vetoes) {
+                                           const Vetoes& vetoes) {
   const auto uid = cluster.deployment_of.find(pod.owner.uid);
-  if (uid == cluster.deployment_of.end())
-    return {.known = pod.owner.kind != "ReplicaSet" || !pod.annotations.contains("slo")};
+  if (uid == cluster.deployment_of.end()) return {.known = !needs_deployment(pod)};
   const Deployment& deployment = *cluster.deployments.at(uid->second);
   const Revision* revision = revision_of(deployment, pod);
   if (!revision) return {};
@@ -72,8 +71,8 @@ void Readiness::add_event(const Pod& pod, std::string reason, const std::string&
                            .message = message});
 }
 
-PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos,
-                          const std::map<VetoKey, std::string>& vetoes, TickTime now) {
+PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
+                          TickTime now) {
   PodWrites writes;
   if (!cluster.synced) return writes;
   std::set<std::string> there;

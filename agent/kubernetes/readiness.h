@@ -29,8 +29,8 @@ struct PodWrites {
 // the cluster. A hold never turns a pod away.
 class Readiness {
  public:
-  [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos,
-                               const std::map<VetoKey, std::string>& vetoes, TickTime now);
+  [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
+                               TickTime now);
 
  private:
   // What one pod's Deployment says about it.
@@ -41,7 +41,7 @@ class Readiness {
     std::string why;
   };
   [[nodiscard]] static Standing standing_of(const Cluster& cluster, const Pod& pod,
-                                            const std::map<VetoKey, std::string>& vetoes);
+                                            const Vetoes& vetoes);
   void add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
                      PodWrites& writes, TickTime now);
   void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kubernetes/text.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
+
+#include "agent/units.h"
 
 namespace slogate {
 namespace {
@@ -11,9 +12,6 @@ constexpr size_t kLongest = 300;
 
 bool is_control(unsigned char c) {
   return c < 0x20 || c == 0x7f;
-}
-bool is_continuation(unsigned char c) {
-  return (c & 0xc0) == 0x80;
 }
 // U+0080 to U+009F, which some terminals obey.
 bool is_c1(std::string_view text) {
@@ -30,12 +28,7 @@ bool is_unreserved(char c) {
 
 std::string for_log(std::string_view text) {
   const bool cut = text.size() > kLongest;
-  if (cut) {
-    size_t end = kLongest;
-    // Not in the middle of a UTF-8 sequence.
-    while (end > 0 && is_continuation(static_cast<unsigned char>(text[end]))) --end;
-    text = text.substr(0, end);
-  }
+  text = cut_text(text, kLongest);
   std::string safe;
   for (size_t i = 0; i < text.size(); ++i) {
     const bool c1 = is_c1(text.substr(i));
@@ -54,10 +47,6 @@ std::string url_escape(std::string_view text) {
       escaped += fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return escaped;
-}
-
-std::string to_rfc3339(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%FT%TZ}", std::chrono::floor<std::chrono::seconds>(time));
 }
 
 }  // namespace slogate

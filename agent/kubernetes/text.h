@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -12,8 +11,5 @@ namespace slogate {
 
 // As a part of a path or of a query: everything but letters, digits, "-", ".", "_" and "~" escaped.
 [[nodiscard]] std::string url_escape(std::string_view text);
-
-// 2006-01-02T15:04:05Z
-[[nodiscard]] std::string to_rfc3339(std::chrono::system_clock::time_point time);
 
 }  // namespace slogate

@@ -7,6 +7,7 @@
 
 #include "agent/kubernetes/parse.h"
 #include "agent/kubernetes/text.h"
+#include "agent/tick_time.h"
 
 namespace slogate {
 namespace {

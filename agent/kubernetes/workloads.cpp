@@ -13,8 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// The key of the annotation that asks for a gate, without our prefix.
-constexpr const char* kSlo = "slo";
 // Each takes a watch; no node runs pods of so many.
 constexpr size_t kMostDeployments = 256;
 constexpr size_t kMostRevisions = 5'000;
@@ -39,11 +37,6 @@ Reflector::Settings settings_for(const Deployment& owner, const std::string& sel
 
 bool owns_replica_sets(const OwnerReference& owner) {
   return !owner.uid.empty() && (owner.kind == "Deployment" || owner.kind == "Rollout");
-}
-
-bool needs_deployment(const Pod& pod) {
-  return !pod.gone && pod.annotations.contains(kSlo) && pod.owner.kind == "ReplicaSet" &&
-         !pod.owner.uid.empty() && !pod.owner.name.empty();
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 
 #include "agent/kubernetes/text.h"
 #include "agent/log.h"
+#include "agent/tick_time.h"
+#include "agent/units.h"
 
 namespace slogate {
 namespace {
@@ -53,14 +55,6 @@ std::string to_text(const ApiJson& json) {
   return json.dump(-1, ' ', false, ApiJson::error_handler_t::replace);
 }
 
-// Not in the middle of a UTF-8 sequence.
-std::string cut(std::string_view text, size_t longest) {
-  if (text.size() <= longest) return std::string(text);
-  size_t end = longest;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return std::string(text.substr(0, end));
-}
-
 std::string pods_path(const std::string& namespace_) {
   return fmt::format("/api/v1/namespaces/{}/pods", url_escape(namespace_));
 }
@@ -71,7 +65,7 @@ std::string patch(const PodCondition& condition, bool changes, WallTime now) {
   ApiJson one = {{"type", kConditionType},
                  {"status", condition.status ? "True" : "False"},
                  {"reason", condition.reason},
-                 {"message", cut(condition.message, kLongestConditionMessage)}};
+                 {"message", cut_text(condition.message, kLongestConditionMessage)}};
   if (changes) one["lastTransitionTime"] = to_rfc3339(now);
   return to_text({{"metadata", {{"uid", condition.uid}}},
                   {"status", {{"conditions", ApiJson::array({std::move(one)})}}}});
@@ -91,7 +85,7 @@ std::string event_text(const PodEvent& event, const std::string& node, WallTime 
          {"uid", event.uid}}},
        {"type", event.warning ? "Warning" : "Normal"},
        {"reason", event.reason},
-       {"message", cut(event.message, kLongestEventMessage)},
+       {"message", cut_text(event.message, kLongestEventMessage)},
        {"firstTimestamp", time},
        {"lastTimestamp", time},
        {"count", 1},

@@ -6,12 +6,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <random>
-#include <thread>
 
 #include "agent/claims.h"
 #include "maps/tables.h"
@@ -233,14 +230,8 @@ double run_once(const Experiment& what, const Model& model, uint64_t seed) {
 void report(const Experiment& what, size_t threads) {
   const Model model(what);
   std::vector<double> took(std::max<size_t>(1, what.runs));
-  std::atomic<size_t> next = 0;
-  std::vector<std::jthread> workers;
-  for (size_t t = 0; t < threads; ++t)
-    workers.emplace_back([&] {
-      for (size_t i = next++; i < took.size(); i = next++)
-        took[i] = run_once(what, model, 20'261'121 + i * 7919);
-    });
-  workers.clear();
+  support::for_each_run(took.size(), threads,
+                        [&](size_t i) { took[i] = run_once(what, model, support::seed_of(i)); });
   std::ranges::sort(took);
   const auto vetoed = std::ranges::lower_bound(took, kNever) - took.begin();
   const auto at = [&](double share) {
@@ -306,13 +297,6 @@ std::vector<Experiment> experiments(size_t runs) {
 }  // namespace slogate
 
 int main(int argc, char** argv) {
-  const size_t runs = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 1000;
-  const size_t threads = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1;
-  if (runs == 0 || threads == 0) {
-    fmt::print(stderr, "usage: bench_pooled RUNS THREADS [PART OF A NAME]\n");
-    return 64;
-  }
-  const std::string only = argc > 3 ? argv[3] : "";
-  for (const slogate::Experiment& what : slogate::experiments(runs))
-    if (what.name.contains(only)) slogate::report(what, threads);
+  return slogate::support::run_experiments(argc, argv, "bench_pooled", 1000, slogate::experiments,
+                                           slogate::report);
 }

@@ -3,11 +3,8 @@
 // each experiment: how often identical arms are vetoed, and after how many requests a worse canary
 // is. Usage: bench_verdict RUNS THREADS [PART OF A NAME]
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <thread>
 
 #include "tests/support/replay.h"
 
@@ -79,14 +76,8 @@ Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
 std::vector<Run> run_all(const Experiment& what, size_t runs, size_t threads) {
   const Arms arms(what);
   std::vector<Run> results(runs);
-  std::atomic<size_t> next = 0;
-  std::vector<std::jthread> workers;
-  for (size_t t = 0; t < threads; ++t)
-    workers.emplace_back([&] {
-      for (size_t i = next++; i < runs; i = next++)
-        results[i] = run_once(what, arms, 20'261'121 + i * 7919);
-    });
-  workers.clear();
+  support::for_each_run(runs, threads,
+                        [&](size_t i) { results[i] = run_once(what, arms, support::seed_of(i)); });
   return results;
 }
 
@@ -110,7 +101,8 @@ std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:g}", value) : "null";
 }
 
-void report(const Experiment& what, size_t runs, size_t threads) {
+void report(const Experiment& what, size_t threads) {
+  const size_t runs = std::max<size_t>(1, what.runs);
   const auto begin = std::chrono::steady_clock::now();
   std::vector<Run> results = run_all(what, runs, threads);
   const auto hits = static_cast<size_t>(std::ranges::count_if(
@@ -186,13 +178,6 @@ std::vector<Experiment> experiments(size_t runs) {
 }  // namespace slogate
 
 int main(int argc, char** argv) {
-  const size_t runs = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 100;
-  const size_t threads = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1;
-  if (runs == 0 || threads == 0) {
-    fmt::print(stderr, "usage: bench_verdict RUNS THREADS [PART OF A NAME]\n");
-    return 64;
-  }
-  const std::string only = argc > 3 ? argv[3] : "";
-  for (const slogate::Experiment& what : slogate::experiments(runs))
-    if (what.name.contains(only)) slogate::report(what, std::max<size_t>(1, what.runs), threads);
+  return slogate::support::run_experiments(argc, argv, "bench_verdict", 100, slogate::experiments,
+                                           slogate::report);
 }

@@ -7,28 +7,13 @@
 # time is no object; default 1500) and a fifth of them for the second. Leaves
 # build/bench/verdict.json; needs `tools/build release`, but neither root nor a kernel.
 set -euo pipefail
-# shellcheck source=../../tools/lib.sh
-. "$(dirname "$0")/../../tools/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
-runs=1500 only=
-while (($#)); do
-  case $1 in
-    --runs) runs=$2 ;;
-    --only) only=$2 ;;
-    *) usage_error "$(help_text)" ;;
-  esac
-  shift 2
-done
-
-program=$root/build/release/bench_verdict
-[ -x "$program" ] || die "run \`tools/build release\` first"
-mkdir -p "$root/build/bench"
-"$program" "$runs" "$(nproc)" "$only" | tee "$root/build/bench/verdict.jsonl" | jq -r '
+# shellcheck disable=SC2016 # $kernel is jq's
+run_experiments verdict 1500 '
   [.experiment, "alpha \(.alpha)", "\(.runs) runs",
    "vetoed \(.share * 10000 | round / 100) % (upper 95 %: \(.upper95 * 10000 | round / 100) %)",
    "median \(.median_requests // "-") p90 \(.p90_requests // "-") requests",
-   "blocks of \(.block_seconds) s"] | join("  ")'
-jq -s --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
-  '{kernel: $kernel, cpus: $cpus, experiments: .}' \
-  "$root/build/bench/verdict.jsonl" >"$root/build/bench/verdict.json"
-rm "$root/build/bench/verdict.jsonl"
+   "blocks of \(.block_seconds) s"] | join("  ")' \
+  '{kernel: $kernel, cpus: $cpus, experiments: .}' "$@"

@@ -2,8 +2,10 @@
 #include "tests/support/replay.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
+#include <thread>
 
 namespace slogate::support {
 namespace {
@@ -98,6 +100,15 @@ const Verdict& Replay::step(Observation seen) {
   if (seen.baseline[0].cgroups == 0) seen.baseline[0].cgroups = 1;
   judge_.observe(seen);
   return *judge_.verdict();
+}
+
+void for_each_run(size_t runs, size_t threads, const std::function<void(size_t)>& run) {
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> workers;
+  for (size_t t = 0; t < threads; ++t)
+    workers.emplace_back([&] {
+      for (size_t i = next++; i < runs; i = next++) run(i);
+    });
 }
 
 }  // namespace slogate::support

@@ -2,8 +2,12 @@
 // Synthetic traffic for the judge: what two arms would have counted.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <cstdlib>
 #include <functional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "agent/judge.h"
@@ -45,6 +49,30 @@ class Bursts {
   double leave_, enter_;
   bool on_ = false;
 };
+
+// Calls `run` with each of 0 to `runs` - 1, on so many threads at once.
+void for_each_run(size_t runs, size_t threads, const std::function<void(size_t)>& run);
+
+// The seed of a run: the same in each benchmark and at each time.
+[[nodiscard]] constexpr uint64_t seed_of(size_t run) {
+  return 20'261'121 + run * 7919;
+}
+
+// main() of a benchmark of experiments, which have names: RUNS THREADS [PART OF A NAME].
+template <typename Experiments, typename Report>
+int run_experiments(int argc, char** argv, const char* program, size_t runs,
+                    const Experiments& experiments, const Report& report) {
+  if (argc > 1) runs = std::strtoul(argv[1], nullptr, 10);
+  const size_t threads = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1;
+  if (runs == 0 || threads == 0) {
+    fmt::print(stderr, "usage: {} RUNS THREADS [PART OF A NAME]\n", program);
+    return 64;
+  }
+  const std::string only = argc > 3 ? argv[3] : "";
+  for (const auto& what : experiments(runs))
+    if (what.name.contains(only)) report(what, threads);
+  return 0;
+}
 
 // An SLO with canary and baseline and nothing stated.
 [[nodiscard]] Slo default_slo(double alpha);

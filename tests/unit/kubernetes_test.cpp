@@ -214,7 +214,8 @@ TEST(PodSlos, TheNewestRevisionIsTheCanaryAlsoAfterAnUndo) {
   EXPECT_EQ(std::get<RevisionSelector>(*slos.slos[0].baseline),
             (RevisionSelector{"the other revisions of shop/web", {"bad"}}));
   // A baseline is not what was vetoed.
-  const PodSlos without = slos_of_pods(cluster, {{"shop.web", "revision 2 (bad) of shop/web"}}, {});
+  const PodSlos without =
+      slos_of_pods(cluster, {{{"shop.web", "revision 2 (bad) of shop/web"}, "slow"}}, {});
   EXPECT_THAT(std::get<RevisionSelector>(*without.slos[0].baseline).replica_sets, IsEmpty());
 }
 
@@ -342,7 +343,7 @@ class ReadinessOf : public ::testing::Test {
   void veto(const std::string& canary) { vetoes_[{"shop.web", canary}] = "p99 is twice as slow"; }
 
   Readiness readiness_;
-  std::map<VetoKey, std::string> vetoes_;
+  Vetoes vetoes_;
   TickTime now_{};
 };
 

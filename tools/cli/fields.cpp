@@ -24,6 +24,14 @@ void read_signal(CgroupRow& row, const Json& json, const char* role, const std::
   row.oldest = number_at(json, fmt::format("/inflight/{}/oldest_seconds", role));
 }
 
+// NAMESPACE/POD/CONTAINER, "" where the cgroup is no pod's.
+std::string pod_name(const Json& cgroup) {
+  const Json pod = cgroup.value("pod", Json::object());
+  if (!pod.is_object() || pod.empty()) return {};
+  return fmt::format("{}/{}/{}", pod.value("namespace", ""), pod.value("name", ""),
+                     pod.value("container", ""));
+}
+
 }  // namespace
 
 std::optional<double> number_at(const Json& json, const std::string& pointer) {
@@ -36,13 +44,6 @@ std::optional<double> sum_at(const Json& json, const std::string& pointer) {
   const Json::json_pointer at(pointer);
   if (!json.contains(at)) return std::nullopt;
   return sum_of(json.at(at));
-}
-
-std::string pod_name(const Json& cgroup) {
-  const Json pod = cgroup.value("pod", Json::object());
-  if (!pod.is_object() || pod.empty()) return {};
-  return fmt::format("{}/{}/{}", pod.value("namespace", ""), pod.value("name", ""),
-                     pod.value("container", ""));
 }
 
 CgroupRow parse_cgroup(const Json& json) {

@@ -30,8 +30,6 @@ struct CgroupRow {
   std::optional<double> connections, errors, retransmits, drops, lost;
   std::optional<double> inflight, oldest;  // requests without an answer yet, and their age (s)
 };
-// Of a cgroup of /v1/cgroups: NAMESPACE/POD/CONTAINER, "" where it is no pod's.
-[[nodiscard]] std::string pod_name(const Json& cgroup);
 [[nodiscard]] CgroupRow parse_cgroup(const Json& json);
 
 }  // namespace slogate::cli
