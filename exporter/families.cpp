@@ -181,7 +181,7 @@ void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsS
   write_rows<ProbeStatus>(kProbeMetrics, snapshot.probes, sink);
   write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);
   write_scrapes(scrapes, left_out, sink);
-  write_verdict_families(*snapshot.verdicts, sink);
+  write_verdict_families(snapshot, sink);
   write_invalid_slos(*snapshot.verdicts, sink);
   if (snapshot.kubernetes) write_kubernetes(*snapshot.kubernetes, sink);
   write_build_info(snapshot.agent, sink);

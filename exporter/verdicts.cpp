@@ -20,9 +20,37 @@ bool has_components(const Verdict& verdict) {
   });
 }
 
+// `paths` of one arm of `slo`.
+void add_arm(Samples& to, const std::vector<Workload>& workloads, const std::string& slo,
+             const char* arm, const std::vector<std::string>& paths) {
+  for (const std::string& path : paths)
+    for (const Workload& workload :
+         std::ranges::equal_range(workloads, path, {}, &Workload::path)) {
+      Labels labels = workload_labels(workload);
+      labels.push_back({"arm", arm});
+      labels.push_back({"slo", slo});
+      std::ranges::sort(labels);
+      to.values.emplace_back(std::move(labels), 1.0);
+    }
+}
+
+void write_arms(const Snapshot& snapshot, Sink& sink) {
+  Samples arms = gauge("slogate_slo_workload", "1 for each workload that is in an arm of an SLO.");
+  for (const SloStatus& status : snapshot.verdicts->slos) {
+    add_arm(arms, snapshot.workloads, status.slo.name, "canary", status.canary);
+    add_arm(arms, snapshot.workloads, status.slo.name, "baseline", status.baseline);
+  }
+  // Several cgroups may be one workload: a container that was started again.
+  std::ranges::sort(arms.values);
+  const auto again = std::ranges::unique(arms.values);
+  arms.values.erase(again.begin(), again.end());
+  write_samples(std::move(arms), sink);
+}
+
 }  // namespace
 
-void write_verdict_families(const Verdicts& verdicts, Sink& sink) {
+void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
+  const Verdicts& verdicts = *snapshot.verdicts;
   Samples decision = gauge("slogate_verdict", "1 for what is said of the SLO's canary.");
   Samples reason = gauge("slogate_verdict_reason",
                          "1 for the reason of what is said of the SLO's canary: one series each.");
@@ -66,6 +94,7 @@ void write_verdict_families(const Verdicts& verdicts, Sink& sink) {
   }
   for (Samples* family : {&decision, &reason, &log_e, &samples, &rollout, &component, &weight})
     write_samples(std::move(*family), sink);
+  write_arms(snapshot, sink);
 }
 
 }  // namespace slogate

@@ -328,6 +328,17 @@ Result<ListPage> parse_list(std::string_view text, const TakeObject& take) {
   return page;
 }
 
+Result<void> parse_manifest(std::string_view text, const TakeObject& take) {
+  const auto json = parse(text, &take);
+  if (!json) return fail(json.error());
+  const std::string kind = text_at(*json, "kind");
+  if (kind.empty()) return fail("not an object of Kubernetes");
+  if (!kind.ends_with("List")) return take(*json);
+  const ApiJson& items = member(*json, "items");
+  if (!items.is_array() && !items.is_null()) return fail("a list without items");
+  return {};
+}
+
 Result<WatchEvent> parse_event(std::string_view line) {
   auto json = parse(line, nullptr);
   if (!json) return fail(json.error());
@@ -392,6 +403,15 @@ std::optional<ReplicaSet> to_replica_set(const ApiJson& object) {
   revision.ready = count_of(member(status, "readyReplicas"));
   revision.annotations = our_annotations(member(spec, {"template", "metadata"}));
   return set;
+}
+
+std::optional<WorkloadTemplate> to_workload_template(const ApiJson& object) {
+  const ApiJson& metadata = member(object, "metadata");
+  const ApiJson& pods = member(object, {"spec", "template"});
+  WorkloadTemplate found{text_at(object, "kind"), name_at(metadata, "namespace"),
+                         name_at(metadata, "name"), our_annotations(member(pods, "metadata"))};
+  if (!pods.is_object() || found.namespace_.empty() || found.name.empty()) return std::nullopt;
+  return found;
 }
 
 }  // namespace slogate

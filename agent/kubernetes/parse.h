@@ -27,6 +27,9 @@ using TakeObject = std::function<Result<void>(const ApiJson&)>;
 // `take` may have been called before an error is found.
 [[nodiscard]] Result<ListPage> parse_list(std::string_view text, const TakeObject& take);
 
+// Hands over the elements of a list as kubectl prints it, or the one object that there is.
+[[nodiscard]] Result<void> parse_manifest(std::string_view text, const TakeObject& take);
+
 struct WatchEvent {
   enum class Type { Changed, Deleted, Bookmark, Error, Unknown };
   Type type = Type::Unknown;
@@ -58,5 +61,13 @@ struct ReplicaSet {
   Revision revision;
 };
 [[nodiscard]] std::optional<ReplicaSet> to_replica_set(const ApiJson& object);
+
+// Whatever makes pods of a template.
+struct WorkloadTemplate {
+  std::string kind, namespace_, name;
+  std::map<std::string, std::string> annotations;  // ours, of its template, without the prefix
+};
+// Nothing where there is no template, or one of these is missing.
+[[nodiscard]] std::optional<WorkloadTemplate> to_workload_template(const ApiJson& object);
 
 }  // namespace slogate

@@ -27,8 +27,23 @@ slos:
     canary: { pods: { namespace: a, labels: { b: c } } }
     baseline: { pods: { namespace: a, labels: { b: d } } }
 END
+# What `kubectl get deployments -A -o json` prints of these.
+cat >"$work/deployments.json" <<'END'
+{"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": [
+  {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "shop", "name": "web"},
+   "spec": {"template": {"metadata": {"annotations": {
+     "slogate.io/slo": "p99(request) < baseline + 50ms", "slogate.io/warmup": "0s"}}}}},
+  {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "shop", "name": "bad"},
+   "spec": {"template": {"metadata": {"annotations": {"slogate.io/slo": "p99 < 1"}}}}}]}
+END
 rules=(slogate rules --config "$work/slogate.yaml")
-"${rules[@]}" >"$work/slos.yaml"
+"${rules[@]}" --workloads - <"$work/deployments.json" >"$work/slos.yaml" 2>"$work/left-out"
+grep -q '^left out: Deployment shop/bad: slogate.io/slo: ' "$work/left-out" ||
+  fail "it says nothing of a bad annotation: $(cat "$work/left-out")"
+slogate rules --workloads "$work/deployments.json" >"$work/alone.yaml" 2>"$work/left-out"
+grep -q 'slo: "shop.web"' "$work/alone.yaml" ||
+  fail "there are no rules of workloads alone"
+expect_exit 1 slogate rules --workloads "$work/slogate.yaml"
 promtool check rules "$work/slos.yaml"
 cp "$deployed/rules.yaml" "$root/tests/e2e/pooled_test.yaml" "$work"
 promtool test rules "$work/pooled_test.yaml"

@@ -20,7 +20,7 @@ Slo compared(std::string_view canary) {
 }
 
 std::string text_of(const Slo& slo) {
-  return render_rules(to_rules({slo}, 15s));
+  return render_rules(to_rules({{slo}}, 15s));
 }
 
 // What Ville's inequality asks of the mixture over starts.
@@ -55,16 +55,93 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
 }
 
-TEST(CliRules, LeavesPodsAndWhatHasNoBaselineToTheNodes) {
-  Slo alone = compared("/c"), pods = alone;
+TEST(CliRules, LeavesPortsAndWhatHasNoBaselineToTheNodes) {
+  Slo alone = compared("/c"), port = alone;
   alone.baseline.reset();
-  pods.canary = PodSelector{.namespace_ = "a", .labels = {{"b", "c"}}};
-  for (const Slo& slo : {alone, pods}) {
-    const Json rules = to_rules({slo}, 30s)["groups"][0]["rules"];
+  port.port = 8080;
+  for (const Slo& slo : {alone, port}) {
+    const Json rules = to_rules({{slo}}, 30s)["groups"][0]["rules"];
     ASSERT_EQ(rules.size(), 1U);
     EXPECT_EQ(rules[0]["record"], "slo:slogate_evidence_threshold");
   }
   EXPECT_TRUE(to_rules({}, 30s)["groups"].empty());
+}
+
+TEST(CliRules, AsksTheAgentsWhichPodsAreOfAnArm) {
+  Slo slo = compared("/c");
+  slo.canary = PodSelector{.namespace_ = "a", .labels = {{"b", "c"}}};
+  slo.container = "app";
+  const std::string text = render_rules(to_rules({{slo, "web-.*"}}, 15s));
+  EXPECT_THAT(text, HasSubstr("role='server',namespace='a',pod=~'web-.*',container='app'}"));
+  EXPECT_THAT(text, HasSubstr(" and on (namespace, pod, container) "
+                              "slogate_slo_workload{slo='demo',arm='canary'})"));
+  // Names of containers are those of pods, so cgroups are no longer told by their paths.
+  EXPECT_THAT(text, Not(HasSubstr("cgroup=~")));
+}
+
+// ---- SLOs of workloads ----
+
+FleetSlos slos_of(const std::string& items) {
+  const auto found = slos_of_workloads(R"({"kind": "List", "items": [)" + items + "]}");
+  EXPECT_TRUE(found) << found.error().line();
+  return found.value_or(FleetSlos{});
+}
+
+std::string workload(const std::string& kind, const std::string& name,
+                     const std::string& annotations) {
+  return fmt::format(R"({{"kind": "{}", "metadata": {{"namespace": "shop", "name": "{}"}},
+    "spec": {{"template": {{"metadata": {{"annotations": {{{}}}}}}}}}}})",
+                     kind, name, annotations);
+}
+
+constexpr const char* kP99 = R"("slogate.io/slo": "p99(request) < baseline + 50ms")";
+
+TEST(CliRules, TakesTheSloOfADeployment) {
+  const FleetSlos found = slos_of(workload("Deployment", "web.1", kP99) + "," +
+                                  workload("Deployment", "other", "") + R"(,{"kind": "Pod"})");
+  EXPECT_TRUE(found.problems.empty());
+  ASSERT_EQ(found.slos.size(), 1U);
+  EXPECT_EQ(found.slos[0].slo.name, "shop.web.1");
+  EXPECT_EQ(found.slos[0].pod_names, "web\\.1-.*");
+  ASSERT_EQ(found.slos[0].slo.objectives.size(), 1U);
+}
+
+TEST(CliRules, CutsTheNamesOfPodsAsTheApiServerDoes) {
+  const FleetSlos found = slos_of(workload("Deployment", std::string(70, 'x'), kP99));
+  ASSERT_EQ(found.slos.size(), 1U);
+  EXPECT_EQ(found.slos[0].pod_names, std::string(58, 'x') + ".*");
+}
+
+TEST(CliRules, TakesTheSloOfTracksOnce) {
+  const auto track = [](const char* name, const char* arm) {
+    return workload(
+        "StatefulSet", name,
+        fmt::format(R"({}, "slogate.io/workload": "db", "slogate.io/track": "{}")", kP99, arm));
+  };
+  const FleetSlos found =
+      slos_of(track("a", "stable") + "," + track("b", "canary") + "," + track("c", "canary"));
+  EXPECT_TRUE(found.problems.empty());
+  ASSERT_EQ(found.slos.size(), 1U);
+  EXPECT_EQ(found.slos[0].slo.name, "shop.db");
+  EXPECT_EQ(found.slos[0].pod_names, "");
+}
+
+TEST(CliRules, NamesWorkloadsThatItLeavesOut) {
+  const FleetSlos found = slos_of(workload("DaemonSet", "a", kP99) + "," +
+                                  workload("Deployment", "b", R"("slogate.io/slo": "p99 < 1")"));
+  EXPECT_TRUE(found.slos.empty());
+  ASSERT_EQ(found.problems.size(), 2U);
+  EXPECT_THAT(found.problems[0], HasSubstr("DaemonSet shop/a: it has no revisions"));
+  EXPECT_THAT(found.problems[1], HasSubstr("Deployment shop/b: slogate.io/slo: "));
+}
+
+TEST(CliRules, RefusesWhatIsNoWorkload) {
+  for (const char* text :
+       {"", "[]", "{}", R"({"kind": "List"} x)", R"({"kind": "List", "items": 1})"})
+    EXPECT_THAT(slos_of_workloads(text).error().line(), HasSubstr("kubectl get")) << text;
+  const auto single = slos_of_workloads(workload("Deployment", "web", kP99));
+  ASSERT_TRUE(single);
+  EXPECT_EQ(single->slos.size(), 1U);
 }
 
 }  // namespace

@@ -125,6 +125,25 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }
 
+TEST(VerdictMetrics, NamesTheWorkloadsOfAnArmAsTheirCountsAreNamed) {
+  Snapshot snapshot = snapshot_with(Decision::Hold);
+  snapshot.workloads = {support::workload("/demo/canary/a", {}, 1),
+                        support::workload("/demo/canary/a", {}, 2),  // made again
+                        support::workload("/demo/canary/b", {}, 3)};
+  EXPECT_THAT(support::text_of(snapshot),
+              HasSubstr("\nslogate_slo_workload{arm=\"canary\",cgroup=\"/demo/canary/a\","
+                        "slo=\"demo\"} 1\n"));
+  auto pod = std::make_shared<Pod>();
+  pod->namespace_ = "shop";
+  pod->name = "web-1";
+  snapshot.workloads.pop_back();
+  snapshot.workloads.pop_back();
+  snapshot.workloads[0].pod = {.pod = pod, .container = "app"};
+  EXPECT_THAT(support::text_of(snapshot),
+              HasSubstr("\nslogate_slo_workload{arm=\"canary\",container=\"app\","
+                        "namespace=\"shop\",pod=\"web-1\",slo=\"demo\"} 1\n"));
+}
+
 // ---- the CLI ----
 
 cli::Fetch fetch_of(Decision decision) {

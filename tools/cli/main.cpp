@@ -207,9 +207,15 @@ void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {
 void add_rules(CLI::App& app, Arguments& arguments, Command& command) {
   CLI::App* sub = app.add_subcommand(
       "rules", "Prometheus rules that judge the SLOs over all nodes; needs no agent");
-  sub->add_option("--config", arguments.rules.config, "The agents' configuration")
-      ->type_name("FILE")
-      ->capture_default_str();
+  const CLI::Option* config =
+      sub->add_option("--config", arguments.rules.config, "The agents' configuration")
+          ->type_name("FILE")
+          ->capture_default_str();
+  sub->add_option("--workloads", arguments.rules.workloads,
+                  "Workloads with SLOs in their pods' annotations, as `kubectl get deployments -A "
+                  "-o json` prints them, \"-\" for standard input; the configuration is then read "
+                  "only if it is named")
+      ->type_name("FILE");
   sub->add_option_function<std::string>(
          "--interval",
          [&](const std::string& text) {
@@ -221,7 +227,10 @@ void add_rules(CLI::App& app, Arguments& arguments, Command& command) {
          },
          "Of evaluation, not below that of scrapes; 30s unless told")
       ->type_name("DURATION");
-  sub->callback([&] { command = [&] { return show_rules(arguments.rules, arguments.output); }; });
+  sub->callback([&, config] {
+    if (!arguments.rules.workloads.empty() && config->empty()) arguments.rules.config.clear();
+    command = [&] { return show_rules(arguments.rules, arguments.output); };
+  });
 }
 
 void add_globals(CLI::App& app, Arguments& arguments) {

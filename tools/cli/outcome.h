@@ -30,8 +30,9 @@ using Outcome = std::expected<T, Failure>;
 
 // What a command prints, and how the program ends when it succeeded in saying so.
 struct Report {
-  std::string text;
+  std::string text = {};
   Exit exit = kOk;
+  std::string warnings = {};  // lines for standard error
 };
 
 inline std::unexpected<Failure> fail(Exit exit, std::string message, std::string remedy = {}) {

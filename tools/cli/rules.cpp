@@ -42,9 +42,14 @@ std::string regex_of(const Selector& selector) {
   return regex;
 }
 
-bool selects_cgroups(const Slo& slo) {
-  return std::holds_alternative<std::vector<Glob>>(slo.canary) && slo.baseline &&
-         std::holds_alternative<std::vector<Glob>>(*slo.baseline);
+bool is_compared(const Slo& slo) {
+  return slo.baseline && !slo.port;  // no metric tells ports apart
+}
+
+std::string namespace_of(const Selector& selector) {
+  if (const auto* pods = std::get_if<PodSelector>(&selector)) return pods->namespace_;
+  if (const auto* track = std::get_if<TrackSelector>(&selector)) return track->namespace_;
+  return "";
 }
 
 // Of the comparisons nobody asked for only those that a service is most often rolled back for:
@@ -69,24 +74,44 @@ constexpr std::array<RatioMetrics, kRatioSignals.size()> kRatioMetrics = {{
      false},
 }};
 
+// `series` are the label matchers of all that may belong to the arm, and `members`, to be put
+// behind an expression over them, leaves those that do.
 struct Arm {
   std::string_view name;
-  std::string cgroups;  // a label matcher
+  std::string series, members = {};
 };
+
+// Cgroups are told by their paths. What pods are of an arm only the agents know, and say.
+Arm to_arm(const FleetSlo& of, std::string_view name, const Selector& selector) {
+  const Slo& slo = of.slo;
+  if (std::holds_alternative<std::vector<Glob>>(selector) && !slo.container)
+    return {name, fmt::format("cgroup=~{}", literal(regex_of(selector)))};
+  std::string series;
+  const auto match = [&series](std::string_view label, std::string_view with,
+                               const std::string& text) {
+    if (text.empty()) return;
+    series += fmt::format("{}{}{}{}", series.empty() ? "" : ",", label, with, literal(text));
+  };
+  match("namespace", "=", namespace_of(selector));
+  match("pod", "=~", of.pod_names);
+  match("container", "=", slo.container.value_or(""));
+  return {name, series,
+          fmt::format(" and on (namespace, pod, container) slogate_slo_workload{{slo={},arm={}}}",
+                      literal(slo.name), literal(name))};
+}
 
 // The rules of one SLO, in the order in which they need each other.
 class PooledRules {
  public:
-  PooledRules(const Slo& slo, std::chrono::milliseconds interval)
-      : slo_(slo),
+  PooledRules(const FleetSlo& of, std::chrono::milliseconds interval)
+      : slo_(of.slo),
         before_(fmt::format(" offset {}ms", interval.count())),
         settled_(fmt::format(
             " offset {}ms",
-            (interval + std::chrono::ceil<std::chrono::milliseconds>(slo.warmup)).count())) {
-    const std::string canary = literal(regex_of(slo.canary));
-    arms_ = {{{"canary", "cgroup=~" + canary},
-              {"baseline",
-               fmt::format("cgroup=~{},cgroup!~{}", literal(regex_of(*slo.baseline)), canary)}}};
+            (interval + std::chrono::ceil<std::chrono::milliseconds>(slo_.warmup)).count())),
+        arms_{to_arm(of, "canary", slo_.canary), to_arm(of, "baseline", *slo_.baseline)} {
+    if (arms_[0].members.empty() && arms_[1].members.empty())
+      arms_[1].series += fmt::format(",cgroup!~{}", literal(regex_of(slo_.canary)));
   }
 
   // For people to look at.
@@ -94,9 +119,10 @@ class PooledRules {
     for (const Arm& arm : arms_)
       rules_.push_back(
           {{"record", "slo:slogate_request_duration_seconds:p99_5m"},
-           {"expr", fmt::format("histogram_quantile(0.99, sum(rate("
-                                "slogate_request_duration_seconds{{role='server',{}}}[5m]))) >= 0",
-                                arm.cgroups)},
+           {"expr",
+            fmt::format("histogram_quantile(0.99, sum(rate("
+                        "slogate_request_duration_seconds{{role='server',{}}}[5m]){})) >= 0",
+                        arm.series, arm.members)},
            {"labels", {{"slo", slo_.name}, {"arm", arm.name}}}});
   }
 
@@ -133,18 +159,18 @@ class PooledRules {
   // By how much cumulative counts grew in this block, of those that were there before the warm-up.
   // Differences of samples, not increase(): what that extrapolates would count as evidence.
   template <typename F>
-  [[nodiscard]] std::string growth(const F& counts) const {
-    return fmt::format("sum(clamp_min({} - {}, 0) and {})", counts(""), counts(before_),
-                       counts(settled_));
+  [[nodiscard]] std::string growth(const Arm& arm, const F& counts) const {
+    return fmt::format("sum(clamp_min({} - {}, 0) and {}{})", counts(""), counts(before_),
+                       counts(settled_), arm.members);
   }
 
   // Requests that ended without an answer were slower than any edge.
   [[nodiscard]] std::string unanswered(const Claim& claim, const Arm& arm) const {
     const std::string_view role = kSignals[claim.signal].role;
     if (role.empty()) return "";
-    return fmt::format(" + ({} or vector(0))", growth([&](std::string_view offset) {
+    return fmt::format(" + ({} or vector(0))", growth(arm, [&](std::string_view offset) {
                          return fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}{}",
-                                            role, arm.cgroups, offset);
+                                            role, arm.series, offset);
                        }));
   }
 
@@ -152,17 +178,18 @@ class PooledRules {
     const SignalInfo& signal = kSignals[claim.signal];
     const auto histogram = [&](const Arm& arm) {
       const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
-      return fmt::format("{}{{{}{}}}", signal.metric, role, arm.cgroups);
+      return fmt::format("{}{{{}{}}}", signal.metric, role, arm.series);
     };
     for (const Arm& arm : arms_) {
       const auto counts = [&](std::string_view offset) {
         return fmt::format("histogram_count({}{})", histogram(arm), offset);
       };
-      record("exposures", claim, with_arm({}, arm), growth(counts) + unanswered(claim, arm));
+      record("exposures", claim, with_arm({}, arm), growth(arm, counts) + unanswered(claim, arm));
     }
     // An hour of every pod's histograms is the dearest thing there is to read.
-    edges_.push_back(rule("history", claim, {},
-                          fmt::format("sum(increase({}[1h]{}))", histogram(arms_[1]), before_)));
+    edges_.push_back(rule(
+        "history", claim, {},
+        fmt::format("sum(increase({}[1h]{}){})", histogram(arms_[1]), before_, arms_[1].members)));
     for (size_t level = 0; level < claim.levels.size(); ++level) {
       const Labels label = level_label(claim, level);
       add_edges(claim, label, claim.levels[level].quantile);
@@ -214,7 +241,7 @@ class PooledRules {
                          then, edge, then);
     };
     record("events", claim, with_arm(label, arm),
-           fmt::format("({}{}) and on () {}", growth(counts), unanswered(claim, arm), edge));
+           fmt::format("({}{}) and on () {}", growth(arm, counts), unanswered(claim, arm), edge));
   }
 
   void add_ratio(const Claim& claim) {
@@ -222,19 +249,19 @@ class PooledRules {
     for (const Arm& arm : arms_) {
       const auto exposures = [&](std::string_view offset) {
         return fmt::format("sum without ({}) ({}{{{}{}}}{})", metrics.exposure_labels,
-                           metrics.exposures, metrics.only, arm.cgroups, offset);
+                           metrics.exposures, metrics.only, arm.series, offset);
       };
       // A kind of event that has not happened yet may have no series.
       const auto events = [&](std::string_view offset) {
         return fmt::format("(sum without ({}) ({}{{{}}}{}) or 0 * {})", metrics.event_labels,
-                           metrics.events, arm.cgroups, offset, exposures(offset));
+                           metrics.events, arm.series, offset, exposures(offset));
       };
       const auto outcomes = [&](std::string_view offset) {
         return metrics.exposed_apart ? fmt::format("({} + {})", exposures(offset), events(offset))
                                      : exposures(offset);
       };
-      record("events", claim, with_arm({}, arm), growth(events));
-      record("exposures", claim, with_arm({}, arm), growth(outcomes));
+      record("events", claim, with_arm({}, arm), growth(arm, events));
+      record("exposures", claim, with_arm({}, arm), growth(arm, outcomes));
     }
   }
 
@@ -348,13 +375,13 @@ Json shared_rules(std::chrono::milliseconds interval) {
   return rules;
 }
 
-PooledRules rules_of(const Slo& slo, std::chrono::milliseconds interval) {
-  std::vector<Claim> claims = to_claims(slo);
+PooledRules rules_of(const FleetSlo& of, std::chrono::milliseconds interval) {
+  std::vector<Claim> claims = to_claims(of.slo);
   std::erase_if(claims, [](const Claim& claim) { return !is_pooled(claim); });
   std::array<bool, kJudgedSignals> active{};
   active.fill(true);
   const std::vector<double> weights = to_weights(claims, active);
-  PooledRules rules(slo, interval);
+  PooledRules rules(of, interval);
   rules.add_quantiles();
   size_t first = 0;
   for (const Claim& claim : claims) {
@@ -379,21 +406,22 @@ Json group(std::string_view name, std::chrono::milliseconds interval, Json rules
 
 }  // namespace
 
-Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval) {
+Json to_rules(const std::vector<FleetSlo>& slos, std::chrono::milliseconds interval) {
   Json rules = Json::array(), edges = Json::array();
   bool any = false;
   const auto append = [](Json& to, const Json& more) {
     to.insert(to.end(), more.begin(), more.end());
   };
-  for (const Slo& slo : slos) {
-    const bool compared = selects_cgroups(slo);
+  for (const FleetSlo& of : slos) {
+    const Slo& slo = of.slo;
+    const bool compared = is_compared(slo);
     // The test over nodes and the pooled one share alpha.
     rules.push_back(shared_rule("slo:slogate_evidence_threshold",
                                 fmt::format("vector({})", std::log((compared ? 2 : 1) / slo.alpha)),
                                 {{"slo", slo.name}}));
     any = any || compared;
     if (!compared) continue;
-    const PooledRules pooled = rules_of(slo, interval);
+    const PooledRules pooled = rules_of(of, interval);
     append(rules, pooled.rules());
     append(edges, pooled.edges());
   }
@@ -424,16 +452,47 @@ std::string render_rules(const Json& rules) {
   return text;
 }
 
-Outcome<Report> show_rules(const RulesOptions& options, const Output& output) {
-  const auto config = read_config(options.config);
-  if (!config) {
-    std::string problems;
-    for (const ConfigProblem& problem : config.error())
-      problems += (problems.empty() ? "" : "\n") + problem.line();
-    return fail(kFailed, std::move(problems));
+namespace {
+
+std::set<std::string> names_of(const std::vector<FleetSlo>& slos) {
+  std::set<std::string> names;
+  for (const FleetSlo& one : slos) names.insert(one.slo.name);
+  return names;
+}
+
+Outcome<std::vector<FleetSlo>> slos_of_config(const std::string& path) {
+  std::vector<FleetSlo> slos;
+  if (path.empty()) return slos;
+  auto config = read_config(path);
+  if (config) {
+    for (Slo& slo : config->slos) slos.push_back({std::move(slo)});
+    return slos;
   }
-  const Json rules = to_rules(config->slos, options.interval);
-  return Report{output.json ? to_line(rules) : render_rules(rules)};
+  std::string problems;
+  for (const ConfigProblem& problem : config.error())
+    problems += (problems.empty() ? "" : "\n") + problem.line();
+  return fail(kFailed, std::move(problems));
+}
+
+}  // namespace
+
+Outcome<Report> show_rules(const RulesOptions& options, const Output& output) {
+  auto slos = slos_of_config(options.config);
+  if (!slos) return std::unexpected(slos.error());
+  Report report;
+  if (!options.workloads.empty()) {
+    auto more = read_workloads(options.workloads);
+    if (!more) return std::unexpected(Failure{more.error().within(options.workloads)});
+    for (const std::string& problem : more->problems)
+      report.warnings += fmt::format("left out: {}\n", problem);
+    // As on a node: what the configuration says of a name goes first.
+    const std::set<std::string> taken = names_of(*slos);
+    for (FleetSlo& one : more->slos)
+      if (!taken.contains(one.slo.name)) slos->push_back(std::move(one));
+  }
+  const Json rules = to_rules(*slos, options.interval);
+  report.text = output.json ? to_line(rules) : render_rules(rules);
+  return report;
 }
 
 }  // namespace slogate::cli

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/slo.h"
+#include "tools/cli/fleet_slos.h"
 #include "tools/cli/run.h"
 
 namespace slogate::cli {
@@ -36,12 +36,13 @@ struct PooledStarts {
 };
 
 struct RulesOptions {
-  std::string config = "/etc/slogate/slogate.yaml";
-  std::chrono::milliseconds interval{30'000};  // of evaluation: one block of evidence
+  std::string config = "/etc/slogate/slogate.yaml";  // "" for none
+  std::string workloads;                             // a file, "-" for standard input, "" for none
+  std::chrono::milliseconds interval{30'000};        // of evaluation: one block of evidence
 };
 
 // A rule file as Prometheus reads it: {"groups": [...]}. docs/prometheus.md says what its rules do.
-[[nodiscard]] Json to_rules(const std::vector<Slo>& slos, std::chrono::milliseconds interval);
+[[nodiscard]] Json to_rules(const std::vector<FleetSlo>& slos, std::chrono::milliseconds interval);
 
 // The same as YAML.
 [[nodiscard]] std::string render_rules(const Json& rules);

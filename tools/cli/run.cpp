@@ -35,6 +35,7 @@ int finish(const Outcome<Report>& outcome) {
     fmt::print(stderr, "slogate: {}\n", outcome.error().error.line());
     return outcome.error().exit;
   }
+  fmt::print(stderr, "{}", outcome->warnings);
   fmt::print("{}", outcome->text);
   if (std::fflush(stdout) == 0) return outcome->exit;
   fmt::print(stderr, "slogate: {}\n", system_error("cannot write", errno).line());
