@@ -2,8 +2,8 @@
 // Stands for the agents of a fleet: /N/metrics is what the exporter says of node N, whose pods
 // answer 50 synthetic requests a second each between two scrapes.
 //
-// SLO `pooled`: the first kCanaries nodes have one canary each and the next kStables one stable pod
-// each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with
+// SLO `shop.web`: the first kCanaries nodes have one canary each and the next kStables one stable
+// pod each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with
 // `hidden` they are not there before it. SLO `paired`: each node has judged a canary of its own
 // beside a baseline. GET /expected answers with the evidence of the engine's mixture fed with all
 // nodes' sums.
@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -77,6 +78,27 @@ double pooled_log_e(const std::vector<Verdict>& verdicts) {
   return log_sum_exp(parts);
 }
 
+// One container of a pod, as an agent of Kubernetes shows it.
+Workload pod_of(const std::string& name, uint64_t id) {
+  auto pod = std::make_shared<Pod>();
+  pod->namespace_ = "shop";
+  pod->name = name;
+  Workload workload = support::workload(fmt::format("/kubepods/{}", name), Counts{}, id);
+  workload.pod = {.pod = std::move(pod), .container = "app"};
+  return workload;
+}
+
+// Which of its pods a node says are in an arm; it has nothing to judge by itself.
+void add_arms(Verdicts& verdicts, std::vector<std::string> canary,
+              std::vector<std::string> stable) {
+  SloStatus status;
+  status.slo.name = "shop.web";
+  status.canary = std::move(canary);
+  status.baseline = std::move(stable);
+  verdicts.slos.push_back(std::move(status));
+  verdicts.list.push_back(std::make_shared<const Verdict>(Verdict{.slo = "shop.web"}));
+}
+
 class Node {
  public:
   Node(size_t number, size_t pods, const Verdict& verdict)
@@ -85,23 +107,33 @@ class Node {
         is_canary_(number < kCanaries) {
     verdicts_->slos.resize(1);
     verdicts_->list.push_back(std::make_shared<const Verdict>(verdict));
+    const bool is_stable = !is_canary_ && number < kCanaries + kStables;
     for (size_t pod = 0; pod < pods; ++pod) {
-      std::string path = fmt::format("/other/node-{}/pod-{}", number, pod);
-      if (pod == 0 && number < kCanaries) path = fmt::format("/app/canary/pod-{}", number);
-      if (pod == 0 && number >= kCanaries && number < kCanaries + kStables)
-        path = fmt::format("/app/stable/pod-{}", number);
-      rows_.push_back(support::workload(std::move(path), Counts{}, pod + 1));
+      const char* workload = pod != 0     ? "other"
+                             : is_canary_ ? "web-2"
+                             : is_stable  ? "web-1"
+                                          : "other";
+      rows_.push_back(pod_of(fmt::format("{}-{}-{}", workload, number, pod), pod + 1));
     }
+    const std::vector first = {rows_.front().path};
+    const std::vector<std::string> none;
+    add_arms(*verdicts_, is_canary_ ? first : none, is_stable ? first : none);
+    std::ranges::sort(rows_, {}, &Workload::path);
+    first_ = static_cast<size_t>(std::ranges::find(rows_, first.front(), &Workload::path) -
+                                 rows_.begin());
   }
 
   HttpResponse answer(const HttpRequest& request, TickTime now, bool slow, bool hidden) {
     const double passed = last_ ? seconds(now.monotonic - *last_) : 1;
     last_ = now.monotonic;
-    const size_t first = is_canary_ && hidden ? 1 : 0;
-    for (size_t pod = first; pod < rows_.size(); ++pod)
-      work(rows_[pod], passed, is_canary_ && pod == 0 && slow ? slow_service() : service());
     auto snapshot = std::make_shared<Snapshot>(support::full());
-    snapshot->workloads.assign(rows_.begin() + static_cast<ptrdiff_t>(first), rows_.end());
+    snapshot->workloads.clear();
+    for (size_t pod = 0; pod < rows_.size(); ++pod) {
+      const bool is_canary = is_canary_ && pod == first_;
+      if (is_canary && hidden) continue;
+      work(rows_[pod], passed, is_canary && slow ? slow_service() : service());
+      snapshot->workloads.push_back(rows_[pod]);
+    }
     snapshot->verdicts = verdicts_;
     exporter_.tick(*snapshot, now);
     HttpRequest scrape = request;
@@ -124,7 +156,8 @@ class Node {
     row.service = std::move(counts);
   }
 
-  std::vector<Workload> rows_;
+  std::vector<Workload> rows_;  // by path, as in a snapshot
+  size_t first_ = 0;            // which of them is in an arm of `shop.web`, if any is
   std::shared_ptr<Verdicts> verdicts_;
   Exporter exporter_{MetricsSettings{}};
   std::mt19937_64 random_;

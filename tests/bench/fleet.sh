@@ -31,14 +31,11 @@ command -v prometheus >/dev/null || die "prometheus is not installed: tools/deps
 results=$work/results
 : >"$results"
 
-cat >"$work/slogate.yaml" <<END
-slos:
-  - name: pooled
-    canary: { cgroup: "/app/canary/**" }
-    baseline: { cgroup: "/app/stable/**" }
-    warmup: 0s
+cat >"$work/web.json" <<END
+{"kind": "Deployment", "metadata": {"namespace": "shop", "name": "web"}, "spec": {"template":
+  {"metadata": {"annotations": {"slogate.io/slo": "p99(request) < 10s", "slogate.io/warmup": "0s"}}}}}
 END
-slogate rules --config "$work/slogate.yaml" --interval "${interval}s" >"$work/slos.yaml"
+slogate rules --workloads "$work/web.json" --interval "${interval}s" >"$work/slos.yaml"
 
 # start_fleet INTERVAL PROMETHEUS_ARGUMENT...: sets $fleet and $prometheus, both ADDR:PORT.
 start_fleet() {
@@ -113,8 +110,8 @@ if [ "$only" != classic ]; then
   expected=$(curl --silent "http://$fleet/expected" | jq .log_e)
   paired=$(ask 'slo:slogate_evidence_log_e{slo="paired",test="paired"}')
   say "evidence of all nodes: $paired by the rules, $expected by the engine"
-  threshold=$(ask 'slo:slogate_evidence_threshold{slo="pooled"}')
-  log_e='slo:slogate_evidence_log_e{slo="pooled",test="pooled"}'
+  threshold=$(ask 'slo:slogate_evidence_threshold{slo="shop.web"}')
+  log_e='slo:slogate_evidence_log_e{slo="shop.web",test="pooled"}'
   said() { [ -n "$(ask "$log_e")" ]; }
   most=
   if [ -z "$new" ]; then
