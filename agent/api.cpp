@@ -134,7 +134,7 @@ HttpResponse get_slos(const Call& call) {
   const Verdicts& verdicts = *call.snapshot.verdicts;
   Json json = Json::array();
   for (size_t i = 0; i < verdicts.slos.size(); ++i)
-    json.push_back(slo_json(verdicts.slos[i], *verdicts.list[i]));
+    json.push_back(slo_json(*verdicts.slos[i], *verdicts.list[i]));
   for (const SloProblem& problem : verdicts.problems)
     json.push_back({{"name", problem.slo}, {"error", problem.message}});
   return ok(json);

@@ -84,7 +84,14 @@ Arms::Role Arms::role_of(const Workload& workload) const {
   return settled ? Role::Neither : Role::Unknown;
 }
 
-void Arms::update(Member& member, const Workload& workload, TickTime now) {
+// Most cgroups are in neither arm of most SLOs, and stay so.
+void Arms::meet(const Workload& workload, TickTime now) {
+  if (const auto other = others_.find(workload.id); other != others_.end()) {
+    other->second = looks_;
+    return;
+  }
+  Member& member = members_[workload.id];
+  member.seen = looks_;
   if (member.role == Role::Unknown) {
     member.role = role_of(workload);
     member.path = workload.path;
@@ -92,8 +99,15 @@ void Arms::update(Member& member, const Workload& workload, TickTime now) {
     member.lost = workload.lost;
     if (member.role == Role::Baseline) member.half = halves_++ % 2;
   }
-  member.seen = looks_;
-  if (member.role == Role::Unknown || member.role == Role::Neither) return;
+  if (member.role == Role::Neither) {
+    members_.erase(workload.id);
+    others_.emplace(workload.id, looks_);
+  } else if (member.role != Role::Unknown) {
+    update(member, workload);
+  }
+}
+
+void Arms::update(Member& member, const Workload& workload) const {
   member.gone = workload.gone;
   if (slo_.port) {
     const auto share = std::ranges::find(workload.ports, *slo_.port, &PortShare::port);
@@ -109,8 +123,9 @@ void Arms::update(Member& member, const Workload& workload, TickTime now) {
 void Arms::look(const std::vector<Workload>& workloads, TickTime now) {
   ++looks_;
   looked_ = true;
-  for (const Workload& workload : workloads) update(members_[workload.id], workload, now);
+  for (const Workload& workload : workloads) meet(workload, now);
   std::erase_if(members_, [this](const auto& entry) { return entry.second.seen != looks_; });
+  std::erase_if(others_, [this](const auto& entry) { return entry.second != looks_; });
 }
 
 // Null where nothing is known of the cgroup.

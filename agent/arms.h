@@ -52,8 +52,8 @@ class Arms {
  private:
   enum class Role { Unknown, Neither, Canary, Baseline };
   struct Member {
-    Role role = Role::Unknown;
-    size_t half = 0;  // of the baseline
+    Role role = Role::Unknown;  // never Neither
+    size_t half = 0;            // of the baseline
     std::string path;
     std::chrono::nanoseconds first_seen{0};
     std::shared_ptr<const Counts> before;
@@ -64,7 +64,8 @@ class Arms {
     uint64_t seen = 0;  // the last look that found it
   };
   [[nodiscard]] Role role_of(const Workload& workload) const;
-  void update(Member& member, const Workload& workload, TickTime now);
+  void meet(const Workload& workload, TickTime now);
+  void update(Member& member, const Workload& workload) const;
   [[nodiscard]] std::shared_ptr<const Counts> judged_counts(const CgroupCounts& counts,
                                                             uint64_t id) const;
   void read_member(Member& member, std::shared_ptr<const Counts> counts, ArmReading& to,
@@ -74,6 +75,7 @@ class Arms {
   Slo slo_;
   bool by_pod_;  // whether anything of it depends on pods
   std::unordered_map<uint64_t, Member> members_;
+  std::unordered_map<uint64_t, uint64_t> others_;  // those in neither arm, and the last look
   uint64_t looks_ = 0;
   size_t halves_ = 0;    // baseline cgroups there ever were
   bool looked_ = false;  // since the last reading

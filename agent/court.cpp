@@ -73,6 +73,7 @@ void Court::set_slos(const std::vector<Slo>& slos, TickTime now) {
   }
   for (const auto& old : before)
     if (old && !old->slo.rollout.empty()) put_aside(*old);
+  for (const auto& one : cases_) describe(*one);
 }
 
 void Court::begin_next(Case& one, const Slo& slo, TickTime now) {
@@ -128,16 +129,28 @@ size_t Court::restore(const std::vector<LatchedVeto>& vetoes) {
 
 void Court::tick(const std::vector<Workload>& workloads, TickTime now) {
   if (cases_.empty()) return;
+  for (const auto& one : cases_) {
+    one->arms.look(workloads, now);
+    describe(*one);
+  }
+  const auto judged = cgroups();
   CgroupCounts counts;
   for (const Workload& workload : workloads) {
+    if (!judged.contains(workload.id)) continue;
     ServiceCounts& of = counts[workload.id];
     of.all = workload.service;
     for (const PortShare& share : workload.ports) of.ports.emplace(share.port, share.counts);
   }
-  for (const auto& one : cases_) {
-    one->arms.look(workloads, now);
-    observe(*one, counts, now);
-  }
+  for (const auto& one : cases_) observe(*one, counts, now);
+}
+
+void Court::describe(Case& one) const {
+  one.status =
+      std::make_shared<const SloStatus>(SloStatus{.slo = one.slo,
+                                                  .objectives = names_of(one.judge.claims()),
+                                                  .canary = one.arms.canary(),
+                                                  .baseline = one.arms.baseline(),
+                                                  .notes = notes_of(one.slo, pods_known_)});
 }
 
 void Court::read(const CgroupCounts& counts, TickTime now) {
@@ -195,11 +208,7 @@ Result<void> Court::reset(std::string_view slo, TickTime now) {
 std::shared_ptr<const Verdicts> Court::verdicts() const {
   auto all = std::make_shared<Verdicts>();
   for (const auto& one : cases_) {
-    all->slos.push_back({.slo = one->slo,
-                         .objectives = names_of(one->judge.claims()),
-                         .canary = one->arms.canary(),
-                         .baseline = one->arms.baseline(),
-                         .notes = notes_of(one->slo, pods_known_)});
+    all->slos.push_back(one->status);
     all->list.push_back(one->judge.verdict());
   }
   all->problems = problems_;

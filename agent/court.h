@@ -66,7 +66,8 @@ class Court {
     Slo slo;
     Arms arms;
     Judge judge;
-    std::string decision;  // as last reported
+    std::shared_ptr<const SloStatus> status;  // as of the last tick or change of the SLO
+    std::string decision;                     // as last reported
     std::string rollout;
     std::optional<std::chrono::nanoseconds> empty_since;
     bool had_canary = false;
@@ -75,6 +76,7 @@ class Court {
   static void adopt(Case& one, const Verdict& veto);
   void put_aside(const Case& one);
   bool take_up(Case& one);
+  void describe(Case& one) const;
   void observe(Case& one, const CgroupCounts& counts, TickTime now);
   void end_empty(Case& one, size_t canary_cgroups, TickTime now);
   void note(Case& one, TickTime now);

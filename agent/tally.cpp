@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace slogate {
 namespace {
@@ -100,7 +99,7 @@ RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
                                                SLOGATE_COUNTER_connections_client})};
     }
     case RatioSignal::Drops: {
-      const auto drops = std::accumulate(counts.drops.begin(), counts.drops.end(), uint64_t{0});
+      const uint64_t drops = counts.drops.total();
       return {drops, drops + segments(counts)};
     }
     case RatioSignal::Resets: {
@@ -121,8 +120,8 @@ RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
 // the edge by now: so the larger is, too, and nothing is counted twice.
 void Arm::add_latency(size_t signal, const Histogram& added, uint64_t unanswered,
                       const Histogram* open) {
-  Histogram& all = total_.histograms[signal];
-  for (size_t i = 0; i < all.size(); ++i) all[i] += added[i];
+  total_.histograms[signal] += added;
+  const Histogram& all = total_.histograms[signal];
   LatencyTally& latency = tally_.latencies[signal];
   uint64_t fast = 0;
   for (size_t edge = 0; edge < SLOGATE_EDGES; ++edge) latency.fast[edge] = fast += all[edge];
@@ -137,7 +136,7 @@ void Arm::add_latency(size_t signal, const Histogram& added, uint64_t unanswered
 void Arm::add(const ArmReading& reading) {
   for (size_t i = 0; i < total_.counters.size(); ++i)
     total_.counters[i] += reading.added.counters[i];
-  for (size_t i = 0; i < total_.drops.size(); ++i) total_.drops[i] += reading.added.drops[i];
+  total_.drops += reading.added.drops;
   for (size_t signal = 0; signal < SLOGATE_SIGNALS; ++signal) {
     uint64_t unanswered = 0;
     const Histogram* open = nullptr;
@@ -149,7 +148,7 @@ void Arm::add(const ArmReading& reading) {
       if (reading.open) open = &reading.open->client;
     }
     const Histogram& added = reading.added.histograms[signal];
-    const bool idle = !open && std::ranges::all_of(added, [](uint64_t n) { return n == 0; });
+    const bool idle = !open && added.is_zero();
     if (idle && reading.added.counters[SLOGATE_COUNTER_unanswered_server] == 0 &&
         reading.added.counters[SLOGATE_COUNTER_unanswered_client] == 0)
       continue;

@@ -28,7 +28,7 @@ inline constexpr size_t kJudgedSignals = SLOGATE_SIGNALS + kRatioSignals.size();
 // Ages of the requests that have been open for kOverdue or longer, in buckets. Younger ones are
 // left to the histograms, where they arrive before the next look.
 struct OpenRequests {
-  Histogram server{}, client{};
+  Histogram server, client;
 };
 
 // What one arm did since the reading before.

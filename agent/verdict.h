@@ -106,8 +106,8 @@ struct SloProblem {
 
 // All SLOs, those of the configuration in its order; `slos` and `list` are of the same length.
 struct Verdicts {
-  std::vector<SloStatus> slos;
-  std::vector<std::shared_ptr<const Verdict>> list;  // never null
+  std::vector<std::shared_ptr<const SloStatus>> slos;  // never null
+  std::vector<std::shared_ptr<const Verdict>> list;    // likewise
   std::vector<SloProblem> problems = {};
 
   [[nodiscard]] const Verdict* find(std::string_view slo) const {

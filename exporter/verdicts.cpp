@@ -36,9 +36,9 @@ void add_arm(Samples& to, const std::vector<Workload>& workloads, const std::str
 
 void write_arms(const Snapshot& snapshot, Sink& sink) {
   Samples arms = gauge("slogate_slo_workload", "1 for each workload that is in an arm of an SLO.");
-  for (const SloStatus& status : snapshot.verdicts->slos) {
-    add_arm(arms, snapshot.workloads, status.slo.name, "canary", status.canary);
-    add_arm(arms, snapshot.workloads, status.slo.name, "baseline", status.baseline);
+  for (const auto& status : snapshot.verdicts->slos) {
+    add_arm(arms, snapshot.workloads, status->slo.name, "canary", status->canary);
+    add_arm(arms, snapshot.workloads, status->slo.name, "baseline", status->baseline);
   }
   // Several cgroups may be one workload: a container that was started again.
   std::ranges::sort(arms.values);

@@ -61,12 +61,12 @@ Entry to_entry(const SheetRow& row) {
   Entry entry{.row = &row};
   Activity& activity = entry.activity;
   for (size_t i = 0; i < kSignals.size(); ++i) {
-    entry.measured[i] = std::ranges::any_of(row.counts->histograms[i], is_set);
+    entry.measured[i] = !row.counts->histograms[i].is_zero();
     if (entry.measured[i]) activity.note(kSignals[i].role);
   }
   for (size_t i = 0; i < kCounters.size(); ++i)
     if (is_set(row.counts->counters[i])) activity.note(role_of(kCounters[i]));
-  if (std::ranges::any_of(row.counts->drops, is_set)) activity.note("");
+  if (!row.counts->drops.is_zero()) activity.note("");
   if (row.server.requests != 0) activity.note("server");
   if (row.client.requests != 0) activity.note("client");
   return entry;

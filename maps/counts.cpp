@@ -3,34 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <numeric>
 
 namespace slogate {
 namespace {
-
-template <size_t N, typename Operation>
-void combine(std::array<uint64_t, N>& to, const std::array<uint64_t, N>& from,
-             Operation operation) {
-  std::transform(to.begin(), to.end(), from.begin(), to.begin(), operation);
-}
-
-template <typename Operation>
-void combine(Counts& to, const Counts& from, Operation operation) {
-  for (size_t i = 0; i < to.histograms.size(); ++i)
-    combine(to.histograms[i], from.histograms[i], operation);
-  combine(to.counters, from.counters, operation);
-  combine(to.drops, from.drops, operation);
-}
-
-// Without a branch for each word: this is done for everything that changed in a tick.
-template <size_t N>
-bool any_fell(const std::array<uint64_t, N>& now, const std::array<uint64_t, N>& before) {
-  bool fell = false;
-  for (size_t i = 0; i < N; ++i) fell |= now[i] < before[i];
-  return fell;
-}
 
 // Geometric middles of the buckets in seconds; the last one has no upper edge and reads as its
 // lower. A table: every scrape asks for all of them thousands of times.
@@ -48,20 +24,25 @@ double middle(size_t bucket) {
 }  // namespace
 
 Counts& Counts::operator+=(const Counts& other) {
-  combine(*this, other, std::plus<>());
+  for (size_t i = 0; i < histograms.size(); ++i) histograms[i] += other.histograms[i];
+  for (size_t i = 0; i < counters.size(); ++i) counters[i] += other.counters[i];
+  drops += other.drops;
   return *this;
 }
 
 Counts& Counts::operator-=(const Counts& before) {
-  combine(*this, before, std::minus<>());
+  for (size_t i = 0; i < histograms.size(); ++i) histograms[i] -= before.histograms[i];
+  for (size_t i = 0; i < counters.size(); ++i) counters[i] -= before.counters[i];
+  drops -= before.drops;
   return *this;
 }
 
 bool continues(const Counts& now, const Counts& before) {
-  if (any_fell(now.counters, before.counters) || any_fell(now.drops, before.drops)) return false;
+  for (size_t i = 0; i < now.counters.size(); ++i)
+    if (now.counters[i] < before.counters[i]) return false;
   for (size_t i = 0; i < now.histograms.size(); ++i)
-    if (any_fell(now.histograms[i], before.histograms[i])) return false;
-  return true;
+    if (!now.histograms[i].covers(before.histograms[i])) return false;
+  return now.drops.covers(before.drops);
 }
 
 double bucket_edge(size_t bucket) {
@@ -70,13 +51,13 @@ double bucket_edge(size_t bucket) {
 }
 
 uint64_t count(const Histogram& histogram) {
-  return std::accumulate(histogram.begin(), histogram.end(), uint64_t{0});
+  return histogram.total();
 }
 
 double sum(const Histogram& histogram) {
   double total = 0;
-  for (size_t i = 0; i < histogram.size(); ++i)
-    if (histogram[i] != 0) total += static_cast<double>(histogram[i]) * middle(i);
+  for (size_t i = 0; const uint64_t n : histogram.kept())
+    total += static_cast<double>(n) * middle(histogram.first() + i++);
   return total;
 }
 

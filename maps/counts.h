@@ -5,20 +5,20 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <span>
 
+#include "maps/count_row.h"
 #include "maps/tables.h"
 
 namespace slogate {
 
-using Histogram = std::array<uint64_t, SLOGATE_BUCKETS>;
+using Histogram = CountRow<SLOGATE_BUCKETS>;
 
 // One owner's measurements since it was first seen: a copy of a slot, or the sum of several.
 // Everything in it is cumulative.
 struct Counts {
-  std::array<Histogram, SLOGATE_SIGNALS> histograms{};
+  std::array<Histogram, SLOGATE_SIGNALS> histograms;
   std::array<uint64_t, SLOGATE_COUNTERS> counters{};
-  std::array<uint64_t, SLOGATE_DROP_REASONS> drops{};
+  CountRow<SLOGATE_DROP_REASONS> drops;
 
   Counts& operator+=(const Counts& other);
   Counts& operator-=(const Counts& before);

@@ -54,6 +54,18 @@ void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
   for (size_t i = 0; i < N; ++i) to[i] = load(from[i]);
 }
 
+// What is counted while this looks may be missing; it is there the next time.
+template <size_t N>
+void load_all(const __u64 (&from)[N], CountRow<N>& to) {
+  size_t first = 0, end = N;
+  while (first < end && load(from[first]) == 0) ++first;
+  while (end > first && load(from[end - 1]) == 0) --end;
+  std::vector<uint64_t> kept;
+  kept.reserve(end - first);
+  for (size_t i = first; i < end; ++i) kept.push_back(load(from[i]));
+  to = CountRow<N>(first, std::move(kept));
+}
+
 std::span<__u64> words(slogate_slot& slot) {
   return {reinterpret_cast<__u64*>(&slot), kWords};
 }

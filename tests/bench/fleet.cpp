@@ -95,7 +95,7 @@ void add_arms(Verdicts& verdicts, std::vector<std::string> canary,
   status.slo.name = "shop.web";
   status.canary = std::move(canary);
   status.baseline = std::move(stable);
-  verdicts.slos.push_back(std::move(status));
+  verdicts.slos.push_back(std::make_shared<const SloStatus>(std::move(status)));
   verdicts.list.push_back(std::make_shared<const Verdict>(Verdict{.slo = "shop.web"}));
 }
 
@@ -105,7 +105,7 @@ class Node {
       : verdicts_(std::make_shared<Verdicts>()),
         random_(number + 1),
         is_canary_(number < kCanaries) {
-    verdicts_->slos.resize(1);
+    verdicts_->slos.push_back(std::make_shared<const SloStatus>());
     verdicts_->list.push_back(std::make_shared<const Verdict>(verdict));
     const bool is_stable = !is_canary_ && number < kCanaries + kStables;
     for (size_t pod = 0; pod < pods; ++pod) {

@@ -30,11 +30,7 @@ class Path : public BestMode {
     const auto at = std::find(names.begin(), names.end(), reason);
     return at == names.end() ? 0 : counts.drops[static_cast<size_t>(at - names.begin())];
   }
-  [[nodiscard]] static uint64_t all_drops(const Counts& counts) {
-    uint64_t sum = 0;
-    for (const uint64_t n : counts.drops) sum += n;
-    return sum;
-  }
+  [[nodiscard]] static uint64_t all_drops(const Counts& counts) { return counts.drops.total(); }
 
   void expect_segments(const Counts& counts, const tcp_info& info) const {
     EXPECT_EQ(counter(counts, SLOGATE_COUNTER_segments_in), info.tcpi_segs_in);

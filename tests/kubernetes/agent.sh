@@ -94,6 +94,11 @@ curl --silent "http://$metrics/metrics" >"$work/metrics"
 grep -q '^slogate_request_duration_seconds_count{container="app",namespace="shop",pod="web-new-1",role="server"}' \
   "$work/metrics" || fail "the metrics have no pod: $(grep '_count{' "$work/metrics")"
 ! grep -q 'cgroup="[^"]*kubepods' "$work/metrics" || fail "a pod goes by its path"
+# What the fleet's rules select an arm by.
+for arm in canary:web-new-1 baseline:web-old-1; do
+  grep -q "^slogate_slo_workload{arm=\"${arm%:*}\",container=\"app\",namespace=\"shop\",pod=\"${arm#*:}\",slo=\"shop.web\"} 1$" \
+    "$work/metrics" || fail "the arms are $(grep slogate_slo_workload "$work/metrics")"
+done
 step "the pods are named"
 
 expect_condition 60 web-new-1 "False Vetoed"

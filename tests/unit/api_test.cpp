@@ -38,7 +38,7 @@ std::shared_ptr<const Counts> canary_counts() {
 
 std::shared_ptr<const Counts> probe_counts() {
   Counts counts;
-  counts.histograms[SLOGATE_SIGNAL_rtt].back() = 1;
+  counts.histograms[SLOGATE_SIGNAL_rtt][SLOGATE_BUCKETS - 1] = 1;
   return std::make_shared<const Counts>(counts);
 }
 

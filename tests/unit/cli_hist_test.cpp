@@ -69,7 +69,7 @@ TEST(Bars, AsFewBucketsToALineAsFit) {
 
 TEST(Bars, AllBucketsFit) {
   Histogram histogram;
-  histogram.fill(1);
+  for (size_t i = 0; i < histogram.size(); ++i) histogram[i] = 1;
   EXPECT_LE(to_lines(parse_buckets(to_json(histogram))).size(), 24u);
   for (size_t i = 0; i < histogram.size(); i += 2) histogram[i] = 0;  // and with gaps
   EXPECT_LE(to_lines(parse_buckets(to_json(histogram))).size(), 24u);

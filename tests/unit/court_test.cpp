@@ -88,8 +88,8 @@ TEST(Arms, WhatBothSelectorsMatchIsTheCanarys) {
   node.add(4, "");
   node.step();
   const auto verdicts = node.court.verdicts();
-  EXPECT_THAT(verdicts->slos[0].canary, ElementsAre("/demo/canary/a"));
-  EXPECT_THAT(verdicts->slos[0].baseline, ElementsAre("/demo/stable"));
+  EXPECT_THAT(verdicts->slos[0]->canary, ElementsAre("/demo/canary/a"));
+  EXPECT_THAT(verdicts->slos[0]->baseline, ElementsAre("/demo/stable"));
 }
 
 TEST(Arms, ACountThatFellIsAnotherLife) {

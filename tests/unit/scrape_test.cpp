@@ -264,7 +264,7 @@ TEST(NativeSink, IsExactAtEveryEdge) {
   expect_sent_exactly({});
   expect_sent_exactly(busy().histograms[0]);
   Histogram all, odd{};
-  all.fill(3);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = 3;
   expect_sent_exactly(all);
   for (size_t i = 0; i < odd.size(); ++i) odd[i] = i % 3 == 0 ? 0 : i << 40;
   expect_sent_exactly(odd);

@@ -32,7 +32,7 @@ Snapshot snapshot_with(Decision decision) {
   status.slo.canary = std::vector{*Glob::parse("/demo/canary/**")};
   status.objectives = {"request against the baseline"};
   status.canary = {"/demo/canary/a"};
-  verdicts->slos = {status};
+  verdicts->slos = {std::make_shared<const SloStatus>(status)};
   verdicts->list = {std::make_shared<const Verdict>(verdict)};
   Snapshot snapshot;
   snapshot.drop_reasons = std::make_shared<const std::vector<std::string>>();
