@@ -114,14 +114,18 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   return snapshot;
 }
 
-// The mark of a change is left for the tick, which also wants to know.
+// The marks of changes are left for the tick, which also wants to know.
 CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const {
   CgroupCounts found;
   for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size() && i < maps_.slots(); ++i) {
     const Owner& owner = slots_[i].owner;
     if (owner.class_ != SLOGATE_CLASS_service || !cgroups.contains(owner.cgroup)) continue;
-    auto counts = std::make_shared<Counts>();
-    maps_.copy(i, *counts);
+    std::shared_ptr<const Counts> counts = slots_[i].counts;
+    if (const uint64_t marks = maps_.dirty(i); marks != 0) {
+      auto newer = std::make_shared<Counts>(*counts);
+      maps_.copy(i, *newer, marks);
+      counts = std::move(newer);
+    }
     if (maps_.owner(i) != owner) continue;
     ServiceCounts& of = found[owner.cgroup];
     of.all = plus(of.all, counts);
@@ -150,14 +154,14 @@ void Collector::read_slot(size_t number, TickTime now) {
     if (slot.counts) slot = {};
     return;
   }
-  const bool changed = maps_.take_dirty(number);
+  const uint64_t marks = maps_.take_dirty(number);
   const bool same_owner = slot.counts && slot.owner == owner;
-  if (same_owner && !changed) {
+  if (same_owner && marks == 0) {
     slot.rate = 0;
     return;
   }
-  auto counts = std::make_shared<Counts>();
-  maps_.copy(number, *counts);
+  auto counts = same_owner ? std::make_shared<Counts>(*slot.counts) : std::make_shared<Counts>();
+  maps_.copy(number, *counts, same_owner ? marks : SLOGATE_DIRTY_ALL);
   const uint64_t samples = total(*counts);
   const double passed = seconds(now.monotonic - last_tick_);
   const uint64_t before = same_owner ? slot.samples : 0;

@@ -21,7 +21,7 @@ static __always_inline void on_packet_drop(struct sock* sk, __u32 reason) {
   struct slogate_slot* slot = find_slot(sk, 1, &ref);
   if (!slot) return;
   __sync_fetch_and_add(&slot->drops[reason], 1);
-  touch(slot);
+  touch(slot, SLOGATE_DIRTY_ALL);
 }
 
 SEC("tp_btf/kfree_skb")

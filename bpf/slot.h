@@ -25,14 +25,14 @@ static __always_inline void lose(enum slogate_site site) {
 
 /* ---- booking ---- */
 
-/* After the change it announces: the agent clears the mark before it reads. */
-static __always_inline void touch(struct slogate_slot* slot) {
-  if (!slot->dirty) slot->dirty = 1;
+/* After the change it announces: the agent clears the marks before it reads. */
+static __always_inline void touch(struct slogate_slot* slot, __u64 mark) {
+  if (!(slot->dirty & mark)) __sync_fetch_and_or(&slot->dirty, mark);
 }
 
 static __always_inline void add(struct slogate_slot* slot, enum slogate_counter counter, __u64 n) {
   __sync_fetch_and_add(&slot->counters[counter], n);
-  touch(slot);
+  touch(slot, SLOGATE_DIRTY_COUNTERS);
 }
 
 static __always_inline void record(struct slogate_slot* slot, enum slogate_signal signal,
@@ -40,7 +40,7 @@ static __always_inline void record(struct slogate_slot* slot, enum slogate_signa
   /* Two clocks that are the same but read at different places may be a few ns apart. */
   __u64 ns = end > start ? end - start : 0;
   __sync_fetch_and_add(&slot->histograms[signal][slogate_bucket(ns)], 1);
-  touch(slot);
+  touch(slot, SLOGATE_DIRTY_SIGNAL(signal));
 }
 
 /* ---- slots ---- */

@@ -77,6 +77,11 @@ enum slogate_slot_state {
   SLOGATE_SLOT_retired, /* by the agent: reserved, or its chunk is about to be given back */
 };
 
+/* Marks of what changed in a slot: a few hundred words of it at most, as a rule. */
+#define SLOGATE_DIRTY_ALL 1ull /* anything; programs of older agents know no other mark */
+#define SLOGATE_DIRTY_COUNTERS 2ull
+#define SLOGATE_DIRTY_SIGNAL(signal) (4ull << (signal))
+
 /* One owner's measurements. The first line is what the hot path and the scan of a tick touch. */
 struct slogate_slot {
   __u64 cgroup; /* owner, written last when a slot is taken; 0 for none */
@@ -84,7 +89,7 @@ struct slogate_slot {
   __u32 state;      /* enum slogate_slot_state */
   __u32 generation; /* raised by the agent when it frees the slot */
   __u32 port;       /* as in struct slogate_key */
-  __u64 dirty;      /* set by the kernel after a change, cleared by the agent before it reads */
+  __u64 dirty;      /* marks set by programs after a change, cleared by the agent before it reads */
   __u64 counters[SLOGATE_COUNTERS];
   __u64 drops[SLOGATE_DROP_REASONS];
   __u64 histograms[SLOGATE_SIGNALS][SLOGATE_BUCKETS];

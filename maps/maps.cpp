@@ -297,13 +297,13 @@ int Maps::index_fd() const {
 
 Counts Maps::totals() const {
   Counts counts;
-  slab().copy(slab().totals(), counts);
+  slab().copy(slab().totals(), counts, SLOGATE_DIRTY_ALL);
   return counts;
 }
 
 Counts Maps::unattributed() const {
   Counts counts;
-  slab().copy(SLOGATE_UNATTRIBUTED, counts);
+  slab().copy(SLOGATE_UNATTRIBUTED, counts, SLOGATE_DIRTY_ALL);
   return counts;
 }
 

@@ -47,8 +47,11 @@ class Maps {
   [[nodiscard]] size_t slots() const { return slab().slots(); }
   [[nodiscard]] size_t used_slots() const { return slab().used(); }
   [[nodiscard]] Owner owner(size_t slot) const { return slab().owner(slot); }
-  bool take_dirty(size_t slot) { return slab().take_dirty(slot); }
-  void copy(size_t slot, Counts& to) const { slab().copy(slot, to); }
+  uint64_t take_dirty(size_t slot) { return slab().take_dirty(slot); }
+  [[nodiscard]] uint64_t dirty(size_t slot) const { return slab().dirty(slot); }
+  void copy(size_t slot, Counts& to, uint64_t marks = SLOGATE_DIRTY_ALL) const {
+    slab().copy(slot, to, marks);
+  }
   [[nodiscard]] Counts totals() const;
   [[nodiscard]] Counts unattributed() const;
   // Takes their slots away from owners; see Slab::release().

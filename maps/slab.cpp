@@ -277,18 +277,24 @@ uint64_t Slab::bytes() const {
   return chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd.get()) * chunks_.size();
 }
 
-bool Slab::take_dirty(size_t number) {
+uint64_t Slab::take_dirty(size_t number) {
   slogate_slot& s = slot(number);
-  if (load(s.dirty) == 0) return false;
+  if (load(s.dirty) == 0) return 0;
   // A full barrier: what is added after this read is marked again.
-  return __atomic_exchange_n(&s.dirty, 0, __ATOMIC_SEQ_CST) != 0;
+  return __atomic_exchange_n(&s.dirty, 0, __ATOMIC_SEQ_CST);
 }
 
-void Slab::copy(size_t number, Counts& to) const {
+uint64_t Slab::dirty(size_t number) const {
+  return __atomic_load_n(&slot(number).dirty, __ATOMIC_ACQUIRE);
+}
+
+void Slab::copy(size_t number, Counts& to, uint64_t marks) const {
   const slogate_slot& s = slot(number);
-  load_all(s.counters, to.counters);
-  load_all(s.drops, to.drops);
-  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) load_all(s.histograms[i], to.histograms[i]);
+  const bool all = (marks & SLOGATE_DIRTY_ALL) != 0;
+  if (all || (marks & SLOGATE_DIRTY_COUNTERS) != 0) load_all(s.counters, to.counters);
+  if (all) load_all(s.drops, to.drops);
+  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i)
+    if (all || (marks & SLOGATE_DIRTY_SIGNAL(i)) != 0) load_all(s.histograms[i], to.histograms[i]);
 }
 
 size_t Slab::totals() const {

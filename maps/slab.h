@@ -63,10 +63,13 @@ class Slab {
   // Bytes the kernel charges for all chunks.
   [[nodiscard]] uint64_t bytes() const;
 
-  // Whether the slot changed since the last call; clears the mark. Call before copy().
-  bool take_dirty(size_t number);
-  // Word by word, each as it is at that moment; every word only grows.
-  void copy(size_t number, Counts& to) const;
+  // What of the slot changed since the last call (SLOGATE_DIRTY_*, 0 for nothing); clears the
+  // marks. Call before copy().
+  uint64_t take_dirty(size_t number);
+  // The marks that the next call of it would take.
+  [[nodiscard]] uint64_t dirty(size_t number) const;
+  // What is marked, word by word, each as it is at that moment; every word only grows.
+  void copy(size_t number, Counts& to, uint64_t marks) const;
   // Everything of owners that lost their slot.
   [[nodiscard]] size_t totals() const;
   // Adds to the totals what another version had counted.

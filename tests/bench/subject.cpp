@@ -70,7 +70,7 @@ Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read) {
   if (auto open = probes.take_inventory(); !open) return fail(open.error());
   read.resize(maps.slots());
   for (size_t slot = 0; slot < maps.slots(); ++slot)
-    if (maps.take_dirty(slot)) maps.copy(slot, read[slot]);
+    if (const uint64_t marks = maps.take_dirty(slot)) maps.copy(slot, read[slot], marks);
   return {};
 }
 

@@ -75,7 +75,9 @@ TEST_F(Path, SegmentsAndRoundTripTimeAreThoseOfTcp) {
   const tcp_info server = info_of(both_.server.get());
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_segments_in), server.tcpi_segs_in);
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_segments_out), server.tcpi_segs_out);
-  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_retransmits), 0u);
+  // None, unless the machine was too busy for an ACK.
+  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_retransmits),
+            info_of(both_.client.get()).tcpi_total_retrans);
   EXPECT_GE(samples(client_counts(), SLOGATE_SIGNAL_rtt), 1u);
   EXPECT_EQ(samples_from(client_counts(), SLOGATE_SIGNAL_rtt, 1.0), 0u);
 }

@@ -5,7 +5,7 @@
 # Undo and a fixed version roll through; what slows every version stops none. The agent has no more
 # privileges than it was given, counts go on across an upgrade of it, and no pod's name is ever on the
 # counts of another.
-# usage: rollout.sh [privileges|bad_version|shared_slowness|invalid|no_agent|upgrade|names|removal]...
+# usage: rollout.sh [privileges|bad_version|shared_slowness|dependency|invalid|no_agent|upgrade|names|removal]...
 set -euo pipefail
 # shellcheck source=cluster.sh
 . "$(dirname "$0")/cluster.sh"
@@ -16,7 +16,7 @@ socket=/run/slogate/agent.sock
 metrics() { curl -s http://127.0.0.1:9937/metrics; }
 verdict() { slogate -o json verdict shop.web | jq -r "$1"; }
 
-# web NAME SERVICE OBJECTIVES REVISION: a Deployment.
+# web NAME SERVICE OBJECTIVES REVISION [SLOW-AT]: a Deployment.
 web() {
   cat <<END_YAML
 apiVersion: apps/v1
@@ -40,7 +40,7 @@ spec:
         - name: app
           image: slogate.test/load:1
           imagePullPolicy: Never
-          args: [serve, --port, "8080", --host, 0.0.0.0, --service, "$2"]
+          args: [serve, --port, "8080", --host, 0.0.0.0, --service, "$2"${5:+, --slow-at, "$5"}]
           env: [{ name: REVISION, value: "$4" }]
 ---
 apiVersion: v1
@@ -164,6 +164,23 @@ shared_slowness() {
   step "what slows every version stops none"
 }
 
+# What every pod depends on turns slow in the middle of a rollout.
+dependency() {
+  local turns=$(($(date +%s) + 75))
+  deploy dependent "$good" "p99(request) < baseline + 5ms" 1 "$turns:4"
+  follow_endpoints dependent &
+  track $!
+  rolled_out dependent 70 || fail "the first version of dependent does not roll out"
+  until (($(date +%s) >= turns - 20)); do sleep 1; done
+  deploy dependent "$good" "p99(request) < baseline + 5ms" 2 "$turns:4"
+  of_both() { [ "$(of_pods dependent '[.items[].metadata.labels["pod-template-hash"]] | unique | length')" -eq 2 ]; }
+  until (($(date +%s) >= turns)); do sleep 1; done
+  of_both || fail "the second version was rolled out before what both depend on turned slow"
+  rolled_out dependent 240 || fail "what slows every pod stops a rollout: $(slogate verdict shop.dependent)"
+  [ "$(away_of dependent)" -eq 0 ] || fail "what slows every pod turned one away"
+  step "what turned slow for every pod stopped none"
+}
+
 # Another agent takes over.
 upgrade() {
   counted() {
@@ -272,6 +289,6 @@ removal() {
   step "the agent has left, and so has what it had pinned"
 }
 
-[ $# -gt 0 ] || set -- privileges bad_version shared_slowness invalid no_agent upgrade names removal
+[ $# -gt 0 ] || set -- privileges bad_version shared_slowness dependency invalid no_agent upgrade names removal
 set_up
 for part; do "$part"; done

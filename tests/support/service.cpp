@@ -150,6 +150,14 @@ Result<Change> parse_slow_after(std::string_view text) {
   return parse_change(text, false);
 }
 
+Result<Change> parse_slow_at(std::string_view text, Nanoseconds now) {
+  const auto at = parse_number(take(text, ':'), 0, 1e10);
+  if (!at) return fail(at.error());
+  auto change = parse_slow_after(fmt::format("0:{}", text));
+  if (change) change->after = std::max(Nanoseconds(0), Nanoseconds(std::llround(*at * 1e9)) - now);
+  return change;
+}
+
 Result<Change> parse_tail_after(std::string_view text) {
   return parse_change(text, true);
 }

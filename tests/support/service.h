@@ -50,6 +50,9 @@ struct Change {
 
 // "SECONDS:FACTOR"; all requests.
 Result<Change> parse_slow_after(std::string_view text);
+// "UNIX-SECONDS:FACTOR": at the same moment wherever it is said, as what several depend on would
+// turn slow. `now` is since the epoch, too.
+Result<Change> parse_slow_at(std::string_view text, Nanoseconds now);
 // "SECONDS:SHARE:FACTOR".
 Result<Change> parse_tail_after(std::string_view text);
 

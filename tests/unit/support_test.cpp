@@ -101,6 +101,9 @@ TEST(SupportService, RefusesWhatCannotBeMeant) {
     EXPECT_FALSE(read_distribution(text).has_value()) << text;
   EXPECT_FALSE(parse_list("# nothing\n").has_value());
   EXPECT_FALSE(parse_slow_after("20").has_value());
+  EXPECT_EQ(parse_slow_at("1700000010:2", 1'700'000'000s).value().after, 10s);
+  EXPECT_EQ(parse_slow_at("5:2", 7s).value().after, 0s);
+  EXPECT_FALSE(parse_slow_at("5", 7s).has_value());
   EXPECT_FALSE(parse_tail_after("20:2:2").has_value());
 }
 

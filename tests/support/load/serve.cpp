@@ -58,6 +58,10 @@ void add_service(CLI::App& app, Setup& setup) {
     app.add_option_function<std::string>(name, add, help);
   };
   add_change("--slow-after", parse_slow_after, "SECONDS:FACTOR");
+  const auto slow_at = [](std::string_view text) {
+    return parse_slow_at(text, std::chrono::system_clock::now().time_since_epoch());
+  };
+  add_change("--slow-at", slow_at, "UNIX-SECONDS:FACTOR");
   add_change("--tail-after", parse_tail_after, "SECONDS:SHARE:FACTOR");
   add_parsed(app, "--read-delay", options.read_delay, parse_duration,
              "from readable to the first recv(); part of the service time");
