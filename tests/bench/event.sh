@@ -10,8 +10,8 @@
 # everything is taken in turn and only ratios of one round are compared. Everything runs
 # ahead of what else wants the CPU, but a quiet machine is better. Leaves build/bench/event.json; needs root and `tools/build release`.
 set -euo pipefail
-# shellcheck source=../../tools/lib.sh
-. "$(dirname "$0")/../../tools/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 rounds=10 pairs=10 requests=100000
 while (($#)); do
@@ -26,50 +26,11 @@ done
 
 here=$root/tests/bench
 subjects=(empty slogate-request slogate bpftrace hash)
-is_root || die "loading BPF programs needs root"
-[ -x "$root/build/release/bench_subject" ] || die "run \`tools/build release\` first"
-# bpftrace looks for its tracepoints in tracefs: mounted for this script alone where it is missing.
-if [ ! -d /sys/kernel/tracing/events ]; then
-  [ -z "${SLOGATE_BENCH_UNSHARED-}" ] || die "cannot mount tracefs"
-  # shellcheck disable=SC2016 # for the inner shell
-  SLOGATE_BENCH_UNSHARED=1 exec unshare --mount sh -c \
-    'mount -t tracefs tracefs /sys/kernel/tracing && exec "$0" "$@"' \
-    "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests"
-fi
+need_tracefs "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests"
 
-work=$(mktemp -d)
-running=()
-# shellcheck disable=SC2016 # when it ends
-on_exit 'stop_process "${running[@]}"; rm -rf "$work"'
+begin_work
 port=$(free_port 7390)
 last_cpu=$(($(nproc) - 1))
-
-progress() { [ ! -t 2 ] || printf '\r%-40s\r' "$*" >&2; }
-
-# Ahead of everything else that runs, where that is allowed.
-ahead=(chrt --fifo 1)
-"${ahead[@]}" true 2>/dev/null || ahead=(nice -n -20)
-
-# start COMMAND...: in the background, until it says "ready"; its pid in $started.
-start() {
-  : >"$work/said"
-  "${ahead[@]}" "$@" >"$work/said" 2>"$work/errors" &
-  started=$!
-  running+=("$started")
-  wait_until 60 grep -q ready "$work/said" || die "not ready: $* $(cat "$work/errors")"
-}
-stop() {
-  stop_process "$1"
-  local pid left=()
-  for pid in "${running[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
-  running=("${left[@]}")
-}
-start_subject() {
-  case $1 in
-    bpftrace) start bpftrace -B none "$here/event.bt" ;;
-    *) start "$root/build/release/bench_subject" "$1" ;;
-  esac
-}
 
 # load REQUESTS: sets $rate to requests per second and $cpu to the CPU time both ends took for one,
 # in ns, which is less shaken by what else runs.
@@ -150,7 +111,7 @@ done
 progress ''
 
 mkdir -p "$root/build/bench"
-jq -n --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
+jq -n -L "$here" --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
   --slurpfile events "$work/events" --slurpfile pairs "$work/pairs" \
   -f "$here/event.jq" >"$root/build/bench/event.json"
 jq -r -f "$here/event_table.jq" "$root/build/bench/event.json"
