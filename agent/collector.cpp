@@ -106,6 +106,7 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
   status_.now = now.system;
+  status_.ticked = now.monotonic;
   ++status_.ticks;
   last_tick_ = now.monotonic;
   status_.last_tick = std::chrono::steady_clock::now() - started;

@@ -141,7 +141,7 @@ Json status_json(const Snapshot& snapshot) {
   Json json = {{"version", agent.version},
                {"kernel", agent.kernel},
                {"started", to_rfc3339(agent.started)},
-               {"uptime_seconds", seconds(agent.now - agent.started)},
+               {"uptime_seconds", seconds(agent.ticked - agent.began)},
                {"ticks", agent.ticks},
                {"tick_seconds", seconds(agent.last_tick)},
                {"cgroups", snapshot.workloads.size()},

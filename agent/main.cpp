@@ -246,7 +246,9 @@ AgentStatus about(const std::vector<Finding>& findings) {
   status.version = SLOGATE_VERSION;
   struct utsname name {};
   if (uname(&name) == 0) status.kernel = name.release;
-  status.started = now().system;
+  const TickTime moment = now();
+  status.started = moment.system;
+  status.began = moment.monotonic;
   status.notes = notes_of(findings);
   return status;
 }

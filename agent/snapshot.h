@@ -73,6 +73,8 @@ struct ProbeStatus {
 struct AgentStatus {
   std::string version, kernel;
   std::chrono::system_clock::time_point started, now;
+  // CLOCK_MONOTONIC of the same moments: the other clock may be set.
+  std::chrono::nanoseconds began{0}, ticked{0};
   uint64_t ticks = 0;
   std::chrono::nanoseconds last_tick{0};       // how long the last tick took
   std::chrono::nanoseconds total_ticks{0};     // and all of them together

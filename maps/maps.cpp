@@ -170,7 +170,8 @@ struct Maps::Parts {
 
   void remember(std::string map, size_t from, size_t to, std::string_view reason,
                 std::chrono::system_clock::time_point now) {
-    resizes.push_back({now, std::move(map), from, to, std::string(reason)});
+    resizes.push_back(
+        {now, std::move(map), from, to, std::string(reason), slab_resizes + index_resizes});
     if (resizes.size() > kResizesKept) resizes.pop_front();
   }
 };

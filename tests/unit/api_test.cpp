@@ -47,7 +47,7 @@ Snapshot snapshot() {
   s.agent.version = "0.1.0";
   s.agent.kernel = "6.18.44";
   s.agent.started = std::chrono::sys_days(std::chrono::year(2026) / 11 / 21) + 8h + 300ms;
-  s.agent.now = s.agent.started + 12500ms;
+  s.agent.ticked = 12500ms;
   s.agent.ticks = 12;
   s.agent.last_tick = 500us;
   s.agent.lost[SLOGATE_SITE_no_slot] = 7;

@@ -147,6 +147,28 @@ TEST(Arms, OfAnSloForAPortAreJudgedByThatPortAlone) {
   EXPECT_EQ(judged().first, 0u);
 }
 
+// Somebody sets the clock, or the machine sleeps: only CLOCK_MONOTONIC counts.
+TEST(Court, StepsOfTheRealTimeChangeNoVerdict) {
+  Node steady(slo_of("/demo/canary/**", "/demo/stable/**"));
+  Node stepped(slo_of("/demo/canary/**", "/demo/stable/**"));
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  for (Node* node : {&steady, &stepped}) {
+    node->add(1, "/demo/canary/a");
+    node->add(2, "/demo/stable/a");
+  }
+  for (int i = 0; i < 400 && steady.verdict().decision != Decision::Veto; ++i) {
+    stepped.now.system += i % 3 == 0 ? -25h : 8h;
+    for (Node* node : {&steady, &stepped}) {
+      node->answer(0, bad);
+      node->answer(1, good);
+      node->step();
+    }
+    ASSERT_EQ(steady.verdict().decision, stepped.verdict().decision) << i;
+    ASSERT_EQ(steady.verdict().log_e, stepped.verdict().log_e) << i;
+  }
+  EXPECT_EQ(stepped.verdict().decision, Decision::Veto);
+}
+
 TEST(Court, AnEmptyCanarySetEndsTheRollout) {
   Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
   make_bad(node);
@@ -260,11 +282,12 @@ TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
 TEST(Events, ResizesAndLossesSinceTheTickBefore) {
   EventBook book;
   Snapshot snapshot;
-  snapshot.resizes = {{snapshot.agent.now + 1s, "slogate_slab", 32, 64, "old"}};
+  snapshot.resizes = {{snapshot.agent.now, "slogate_slab", 32, 64, "old", 1}};
   snapshot.agent.lost[SLOGATE_SITE_no_slot] = 5;
   book.compare(snapshot);
   EXPECT_THAT(*book.list(), IsEmpty());  // what there was before is no news
-  snapshot.resizes.push_back({snapshot.agent.now + 2s, "slogate_slab", 64, 128, "grew"});
+  // Somebody has set the clock back.
+  snapshot.resizes.push_back({snapshot.agent.now - 1h, "slogate_slab", 64, 128, "grew", 2});
   snapshot.agent.lost[SLOGATE_SITE_no_slot] = 7;
   book.compare(snapshot);
   book.compare(snapshot);
