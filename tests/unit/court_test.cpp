@@ -147,6 +147,23 @@ TEST(Arms, OfAnSloForAPortAreJudgedByThatPortAlone) {
   EXPECT_EQ(judged().first, 0u);
 }
 
+TEST(Arms, AnIdThatIsUsedAgainIsAnotherCgroup) {
+  Arms arms(slo_of("/canary", "/stable"));
+  Node node(slo_of("/canary", "/stable"));
+  node.add(1, "/canary");
+  const Sampler good(support::lognormal());
+  const auto canary = [&] {
+    node.answer(0, good);
+    arms.look(node.rows, {});
+    return count(arms.read({{1, {node.rows[0].service}}}, {}).canary.added.histograms[0]);
+  };
+  canary();
+  EXPECT_EQ(canary(), 250u);
+  node.rows[0].path = "/other";
+  EXPECT_EQ(canary(), 0u);
+  EXPECT_THAT(arms.canary(), IsEmpty());
+}
+
 // Somebody sets the clock, or the machine sleeps: only CLOCK_MONOTONIC counts.
 TEST(Court, StepsOfTheRealTimeChangeNoVerdict) {
   Node steady(slo_of("/demo/canary/**", "/demo/stable/**"));
