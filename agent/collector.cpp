@@ -106,6 +106,7 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   snapshot->drop_reasons = drop_reasons_;
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
+  status_.problems = problems();
   status_.now = now.system;
   status_.ticked = now.monotonic;
   ++status_.ticks;

@@ -15,6 +15,7 @@
 
 #include "agent/event.h"
 #include "agent/kubernetes/pod_names.h"
+#include "agent/log.h"
 #include "agent/verdict.h"
 #include "maps/counts.h"
 #include "maps/map_status.h"
@@ -79,6 +80,7 @@ struct AgentStatus {
   std::chrono::nanoseconds last_tick{0};       // how long the last tick took
   std::chrono::nanoseconds total_ticks{0};     // and all of them together
   std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
+  Problems problems;
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
 };
 

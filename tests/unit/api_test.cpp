@@ -51,6 +51,7 @@ Snapshot snapshot() {
   s.agent.ticks = 12;
   s.agent.last_tick = 500us;
   s.agent.lost[SLOGATE_SITE_no_slot] = 7;
+  s.agent.problems = {{"maps", ""}, {"state", "the disk is full"}};
   s.agent.notes = {"pods are invisible"};
 
   s.workloads.resize(2);
@@ -116,6 +117,7 @@ TEST(Api, Status) {
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
     "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
+    "problems": {"state": "the disk is full"},
     "notes": ["pods are invisible"]
   })")
                                .dump());
