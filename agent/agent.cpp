@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
+// Changes of verdicts that wait for a disk to have room again.
+constexpr size_t kMostUnsaved = 1000;
 // A caller of the API waits no longer than this for a change to be made.
 constexpr auto kPatience = 5s;
 
@@ -88,7 +90,6 @@ Result<void> Agent::open(Options options) {
   on_tick_ = std::move(options.on_tick);
   state_path_ = std::move(options.state_dir);
   open_state();
-  restore_vetoes();
   collector_.emplace(*maps_, *probes_, names_, pods_, *events_, *sizer_, options.features,
                      std::move(options.about), std::move(options.settings.filter));
   return {};
@@ -101,6 +102,7 @@ void Agent::tick(TickTime now) {
   court_.tick(snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
+  save();
   publish(std::move(snapshot));
   write_pods(now);
 }
@@ -128,11 +130,26 @@ void Agent::keep(const std::vector<VerdictChange>& changes) {
     log_line(fmt::format("{}: {}: {}", change.now->slo,
                          kDecisions[static_cast<size_t>(change.now->decision)],
                          change.now->message));
+  vetoes_unsaved_ = true;
+  for (const VerdictChange& change : changes) changes_unsaved_.push_back(change);
+  while (changes_unsaved_.size() > kMostUnsaved) changes_unsaved_.pop_front();
+  save();
+}
+
+// What fails is tried again with every tick: the disk may have been full, or the directory gone.
+void Agent::save() {
+  open_state();
   if (!state_) return;
-  Result<void> done = state_->write_vetoes(court_.vetoes());
-  for (const VerdictChange& change : changes)
-    if (auto appended = state_->append(change); !appended) done = appended;
+  const auto done = [this]() -> Result<void> {
+    if (vetoes_unsaved_)
+      if (auto written = state_->write_vetoes(court_.vetoes()); !written) return written;
+    vetoes_unsaved_ = false;
+    for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
+      if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
+    return {};
+  }();
   log_change("state", done ? "" : done.error().line());
+  if (!done) state_.reset();
 }
 
 Vetoes Agent::vetoes() const {
@@ -172,12 +189,13 @@ void Agent::open_state() {
   const bool used = !configured_.empty() || on_pod_writes_;
   if (!used || state_) return;
   auto state = StateDir::open(state_path_);
-  log_change("state", state ? "" : state.error().line());
-  if (state) state_.emplace(std::move(*state));
+  if (!state) return log_change("state", state.error().line());
+  state_.emplace(std::move(*state));
+  // Once, as what is reset later may still be on the disk.
+  if (!std::exchange(restored_, true)) restore_vetoes();
 }
 
 void Agent::restore_vetoes() {
-  if (!state_) return;
   const auto vetoes = state_->read_vetoes();
   if (!vetoes) return log_line(vetoes.error().line());
   if (const size_t restored = court_.restore(*vetoes); restored != 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -96,6 +97,7 @@ class Agent {
   Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();
   void restore_vetoes();
+  void save();
   void write_pods(TickTime now);
   [[nodiscard]] KubernetesStatus kubernetes_status() const;
   bool publish(std::shared_ptr<Snapshot> snapshot);
@@ -125,6 +127,10 @@ class Agent {
   EventBook event_book_;
   std::string state_path_;
   std::optional<StateDir> state_;
+  bool restored_ = false;  // what was in it has been read
+  // What is not on the disk yet.
+  bool vetoes_unsaved_ = false;
+  std::deque<VerdictChange> changes_unsaved_;
   Latest<Snapshot> snapshot_;
 };
 
