@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
+// An agent that dies without pins takes all counts with it.
+constexpr auto kPinInterval = 5s;
 // Changes of verdicts that wait for a disk to have room again.
 constexpr size_t kMostUnsaved = 1000;
 // A caller of the API waits no longer than this for a change to be made.
@@ -97,6 +99,7 @@ Result<void> Agent::open(Options options) {
 
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
+  keep_pins(now);
   auto snapshot = collector_->tick(now);
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(snapshot->workloads, now);
@@ -237,6 +240,18 @@ void Agent::refresh_node_addresses(TickTime now) {
   next_addresses_ = now.monotonic + kAddressInterval;
   const auto done = maps_->set_node_addresses(read_node_addresses());
   log_change("node addresses", done ? "" : done.error().line());
+}
+
+void Agent::keep_pins(TickTime now) {
+  if (!pins_ || now.monotonic < next_pins_) return;
+  next_pins_ = now.monotonic + kPinInterval;
+  const size_t before = pins_->is_reachable() ? pins_->names().size() : 0;
+  Result<void> done = pins_->is_reachable() ? Result<void>{} : pins_->make_anew();
+  if (done) done = maps_->keep_pins();
+  if (done) done = probes_->keep_pins(*pins_, maps_->programs_epoch());
+  log_change("pins", done ? "" : done.error().line());
+  if (const size_t after = pins_->names().size(); done && after > before)
+    log_line(fmt::format("{} pins were gone and are there again", after - before));
 }
 
 Result<void> Agent::apply(MeasureSettings settings) {
