@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <malloc.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -19,6 +20,9 @@ using namespace std::chrono_literals;
 constexpr auto kAddressInterval = 10s;
 // An agent that dies without pins takes all counts with it.
 constexpr auto kPinInterval = 5s;
+// Free memory on the heap, in bytes, that is worth the milliseconds it takes to give it back.
+constexpr auto kTrimInterval = 60s;
+constexpr size_t kWorthATrim = size_t{8} << 20;
 // Changes of verdicts that wait for a disk to have room again.
 constexpr size_t kMostUnsaved = 1000;
 // A caller of the API waits no longer than this for a change to be made.
@@ -100,6 +104,7 @@ Result<void> Agent::open(Options options) {
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   keep_pins(now);
+  give_memory_back(now);
   auto snapshot = collector_->tick(now);
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(snapshot->workloads, now);
@@ -252,6 +257,13 @@ void Agent::keep_pins(TickTime now) {
   log_change("pins", done ? "" : done.error().line());
   if (const size_t after = pins_->names().size(); done && after > before)
     log_line(fmt::format("{} pins were gone and are there again", after - before));
+}
+
+// The heap keeps what a burst of cgroups took, 10 KB and more for each, unless it is asked.
+void Agent::give_memory_back(TickTime now) {
+  if (now.monotonic < next_trim_) return;
+  next_trim_ = now.monotonic + kTrimInterval;
+  if (mallinfo2().fordblks > kWorthATrim) malloc_trim(0);
 }
 
 Result<void> Agent::apply(MeasureSettings settings) {

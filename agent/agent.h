@@ -93,6 +93,7 @@ class Agent {
   Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
   void keep_pins(TickTime now);
+  void give_memory_back(TickTime now);
   [[nodiscard]] Vetoes vetoes() const;
   [[nodiscard]] PodSlos slos_of_cluster() const;
   Result<void> set_slos(PodSlos of_pods, TickTime now);
@@ -115,7 +116,7 @@ class Agent {
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
-  std::chrono::nanoseconds next_addresses_{0}, next_pins_{0};
+  std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_trim_{0};
   // What the configuration says, and what pods do.
   std::vector<ClassRule> classes_;
   std::vector<Slo> configured_;
