@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -294,6 +296,26 @@ TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
   std::istringstream lines(read("audit.jsonl"));
   for (std::string line; std::getline(lines, line);)
     EXPECT_EQ(Json::parse(line)["verdict"]["verdict"], "veto");
+}
+
+TEST_F(StateDirTest, AFullDiskLeavesNoHalfLine) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  ASSERT_TRUE(state->append(change_to(Decision::Veto)));
+  const std::string before = read("audit.jsonl");
+  // No file may be larger than this for a while.
+  rlimit unlimited{};
+  getrlimit(RLIMIT_FSIZE, &unlimited);
+  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{.rlim_cur = before.size() + 10, .rlim_max = unlimited.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  const auto done = state->append(change_to(Decision::Veto));
+  setrlimit(RLIMIT_FSIZE, &unlimited);
+  std::signal(SIGXFSZ, ignore);
+  EXPECT_FALSE(done);
+  EXPECT_EQ(read("audit.jsonl"), before);
+  EXPECT_TRUE(state->append(change_to(Decision::Veto)));
+  EXPECT_EQ(read("audit.jsonl"), before + before);
 }
 
 TEST(Events, ResizesAndLossesSinceTheTickBefore) {
