@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <malloc.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -17,6 +18,13 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
+// An agent that dies without pins takes all counts with it.
+constexpr auto kPinInterval = 5s;
+// Free memory on the heap, in bytes, that is worth the milliseconds it takes to give it back.
+constexpr auto kTrimInterval = 60s;
+constexpr size_t kWorthATrim = size_t{8} << 20;
+// Changes of verdicts that wait for a disk to have room again.
+constexpr size_t kMostUnsaved = 1000;
 // A caller of the API waits no longer than this for a change to be made.
 constexpr auto kPatience = 5s;
 
@@ -88,7 +96,6 @@ Result<void> Agent::open(Options options) {
   on_tick_ = std::move(options.on_tick);
   state_path_ = std::move(options.state_dir);
   open_state();
-  restore_vetoes();
   collector_.emplace(*maps_, *probes_, names_, pods_, *events_, *sizer_, options.features,
                      std::move(options.about), std::move(options.settings.filter));
   return {};
@@ -96,11 +103,14 @@ Result<void> Agent::open(Options options) {
 
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
+  keep_pins(now);
+  give_memory_back(now);
   auto snapshot = collector_->tick(now);
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
+  save();
   publish(std::move(snapshot));
   write_pods(now);
 }
@@ -128,11 +138,26 @@ void Agent::keep(const std::vector<VerdictChange>& changes) {
     log_line(fmt::format("{}: {}: {}", change.now->slo,
                          kDecisions[static_cast<size_t>(change.now->decision)],
                          change.now->message));
+  vetoes_unsaved_ = true;
+  for (const VerdictChange& change : changes) changes_unsaved_.push_back(change);
+  while (changes_unsaved_.size() > kMostUnsaved) changes_unsaved_.pop_front();
+  save();
+}
+
+// What fails is tried again with every tick: the disk may have been full, or the directory gone.
+void Agent::save() {
+  open_state();
   if (!state_) return;
-  Result<void> done = state_->write_vetoes(court_.vetoes());
-  for (const VerdictChange& change : changes)
-    if (auto appended = state_->append(change); !appended) done = appended;
+  const auto done = [this]() -> Result<void> {
+    if (vetoes_unsaved_)
+      if (auto written = state_->write_vetoes(court_.vetoes()); !written) return written;
+    vetoes_unsaved_ = false;
+    for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
+      if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
+    return {};
+  }();
   log_change("state", done ? "" : done.error().line());
+  if (!done) state_.reset();
 }
 
 Vetoes Agent::vetoes() const {
@@ -172,12 +197,13 @@ void Agent::open_state() {
   const bool used = !configured_.empty() || on_pod_writes_;
   if (!used || state_) return;
   auto state = StateDir::open(state_path_);
-  log_change("state", state ? "" : state.error().line());
-  if (state) state_.emplace(std::move(*state));
+  if (!state) return log_change("state", state.error().line());
+  state_.emplace(std::move(*state));
+  // Once, as what is reset later may still be on the disk.
+  if (!std::exchange(restored_, true)) restore_vetoes();
 }
 
 void Agent::restore_vetoes() {
-  if (!state_) return;
   const auto vetoes = state_->read_vetoes();
   if (!vetoes) return log_line(vetoes.error().line());
   if (const size_t restored = court_.restore(*vetoes); restored != 0)
@@ -219,6 +245,25 @@ void Agent::refresh_node_addresses(TickTime now) {
   next_addresses_ = now.monotonic + kAddressInterval;
   const auto done = maps_->set_node_addresses(read_node_addresses());
   log_change("node addresses", done ? "" : done.error().line());
+}
+
+void Agent::keep_pins(TickTime now) {
+  if (!pins_ || now.monotonic < next_pins_) return;
+  next_pins_ = now.monotonic + kPinInterval;
+  const size_t before = pins_->is_reachable() ? pins_->names().size() : 0;
+  Result<void> done = pins_->is_reachable() ? Result<void>{} : pins_->make_anew();
+  if (done) done = maps_->keep_pins();
+  if (done) done = probes_->keep_pins(*pins_, maps_->programs_epoch());
+  log_change("pins", done ? "" : done.error().line());
+  if (const size_t after = pins_->names().size(); done && after > before)
+    log_line(fmt::format("{} pins were gone and are there again", after - before));
+}
+
+// The heap keeps what a burst of cgroups took, 10 KB and more for each, unless it is asked.
+void Agent::give_memory_back(TickTime now) {
+  if (now.monotonic < next_trim_) return;
+  next_trim_ = now.monotonic + kTrimInterval;
+  if (mallinfo2().fordblks > kWorthATrim) malloc_trim(0);
 }
 
 Result<void> Agent::apply(MeasureSettings settings) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -91,11 +92,14 @@ class Agent {
   Result<MapContents> sockets_now();
   Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
+  void keep_pins(TickTime now);
+  void give_memory_back(TickTime now);
   [[nodiscard]] Vetoes vetoes() const;
   [[nodiscard]] PodSlos slos_of_cluster() const;
   Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();
   void restore_vetoes();
+  void save();
   void write_pods(TickTime now);
   [[nodiscard]] KubernetesStatus kubernetes_status() const;
   bool publish(std::shared_ptr<Snapshot> snapshot);
@@ -112,7 +116,7 @@ class Agent {
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
-  std::chrono::nanoseconds next_addresses_{0};
+  std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_trim_{0};
   // What the configuration says, and what pods do.
   std::vector<ClassRule> classes_;
   std::vector<Slo> configured_;
@@ -125,6 +129,10 @@ class Agent {
   EventBook event_book_;
   std::string state_path_;
   std::optional<StateDir> state_;
+  bool restored_ = false;  // what was in it has been read
+  // What is not on the disk yet.
+  bool vetoes_unsaved_ = false;
+  std::deque<VerdictChange> changes_unsaved_;
   Latest<Snapshot> snapshot_;
 };
 

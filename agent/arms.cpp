@@ -91,6 +91,8 @@ void Arms::meet(const Workload& workload, TickTime now) {
     return;
   }
   Member& member = members_[workload.id];
+  // An id that has another path is another cgroup.
+  if (member.role != Role::Unknown && member.path != workload.path) member = {};
   member.seen = looks_;
   if (member.role == Role::Unknown) {
     member.role = role_of(workload);

@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include "agent/mounts.h"
+
 namespace slogate {
 namespace {
 
@@ -23,17 +25,30 @@ std::string CgroupNames::path(uint64_t id) const {
 
 bool CgroupNames::exists(uint64_t id) const {
   const auto found = paths_.find(id);
-  return found == paths_.end() || cgroup_id(root_ + found->second) == id;
+  return found != paths_.end() && cgroup_id(root_ + found->second) == id;
+}
+
+bool CgroupNames::shows_all() const {
+  return !is_private_view(root_);
+}
+
+void CgroupNames::keep_only(const std::unordered_set<uint64_t>& ids) {
+  std::erase_if(paths_, [&ids](const auto& entry) { return !ids.contains(entry.first); });
+}
+
+Result<void> CgroupNames::check_root() {
+  const uint64_t id = cgroup_id(root_);
+  if (root_id_ == 0) root_id_ = id;
+  if (id != 0 && id == root_id_) return {};
+  return fail(fmt::format("cannot read the cgroup tree at {}", root_),
+              "mount cgroup2 there or name its mount with --cgroup-root");
 }
 
 Result<void> CgroupNames::scan() {
   namespace fs = std::filesystem;
   std::error_code error;
-  const uint64_t root_id = cgroup_id(root_);
-  if (root_id == 0)
-    return fail(fmt::format("cannot read the cgroup tree at {}", root_),
-                "mount cgroup2 there or name its mount with --cgroup-root");
-  learn(root_id, "/");
+  if (auto readable = check_root(); !readable) return readable;
+  learn(root_id_, "/");
   fs::recursive_directory_iterator at(root_, fs::directory_options::skip_permission_denied, error);
   for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
     std::error_code gone;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "maps/error.h"
 
@@ -17,20 +18,28 @@ class CgroupNames {
   explicit CgroupNames(std::string root) : root_(std::move(root)) {}
 
   void learn(uint64_t id, std::string path) { paths_[id] = std::move(path); }
-  void forget(uint64_t id) { paths_.erase(id); }
+  // Forgets all others. One that comes back has a slot of its own, and is announced again.
+  void keep_only(const std::unordered_set<uint64_t>& ids);
 
   // Relative to the root, starts with "/"; "" when it is not known.
   [[nodiscard]] std::string path(uint64_t id) const;
 
+  // Whether scan() sees every cgroup of the host: a container may have a private view.
+  [[nodiscard]] bool shows_all() const;
+
   // Learns every cgroup there is. What vanishes during the walk is passed over.
   Result<void> scan();
 
-  // Whether the cgroup is still there under the name it is known by. A cgroup whose name is not
-  // known counts as there.
+  // Whether the root still shows the tree it showed at first: cgroup2 may be unmounted, and mounted
+  // again.
+  Result<void> check_root();
+
+  // Whether the cgroup is still there under the name it is known by.
   [[nodiscard]] bool exists(uint64_t id) const;
 
  private:
   std::string root_;
+  uint64_t root_id_ = 0;
   std::unordered_map<uint64_t, std::string> paths_;
 };
 

@@ -91,6 +91,7 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   // The inventory first: what it settles is in the slots when they are read.
   const auto open = take_inventory();
   read_slots(now);
+  forget_names(now);
   learn_names(now);
   check_gone(now);
   snapshot->workloads = workloads(open, now);
@@ -105,7 +106,9 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   snapshot->drop_reasons = drop_reasons_;
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
+  status_.problems = problems();
   status_.now = now.system;
+  status_.ticked = now.monotonic;
   ++status_.ticks;
   last_tick_ = now.monotonic;
   status_.last_tick = std::chrono::steady_clock::now() - started;
@@ -173,21 +176,41 @@ void Collector::read_slot(size_t number, TickTime now) {
   slot.changed = now.monotonic;
 }
 
+// Before names are learned: those that come now may belong to slots that were not read yet.
+void Collector::forget_names(TickTime now) {
+  if (now.monotonic < next_forget_) return;
+  next_forget_ = now.monotonic + kScanInterval;
+  std::unordered_set<uint64_t> known;
+  for (const Slot& slot : slots_) known.insert(slot.owner.cgroup);
+  for (const auto& [cgroup, samples] : maps_.left_out()) known.insert(cgroup);
+  names_.keep_only(known);
+}
+
 void Collector::learn_names(TickTime now) {
   events_.drain();
   if (now.monotonic < next_scan_) return;
   const bool unknown = std::any_of(slots_.begin(), slots_.end(), [this](const Slot& slot) {
-    return slot.owner.cgroup != 0 && names_.path(slot.owner.cgroup).empty();
+    return slot.owner.cgroup != 0 && !slot.gone && names_.path(slot.owner.cgroup).empty();
   });
   if (!unknown) return;
   next_scan_ = now.monotonic + kScanInterval;
-  log_result("cgroup names", names_.scan());
+  const auto scanned = names_.scan();
+  log_result("cgroup names", scanned);
+  if (!scanned || !names_.shows_all()) return;
+  // Those that went while no agent was here.
+  for (Slot& slot : slots_)
+    if (!slot.gone && names_.path(slot.owner.cgroup).empty()) slot.gone = now.monotonic;
 }
 
 void Collector::check_gone(TickTime now) {
+  // Without the tree they would all seem to be gone.
+  const auto readable = names_.check_root();
+  log_result("cgroup tree", readable);
+  if (!readable) return;
   for (Slot& slot : slots_) {
     const uint64_t id = slot.owner.cgroup;
     if (id == 0 || id % kGoneShare != status_.ticks % kGoneShare) continue;
+    if (names_.path(id).empty()) continue;
     if (names_.exists(id))
       slot.gone.reset();
     else if (!slot.gone)

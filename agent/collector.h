@@ -54,6 +54,7 @@ class Collector {
   std::vector<slogate_inflight> take_inventory();
   void read_slots(TickTime now);
   void read_slot(size_t number, TickTime now);
+  void forget_names(TickTime now);
   void learn_names(TickTime now);
   void check_gone(TickTime now);
   [[nodiscard]] std::vector<Tenant> tenants(TickTime now) const;
@@ -72,7 +73,7 @@ class Collector {
   CgroupFilter filter_;
   std::shared_ptr<const std::vector<std::string>> drop_reasons_;
   std::vector<Slot> slots_;
-  std::chrono::nanoseconds next_scan_{0}, last_tick_{0};
+  std::chrono::nanoseconds next_scan_{0}, next_forget_{0}, last_tick_{0};
   uint64_t sockets_ = 0;
 };
 

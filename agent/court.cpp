@@ -116,7 +116,7 @@ bool Court::take_up(Case& one) {
 }
 
 size_t Court::restore(const std::vector<LatchedVeto>& vetoes) {
-  aside_ = vetoes;
+  aside_.insert(aside_.end(), vetoes.begin(), vetoes.end());
   size_t restored = 0;
   for (const auto& one : cases_) {
     if (!take_up(*one)) continue;

@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 
@@ -41,9 +42,11 @@ Result<void> EventLoop::run(const Handlers& handlers) {
   for (;;) {
     if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR)
       return fail(system_error("cannot wait for events", errno));
-    signalfd_siginfo info{};
-    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info))
-      if (!handlers.signal(static_cast<int>(info.ssi_signo))) return {};
+    // Those that are there, and then a tick: more may come for as long as somebody likes.
+    std::array<signalfd_siginfo, 8> arrived{};
+    const ssize_t got = read(signals_.get(), arrived.data(), sizeof(arrived));
+    for (size_t i = 0; got > 0 && i < static_cast<size_t>(got) / sizeof(arrived[0]); ++i)
+      if (!handlers.signal(static_cast<int>(arrived[i].ssi_signo))) return {};
     // A tick that was missed is not made up for: the next snapshot has it all.
     uint64_t expirations = 0;
     if (read(timer_.get(), &expirations, sizeof(expirations)) > 0) handlers.tick();

@@ -27,7 +27,7 @@ void EventBook::add(const std::vector<VerdictChange>& changes) {
 
 void EventBook::compare(const Snapshot& now) {
   for (const Resize& resize : now.resizes) {
-    if (!first_ && resize.time > resized_)
+    if (!first_ && resize.number > resized_)
       add({.time = resize.time,
            .type = "resize",
            .subject = resize.map,
@@ -35,7 +35,7 @@ void EventBook::compare(const Snapshot& now) {
            .to = std::to_string(resize.to),
            .message = resize.reason});
   }
-  if (!now.resizes.empty()) resized_ = now.resizes.back().time;
+  if (!now.resizes.empty()) resized_ = now.resizes.back().number;
   for (size_t site = 0; site < lost_.size(); ++site) {
     if (!first_ && now.agent.lost[site] > lost_[site])
       add({.time = now.agent.now,

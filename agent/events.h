@@ -26,7 +26,7 @@ class EventBook {
   uint64_t next_ = 1;
   bool first_ = true;
   std::array<uint64_t, SLOGATE_SITES> lost_{};
-  std::chrono::system_clock::time_point resized_{};
+  uint64_t resized_ = 0;
 };
 
 }  // namespace slogate

@@ -220,6 +220,10 @@ Result<std::string> find_cgroup2(const HostRoots& roots) {
   return fail("cgroup2 is " + finding.detail, finding.remedy);
 }
 
+std::optional<std::string> find_v1_memory(const HostRoots& roots) {
+  return find_v1_memory(read_mounts(roots));
+}
+
 std::vector<Finding> inspect_host(const HostRoots& roots) {
   const auto types = read_btf(roots);
   std::vector<Finding> findings = {inspect_kernel(roots), inspect_btf(roots, types)};

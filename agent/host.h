@@ -5,6 +5,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,6 +53,9 @@ inline constexpr KernelVersion kOldestKernel{6, 1};
 
 // Where cgroup2 is mounted: the host's whole tree where one can be found, else the first mount.
 Result<std::string> find_cgroup2(const HostRoots& roots);
+
+// Where v1 keeps the limits of memory on this host, if it does.
+std::optional<std::string> find_v1_memory(const HostRoots& roots);
 
 // Everything slogate depends on, good or bad, in the order it is needed.
 std::vector<Finding> inspect_host(const HostRoots& roots);

@@ -102,6 +102,13 @@ Json degraded_json(const std::vector<ProbeStatus>& probes) {
   return json;
 }
 
+Json problems_json(const Problems& problems) {
+  Json json = Json::object();
+  for (const auto& [subject, problem] : problems)
+    if (!problem.empty()) json[subject] = problem;
+  return json;
+}
+
 // What no cgroup of the list holds.
 Json rest_json(const Counts& counts, const std::vector<std::string>& reasons) {
   return {{"signals", signals_json(counts)}, {"counters", counters_json(counts, reasons)}};
@@ -141,7 +148,7 @@ Json status_json(const Snapshot& snapshot) {
   Json json = {{"version", agent.version},
                {"kernel", agent.kernel},
                {"started", to_rfc3339(agent.started)},
-               {"uptime_seconds", seconds(agent.now - agent.started)},
+               {"uptime_seconds", seconds(agent.ticked - agent.began)},
                {"ticks", agent.ticks},
                {"tick_seconds", seconds(agent.last_tick)},
                {"cgroups", snapshot.workloads.size()},
@@ -149,6 +156,7 @@ Json status_json(const Snapshot& snapshot) {
                {"removed", rest_json(*snapshot.removed, *snapshot.drop_reasons)},
                {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
                {"degraded", degraded_json(snapshot.probes)},
+               {"problems", problems_json(agent.problems)},
                {"notes", agent.notes}};
   if (snapshot.kubernetes) json["kubernetes"] = kubernetes_json(*snapshot.kubernetes);
   return json;

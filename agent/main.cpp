@@ -109,11 +109,15 @@ std::optional<Config> read_settings(const CommandLine& line) {
 uint64_t memory_allowed() {
   std::ifstream file("/proc/self/cgroup");
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const std::string own = parse_own_cgroup(text);
   uint64_t least = UINT64_MAX;
-  for (const std::string& root : {find_cgroup2({}).value_or(""), std::string("/sys/fs/cgroup")})
-    if (const auto limit = read_memory_limit(root, own))
+  const auto look = [&](const std::string& root, const char* controller, const char* file) {
+    if (const auto limit = read_memory_limit(root, parse_own_cgroup(text, controller), file))
       least = std::min(least, memory_for_maps(*limit));
+  };
+  const HostRoots roots;
+  look(find_cgroup2(roots).value_or(""), "", "memory.max");
+  look("/sys/fs/cgroup", "", "memory.max");
+  if (const auto v1 = find_v1_memory(roots)) look(*v1, "memory", "memory.limit_in_bytes");
   return least;
 }
 
@@ -242,7 +246,9 @@ AgentStatus about(const std::vector<Finding>& findings) {
   status.version = SLOGATE_VERSION;
   struct utsname name {};
   if (uname(&name) == 0) status.kernel = name.release;
-  status.started = now().system;
+  const TickTime moment = now();
+  status.started = moment.system;
+  status.began = moment.monotonic;
   status.notes = notes_of(findings);
   return status;
 }

@@ -69,6 +69,14 @@ std::optional<std::string> find_cgroup2(const std::vector<Mount>& mounts) {
   return first;
 }
 
+std::optional<std::string> find_v1_memory(const std::vector<Mount>& mounts) {
+  const auto found = std::ranges::find_if(mounts, [](const Mount& mount) {
+    return mount.type == "cgroup" &&
+           std::ranges::find(mount.options, "memory") != mount.options.end();
+  });
+  return found == mounts.end() ? std::nullopt : std::optional(found->point);
+}
+
 bool has_v1_controllers(const std::vector<Mount>& mounts) {
   return std::any_of(mounts.begin(), mounts.end(), [](const Mount& mount) {
     return mount.type == "cgroup" &&

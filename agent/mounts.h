@@ -24,6 +24,9 @@ bool is_private_view(const std::string& cgroup2);
 // Where cgroup2 is mounted: the whole tree where there is one, else the first mount of a part.
 std::optional<std::string> find_cgroup2(const std::vector<Mount>& mounts);
 
+// Where the tree of v1's memory controller is mounted.
+[[nodiscard]] std::optional<std::string> find_v1_memory(const std::vector<Mount>& mounts);
+
 // Whether containers are kept in v1 cgroups: they go where these controllers are.
 [[nodiscard]] bool has_v1_controllers(const std::vector<Mount>& mounts);
 

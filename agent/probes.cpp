@@ -231,10 +231,11 @@ std::string link_pin(const ProbeInfo& info, uint32_t epoch) {
   return fmt::format("link_{}_{}", info.name, epoch);
 }
 
-void remove_other_links(const PinDir& pins, uint32_t epoch) {
+// Those of the epoch, or all others.
+void remove_links(const PinDir& pins, uint32_t epoch, bool others) {
   const std::string suffix = fmt::format("_{}", epoch);
   for (const std::string& name : pins.names())
-    if (name.starts_with("link_") && !name.ends_with(suffix)) pins.unpin(name);
+    if (name.starts_with("link_") && name.ends_with(suffix) != others) pins.unpin(name);
 }
 
 bool is_only_iterators(std::string_view object) {
@@ -277,11 +278,14 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
   probes.load(maps, features, epoch, same);
   probes.attach_all(maps, features);
   if (auto complete = probes.require_needed(); !complete) return fail(complete.error());
-  if (pins != nullptr && !same)
-    if (auto done = probes.pin(*pins, epoch); !done) return fail(done.error());
+  // Before the programs begin to count, so that from then on they outlive this agent.
+  if (pins != nullptr && !same) {
+    remove_links(*pins, epoch, false);  // of an agent that died before it got further
+    if (auto done = probes.keep_pins(*pins, epoch); !done) return fail(done.error());
+  }
   // Here the new programs begin and the old ones end.
   if (auto done = maps.activate(epoch, hash); !done) return fail(done.error());
-  if (pins != nullptr) remove_other_links(*pins, epoch);
+  if (pins != nullptr) remove_links(*pins, epoch, true);
   return probes;
 }
 
@@ -369,13 +373,11 @@ Result<void> Probes::require_needed() const {
   return {};
 }
 
-// Before the programs begin to count, so that from then on they outlive this agent.
-Result<void> Probes::pin(const PinDir& pins, uint32_t epoch) {
+Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
   for (const auto& [probe, link] : links_) {
     if (!is_pinned(kProbes[probe])) continue;
     const std::string name = link_pin(kProbes[probe], epoch);
-    pins.unpin(name);  // of an agent that died before it got further
-    if (auto done = pins.pin(bpf_link__fd(link.get()), name); !done) return done;
+    if (auto done = pins.keep(bpf_link__fd(link.get()), name); !done) return done;
   }
   return {};
 }

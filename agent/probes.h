@@ -44,6 +44,10 @@ class Probes {
   Probes& operator=(Probes&&) = delete;
   ~Probes();
 
+  // Pins links again whose pins somebody removed. The links themselves nobody can end: the kernel
+  // does not detach from tracepoints.
+  Result<void> keep_pins(const PinDir& pins, uint32_t epoch) const;
+
   [[nodiscard]] std::vector<ProbeStatus> status(const slogate_runs& runs) const;
 
   // One pass over all sockets: brings their segments, round-trip times and overflows up to date,
@@ -62,7 +66,6 @@ class Probes {
   void attach_all(const Maps& maps, const KernelFeatures& features);
   void attach_one(ProbeStatus& status, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
-  Result<void> pin(const PinDir& pins, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
 
   std::vector<std::unique_ptr<Object>> objects_;

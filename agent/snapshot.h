@@ -15,6 +15,7 @@
 
 #include "agent/event.h"
 #include "agent/kubernetes/pod_names.h"
+#include "agent/log.h"
 #include "agent/verdict.h"
 #include "maps/counts.h"
 #include "maps/map_status.h"
@@ -73,10 +74,13 @@ struct ProbeStatus {
 struct AgentStatus {
   std::string version, kernel;
   std::chrono::system_clock::time_point started, now;
+  // CLOCK_MONOTONIC of the same moments: the other clock may be set.
+  std::chrono::nanoseconds began{0}, ticked{0};
   uint64_t ticks = 0;
   std::chrono::nanoseconds last_tick{0};       // how long the last tick took
   std::chrono::nanoseconds total_ticks{0};     // and all of them together
   std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
+  Problems problems;
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
 };
 

@@ -136,18 +136,23 @@ Result<void> StateDir::append(const VerdictChange& change) const {
                  0600));
   if (!fd) return fail(system_error("cannot open", errno).within(where));
   std::string line = dump({{"from", change.from}, {"verdict", verdict_json(*change.now)}});
-  const off_t size = ::lseek(fd.get(), 0, SEEK_END);
+  off_t size = ::lseek(fd.get(), 0, SEEK_END);
   if (size > 0 && static_cast<size_t>(size) + line.size() > kAuditBytes) {
     if (::renameat(directory_.get(), kAudit, directory_.get(), kOldAudit) != 0)
       return fail(system_error("cannot rename", errno).within(where));
     fd.reset(::openat(directory_.get(), kAudit,
                       O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd) return fail(system_error("cannot open", errno).within(where));
+    size = 0;
   } else if (char last = '\n'; size > 0 && ::pread(fd.get(), &last, 1, size - 1) == 1) {
     // Where an agent died in the middle of a line, the next one begins on its own.
     if (last != '\n') line.insert(0, "\n");
   }
-  if (auto done = write_all(fd.get(), line); !done) return fail(done.error().within(where));
+  if (auto done = write_all(fd.get(), line); !done) {
+    // Not half a line: it will be tried again.
+    [[maybe_unused]] const int cut = ::ftruncate(fd.get(), size);
+    return fail(done.error().within(where));
+  }
   ::fdatasync(fd.get());
   return {};
 }

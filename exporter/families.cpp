@@ -137,6 +137,15 @@ void write_lost_samples(const AgentStatus& agent, Sink& sink) {
   write_samples(std::move(samples), sink);
 }
 
+void write_problems(const AgentStatus& agent, Sink& sink) {
+  Samples samples{{"slogate_problem",
+                   "1 while something the agent does for itself fails, 0 when it is well again.",
+                   MetricType::gauge}};
+  for (const auto& [subject, problem] : agent.problems)
+    samples.values.push_back({{{"subject", subject}}, problem.empty() ? 0.0 : 1.0});
+  write_samples(std::move(samples), sink);
+}
+
 void write_scrapes(const AllScrapeStats& scrapes, size_t left_out, Sink& sink) {
   std::array<FormatRow, kFormats.size()> rows;
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = {kFormats[i], scrapes[i]};
@@ -177,6 +186,7 @@ void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsS
                     const AllScrapeStats& scrapes, Sink& sink) {
   const size_t left_out = write_workload_families(sheet, *snapshot.drop_reasons, settings, sink);
   write_lost_samples(snapshot.agent, sink);
+  write_problems(snapshot.agent, sink);
   write_rows<MapStatus>(kMapMetrics, snapshot.maps, sink);
   write_rows<ProbeStatus>(kProbeMetrics, snapshot.probes, sink);
   write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);

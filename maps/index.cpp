@@ -101,11 +101,17 @@ Result<void> Index::finish_resize(Fd next, size_t entries, const Result<void>& p
     if (pins_ != nullptr) pins_->unpin(kNextPin);
     return published;
   }
-  if (pins_ != nullptr)
-    if (auto done = pins_->rename(kNextPin, kPin); !done) return done;
   const Fd old = std::exchange(inner_, std::move(next));
   capacity_ = entries;
+  if (pins_ != nullptr && !pins_->rename(kNextPin, kPin)) {  // somebody removed it
+    pins_->unpin(kPin);
+    if (auto done = keep_pin(); !done) return done;
+  }
   return old ? copy_owners(old.get(), inner_.get()) : Result<void>{};
+}
+
+Result<void> Index::keep_pin() const {
+  return pins_ == nullptr || resizing_ ? Result<void>{} : pins_->keep(inner_.get(), kPin);
 }
 
 bool Index::insert(const slogate_key& key, const slogate_ref& ref) {

@@ -34,6 +34,9 @@ class Index {
   // Whether it is being replaced: nothing may be erased then, as it would have to go from both.
   [[nodiscard]] bool is_resizing() const { return resizing_; }
 
+  // Pins it again, if somebody removed its pin.
+  Result<void> keep_pin() const;
+
   // Enters an owner, unless it is entered already or there is no room: then false. Not while the
   // index is being replaced.
   bool insert(const slogate_key& key, const slogate_ref& ref);

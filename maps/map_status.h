@@ -31,6 +31,7 @@ struct Resize {
   std::string map;
   size_t from = 0, to = 0;
   std::string reason;
+  uint64_t number = 0;  // of all changes, from 1 on
 };
 
 }  // namespace slogate

@@ -31,6 +31,7 @@ constexpr size_t kFreeBytes = sizeof(__u64) * SLOGATE_FREE_SLOTS;
 constexpr size_t kRunsBytes = sizeof(slogate_runs) * SLOGATE_RUN_LINES;
 constexpr size_t kResizesKept = 64;
 
+using Skeleton = std::unique_ptr<maps_bpf, void (*)(maps_bpf*)>;
 using MapFds = std::map<std::string, Fd, std::less<>>;
 
 uint64_t load(const __u64& word) {
@@ -42,8 +43,7 @@ uint32_t load(const __u32& word) {
 
 // New maps; the object they come from is not needed after that.
 Result<MapFds> make_maps() {
-  const std::unique_ptr<maps_bpf, void (*)(maps_bpf*)> skeleton(maps_bpf__open(),
-                                                                maps_bpf__destroy);
+  const Skeleton skeleton(maps_bpf__open(), maps_bpf__destroy);
   if (!skeleton) return fail(bpf_error("cannot read the object of the BPF maps", errno));
   if (const int error = maps_bpf__load(skeleton.get()); error != 0)
     return fail(bpf_error("cannot create the BPF maps", error));
@@ -58,13 +58,27 @@ Result<MapFds> make_maps() {
 }
 
 Result<MapFds> pinned_maps(const PinDir& pins) {
+  const Skeleton skeleton(maps_bpf__open(), maps_bpf__destroy);
+  if (!skeleton) return fail(bpf_error("cannot read the object of the BPF maps", errno));
   MapFds fds;
   for (const std::string_view name : kNames) {
     auto fd = pins.get(name);
     if (!fd) return fail(std::move(fd.error()));
+    const auto facts = map_facts(fd->get());
+    if (!facts) return fail(facts.error());
+    const bpf_map* ours = bpf_object__find_map_by_name(skeleton->obj, std::string(name).c_str());
+    if (facts->type != bpf_map__type(ours) || facts->key_bytes != bpf_map__key_size(ours) ||
+        facts->value_bytes != bpf_map__value_size(ours))
+      return fail(fmt::format("{} is another map", name));
     fds.emplace(name, std::move(*fd));
   }
   return fds;
+}
+
+// Whatever is wrong with pins, there is one way out.
+Error not_taken_up(const Error& cause) {
+  return {cause.within("cannot take up the pinned maps").message,
+          "slogate-agent --unpin removes them, and counts start from zero"};
 }
 
 Result<slogate_schema> read_schema(int fd) {
@@ -170,7 +184,8 @@ struct Maps::Parts {
 
   void remember(std::string map, size_t from, size_t to, std::string_view reason,
                 std::chrono::system_clock::time_point now) {
-    resizes.push_back({now, std::move(map), from, to, std::string(reason)});
+    resizes.push_back(
+        {now, std::move(map), from, to, std::string(reason), slab_resizes + index_resizes});
     if (resizes.size() > kResizesKept) resizes.pop_front();
   }
 };
@@ -226,17 +241,20 @@ Result<Maps> Maps::open(const PinDir* pins) {
     found = *looked;
   }
   const bool adopted = found.origin == Origin::adopted;
+  const auto failed = [adopted](const Error& cause) {
+    return fail(adopted ? not_taken_up(cause) : cause);
+  };
   auto fds = adopted ? pinned_maps(*pins) : make_maps();
-  if (!fds) return fail(fds.error());
+  if (!fds) return failed(fds.error());
   const auto memory = [&fds](std::string_view name, size_t bytes) {
     return SharedMemory::map(fds->find(name)->second.get(), bytes, name);
   };
   auto control = memory("slogate_control", sizeof(slogate_control));
-  if (!control) return fail(control.error());
+  if (!control) return failed(control.error());
   auto runs = memory("slogate_runs", kRunsBytes);
-  if (!runs) return fail(runs.error());
+  if (!runs) return failed(runs.error());
   auto free_ring = memory("slogate_free", kFreeBytes);
-  if (!free_ring) return fail(free_ring.error());
+  if (!free_ring) return failed(free_ring.error());
 
   std::unique_ptr<Parts, PartsDeleter> parts(new Parts{
       .origin = found.origin,
@@ -254,27 +272,29 @@ Result<Maps> Maps::open(const PinDir* pins) {
       .waits = {},
   });
   auto index = Index::open(parts->fd("slogate_index"), pins, parts->waits, index_entries_for(0));
-  if (!index) return fail(index.error());
+  if (!index) return failed(index.error());
   parts->index.emplace(std::move(*index));
   auto slab = Slab::open(parts->fd("slogate_slab"), &parts->control(),
                          parts->free_memory.as<uint64_t>(), pins, parts->waits, *parts->index);
-  if (!slab) return fail(slab.error());
+  if (!slab) return failed(slab.error());
   parts->slab.emplace(std::move(*slab));
   parts->slab_slots = parts->slab->slots();
   parts->index_entries = parts->index->capacity();
 
   Maps maps(std::move(parts));
   if (found.origin == Origin::folded) maps.slab().add_to_totals(found.carried);
-  if (!adopted)
-    if (auto done = maps.write_pins(); !done) return fail(done.error());
+  if (adopted) return maps;
+  if (auto done = write_schema(maps.fd(kSchemaName), 0); !done) return fail(done.error());
+  if (auto done = maps.keep_pins(); !done) return fail(done.error());
   return maps;
 }
 
-Result<void> Maps::write_pins() {
-  if (auto done = write_schema(fd(kSchemaName), 0); !done) return done;
+Result<void> Maps::keep_pins() {
   if (parts_->pins == nullptr) return {};
+  if (auto done = parts_->index->keep_pin(); !done) return done;
+  if (auto done = slab().keep_pins(); !done) return done;
   for (const std::string_view name : kNames)
-    if (auto done = parts_->pins->pin(fd(name), name); !done) return done;
+    if (auto done = parts_->pins->keep(fd(name), name); !done) return done;
   return {};
 }
 

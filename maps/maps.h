@@ -76,6 +76,9 @@ class Maps {
   // The latest changes, oldest first.
   [[nodiscard]] const std::deque<Resize>& resizes() const;
 
+  // Pins again what somebody removed from the pin directory.
+  Result<void> keep_pins();
+
   // ---- programs ----
   // Of which epoch the programs are that were activated last, 0 for none; see struct
   // slogate_control.
@@ -109,7 +112,6 @@ class Maps {
   };
   explicit Maps(std::unique_ptr<Parts, PartsDeleter> parts) : parts_(std::move(parts)) {}
   [[nodiscard]] Slab& slab() const;
-  Result<void> write_pins();
   void note_resizes(std::chrono::system_clock::time_point now);
   Result<void> grow(size_t capacity, std::string_view reason,
                     std::chrono::system_clock::time_point now);

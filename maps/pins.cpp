@@ -57,6 +57,23 @@ bool PinDir::has(std::string_view name) const {
   return faccessat(lock_.get(), std::string(name).c_str(), F_OK, 0) == 0;
 }
 
+bool PinDir::is_reachable() const {
+  struct stat ours {
+  }, there{};
+  return fstat(lock_.get(), &ours) == 0 && stat(path_.c_str(), &there) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+Result<void> PinDir::make_anew() {
+  auto next = open(path_);
+  if (!next) return fail(next.error());
+  if (!next->names().empty())
+    return fail(fmt::format("pin directory {} has the pins of another agent", path_),
+                "restart this one, and it takes them up");
+  *this = std::move(*next);
+  return {};
+}
+
 Result<Fd> PinDir::get(std::string_view name) const {
   const int fd = bpf_obj_get(file(name).c_str());
   if (fd < 0) return fail(bpf_error(fmt::format("cannot open pin {}", file(name)), fd));
@@ -64,9 +81,14 @@ Result<Fd> PinDir::get(std::string_view name) const {
 }
 
 Result<void> PinDir::pin(int fd, std::string_view name) const {
+  if (!is_reachable()) return {};
   if (const int error = bpf_obj_pin(fd, file(name).c_str()); error != 0)
     return fail(bpf_error(fmt::format("cannot pin {}", file(name)), error));
   return {};
+}
+
+Result<void> PinDir::keep(int fd, std::string_view name) const {
+  return has(name) ? Result<void>{} : pin(fd, name);
 }
 
 Result<void> PinDir::rename(std::string_view from, std::string_view to) const {

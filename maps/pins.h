@@ -22,9 +22,19 @@ class PinDir {
   [[nodiscard]] std::vector<std::string> names() const;
   [[nodiscard]] bool has(std::string_view name) const;
 
+  // Whether the path still leads here: somebody may remove the directory, or unmount what it is on.
+  [[nodiscard]] bool is_reachable() const;
+  // Makes the directory anew, and holds that one from now on. Refuses one that has pins in it: they
+  // are somebody else's.
+  Result<void> make_anew();
+
   // The pinned object as a new descriptor.
   [[nodiscard]] Result<Fd> get(std::string_view name) const;
+  // Does nothing in a directory that is not reachable: what is in there is lost, and what uses it
+  // goes on.
   Result<void> pin(int fd, std::string_view name) const;
+  // Pins what has lost its pin.
+  Result<void> keep(int fd, std::string_view name) const;
   // Gives a pin another name, in one step; a pin of that name is replaced.
   Result<void> rename(std::string_view from, std::string_view to) const;
   void unpin(std::string_view name) const;

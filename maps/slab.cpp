@@ -314,6 +314,12 @@ Result<void> Slab::grow(size_t wanted) {
   return done;
 }
 
+Result<void> Slab::keep_pins() const {
+  for (size_t i = 0; pins_ != nullptr && i < chunks_.size(); ++i)
+    if (auto done = pins_->keep(chunks_[i].fd.get(), chunk_pin(i)); !done) return done;
+  return {};
+}
+
 // Lowest first, so that the chunks fill up in order and the last ones fall free. A slot that was
 // taken from the ring and is free was given back: two CPUs had wanted one for the same owner.
 void Slab::list_free() {

@@ -85,6 +85,8 @@ class Slab {
   // kChunksAtOnce of them: the kernel takes tens of milliseconds for each. Does nothing while
   // anything else is under way.
   Result<void> shrink(size_t slots);
+  // Pins chunks again whose pins somebody removed.
+  Result<void> keep_pins() const;
   // Lists free slots for the programs to take; cheap when there is nothing to list.
   void list_free();
   // How many are listed.

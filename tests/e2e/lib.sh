@@ -11,6 +11,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/slogate-e2e.XXXXXX")
 cgroup_prefix=/slogate-e2e-$$ # as the agent names it: relative to the cgroup2 root
 cgroup_dir=$(cgroup2_root)$cgroup_prefix
 processes=()
+script_arguments=("$@")
 agent_pid=
 socket=$work/agent.sock
 metrics= # ADDR:PORT once the agent runs
@@ -32,19 +33,21 @@ need_bpffs() {
   [ -z "${SLOGATE_OWN_BPFFS-}" ] || skip "no bpffs at /sys/fs/bpf, and none can be mounted"
   rm -rf "$work"
   # shellcheck disable=SC2016 # for the inner shell
-  SLOGATE_OWN_BPFFS=1 exec unshare --mount sh -c 'mount -t bpf bpf /sys/fs/bpf; exec "$0"' "$0"
+  SLOGATE_OWN_BPFFS=1 exec unshare --mount sh -c 'mount -t bpf bpf /sys/fs/bpf; exec "$0" "$@"' \
+    "$0" "${script_arguments[@]}"
 }
 
 # track PID...: to be stopped when the script ends.
 track() { processes+=("$@"); }
 
 # start_agent [ARGUMENT...]: with socket, port and state of its own and without pins, unless the
-# arguments say otherwise; returns when it answers.
+# arguments say otherwise, and under the command in $agent_prefix; returns when it answers.
 start_agent() {
   local port
   port=$(free_port $((20000 + RANDOM % 10000)))
   agent_arguments "$work/agent.sock" "127.0.0.1:$port" "$work/state" "$@"
-  "$programs/slogate-agent" "${arguments[@]}" >>"$work/agent.log" 2>&1 &
+  # shellcheck disable=SC2086 # words
+  ${agent_prefix-} "$programs/slogate-agent" "${arguments[@]}" >>"$work/agent.log" 2>&1 &
   agent_pid=$!
   wait_until 20 agent_answers_or_ended || fail "the agent does not answer after 20 s"
   is_running "$agent_pid" || fail "the agent ended: $(tail -n 1 "$work/agent.log")"

@@ -44,14 +44,7 @@ expect_exit 1 unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec
 # Enough is enough: it starts, counts and grows.
 pins=/sys/fs/bpf/slogate-e2e-$$
 on_exit "cleanup; '$programs/slogate-agent' --unpin --pin-dir '$pins'"
-real_programs=$programs
-programs=$work/limited
-mkdir "$programs"
-printf '#!/bin/sh\nexec setpriv --bounding-set=-all,%s --inh-caps=-all --no-new-privs %s "$@"\n' \
-  "$enough" "$real_programs/slogate-agent" >"$programs/slogate-agent"
-chmod +x "$programs/slogate-agent"
-start_agent --pin-dir "$pins"
-programs=$real_programs
+agent_prefix="setpriv --bounding-set=-all,$enough --inh-caps=-all --no-new-privs" start_agent --pin-dir "$pins"
 [ "$(api /v1/status | jq '.degraded | length')" -eq 0 ] ||
   fail "degraded: $(api /v1/status | jq -c .degraded)"
 # What each thread is left with is CAP_BPF, capability 39.

@@ -47,10 +47,11 @@ Snapshot snapshot() {
   s.agent.version = "0.1.0";
   s.agent.kernel = "6.18.44";
   s.agent.started = std::chrono::sys_days(std::chrono::year(2026) / 11 / 21) + 8h + 300ms;
-  s.agent.now = s.agent.started + 12500ms;
+  s.agent.ticked = 12500ms;
   s.agent.ticks = 12;
   s.agent.last_tick = 500us;
   s.agent.lost[SLOGATE_SITE_no_slot] = 7;
+  s.agent.problems = {{"maps", ""}, {"state", "the disk is full"}};
   s.agent.notes = {"pods are invisible"};
 
   s.workloads.resize(2);
@@ -116,6 +117,7 @@ TEST(Api, Status) {
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
     "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
+    "problems": {"state": "the disk is full"},
     "notes": ["pods are invisible"]
   })")
                                .dump());

@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -147,6 +149,45 @@ TEST(Arms, OfAnSloForAPortAreJudgedByThatPortAlone) {
   EXPECT_EQ(judged().first, 0u);
 }
 
+TEST(Arms, AnIdThatIsUsedAgainIsAnotherCgroup) {
+  Arms arms(slo_of("/canary", "/stable"));
+  Node node(slo_of("/canary", "/stable"));
+  node.add(1, "/canary");
+  const Sampler good(support::lognormal());
+  const auto canary = [&] {
+    node.answer(0, good);
+    arms.look(node.rows, {});
+    return count(arms.read({{1, {node.rows[0].service}}}, {}).canary.added.histograms[0]);
+  };
+  canary();
+  EXPECT_EQ(canary(), 250u);
+  node.rows[0].path = "/other";
+  EXPECT_EQ(canary(), 0u);
+  EXPECT_THAT(arms.canary(), IsEmpty());
+}
+
+// Somebody sets the clock, or the machine sleeps: only CLOCK_MONOTONIC counts.
+TEST(Court, StepsOfTheRealTimeChangeNoVerdict) {
+  Node steady(slo_of("/demo/canary/**", "/demo/stable/**"));
+  Node stepped(slo_of("/demo/canary/**", "/demo/stable/**"));
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  for (Node* node : {&steady, &stepped}) {
+    node->add(1, "/demo/canary/a");
+    node->add(2, "/demo/stable/a");
+  }
+  for (int i = 0; i < 400 && steady.verdict().decision != Decision::Veto; ++i) {
+    stepped.now.system += i % 3 == 0 ? -25h : 8h;
+    for (Node* node : {&steady, &stepped}) {
+      node->answer(0, bad);
+      node->answer(1, good);
+      node->step();
+    }
+    ASSERT_EQ(steady.verdict().decision, stepped.verdict().decision) << i;
+    ASSERT_EQ(steady.verdict().log_e, stepped.verdict().log_e) << i;
+  }
+  EXPECT_EQ(stepped.verdict().decision, Decision::Veto);
+}
+
 TEST(Court, AnEmptyCanarySetEndsTheRollout) {
   Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
   make_bad(node);
@@ -257,14 +298,35 @@ TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
     EXPECT_EQ(Json::parse(line)["verdict"]["verdict"], "veto");
 }
 
+TEST_F(StateDirTest, AFullDiskLeavesNoHalfLine) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  ASSERT_TRUE(state->append(change_to(Decision::Veto)));
+  const std::string before = read("audit.jsonl");
+  // No file may be larger than this for a while.
+  rlimit unlimited{};
+  getrlimit(RLIMIT_FSIZE, &unlimited);
+  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{.rlim_cur = before.size() + 10, .rlim_max = unlimited.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  const auto done = state->append(change_to(Decision::Veto));
+  setrlimit(RLIMIT_FSIZE, &unlimited);
+  std::signal(SIGXFSZ, ignore);
+  EXPECT_FALSE(done);
+  EXPECT_EQ(read("audit.jsonl"), before);
+  EXPECT_TRUE(state->append(change_to(Decision::Veto)));
+  EXPECT_EQ(read("audit.jsonl"), before + before);
+}
+
 TEST(Events, ResizesAndLossesSinceTheTickBefore) {
   EventBook book;
   Snapshot snapshot;
-  snapshot.resizes = {{snapshot.agent.now + 1s, "slogate_slab", 32, 64, "old"}};
+  snapshot.resizes = {{snapshot.agent.now, "slogate_slab", 32, 64, "old", 1}};
   snapshot.agent.lost[SLOGATE_SITE_no_slot] = 5;
   book.compare(snapshot);
   EXPECT_THAT(*book.list(), IsEmpty());  // what there was before is no news
-  snapshot.resizes.push_back({snapshot.agent.now + 2s, "slogate_slab", 64, 128, "grew"});
+  // Somebody has set the clock back.
+  snapshot.resizes.push_back({snapshot.agent.now - 1h, "slogate_slab", 64, 128, "grew", 2});
   snapshot.agent.lost[SLOGATE_SITE_no_slot] = 7;
   book.compare(snapshot);
   book.compare(snapshot);

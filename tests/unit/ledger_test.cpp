@@ -75,6 +75,15 @@ TEST(Ledger, ANameThatComesLateMovesNothing) {
   EXPECT_EQ(node.value("/a"), 5u);
 }
 
+TEST(Ledger, AnIdThatIsUsedAgainIsAnotherCgroup) {
+  Node node;
+  node.tick({with(1, "/old", 9)});
+  node.scrape();
+  node.tick({with(1, "/new", 4)});  // in a slot of its own, which begins at zero
+  EXPECT_EQ(node.value("/new"), 4u);
+  EXPECT_EQ(node.value("/old").value_or(9), 9u);
+}
+
 TEST(Ledger, OneOfSeveralThatLeavesTakesNothingAlong) {
   Node node;
   node.tick({with(1, "/a", 5), with(2, "/a", 7)});

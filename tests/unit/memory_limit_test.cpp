@@ -20,9 +20,10 @@ class Tree {
     root_ = ::mkdtemp(name.data()) != nullptr ? name : "";
   }
   ~Tree() { fs::remove_all(root_); }
-  void set(const std::string& path, const std::string& limit) const {
+  void set(const std::string& path, const std::string& limit,
+           const std::string& file = "/memory.max") const {
     fs::create_directories(root_ + path);
-    std::ofstream(root_ + path + "/memory.max") << limit << "\n";
+    std::ofstream(root_ + path + file) << limit << "\n";
   }
   [[nodiscard]] const std::string& root() const { return root_; }
 
@@ -34,6 +35,8 @@ TEST(OwnCgroup, IsTheLineOfCgroup2) {
   EXPECT_EQ(parse_own_cgroup("1:name=systemd:/x\n0::/kubepods/pod1/c\n"), "/kubepods/pod1/c");
   EXPECT_EQ(parse_own_cgroup("0::/"), "/");
   EXPECT_EQ(parse_own_cgroup("12:memory:/a\n"), "");
+  EXPECT_EQ(parse_own_cgroup("1:name=systemd:/x\n12:memory:/a\n0::/b\n", "memory"), "/a");
+  EXPECT_EQ(parse_own_cgroup("1:memory:relative\n", "memory"), "");
   EXPECT_EQ(parse_own_cgroup(""), "");
 }
 
@@ -50,6 +53,8 @@ TEST(MemoryLimit, IsTheSmallestOnTheWayUp) {
   EXPECT_EQ(read_memory_limit(tree.root(), "/"), 1048576u);
   EXPECT_EQ(read_memory_limit(tree.root(), "/gone"), 1048576u);
   EXPECT_EQ(read_memory_limit("/nowhere", "/a"), std::nullopt);
+  tree.set("/v1", "4096", "/memory.limit_in_bytes");
+  EXPECT_EQ(read_memory_limit(tree.root(), "/v1", "memory.limit_in_bytes"), 4096u);
 }
 
 TEST(MemoryLimit, LeavesTheAgentItsOwn) {

@@ -458,9 +458,9 @@ TEST(Exporter, SaysWhetherTheAgentTicks) {
   Exporter exporter({});
   EXPECT_EQ(exporter.answer(probe, nullptr).status, 503);
   Snapshot snapshot = full();
-  snapshot.agent.now = std::chrono::system_clock::now();
+  snapshot.agent.ticked = std::chrono::steady_clock::now().time_since_epoch();
   EXPECT_EQ(exporter.answer(probe, std::make_shared<const Snapshot>(snapshot)).status, 200);
-  snapshot.agent.now -= std::chrono::minutes(1);
+  snapshot.agent.ticked -= std::chrono::minutes(1);
   EXPECT_EQ(exporter.answer(probe, std::make_shared<const Snapshot>(snapshot)).status, 503);
 }
 

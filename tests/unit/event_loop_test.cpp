@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/event_loop.h"
+
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include <csignal>
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(EventLoop, TicksAndEndsWhileSignalsComeWithoutEnd) {
+  sigset_t before;
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  auto loop = EventLoop::make(1ms, {SIGHUP, SIGTERM});
+  ASSERT_TRUE(loop) << loop.error().line();
+  const auto send = [](int signal) { pthread_kill(pthread_self(), signal); };
+  int ticks = 0;
+  send(SIGHUP);
+  const auto done = loop->run({.tick =
+                                   [&] {
+                                     if (++ticks == 3) send(SIGTERM);
+                                   },
+                               .signal =
+                                   [&](int signal) {
+                                     if (signal == SIGHUP) send(SIGHUP);
+                                     return signal != SIGTERM;
+                                   }});
+  EXPECT_TRUE(done);
+  EXPECT_EQ(ticks, 3);
+  // The last one was never read.
+  sigset_t left;
+  sigemptyset(&left);
+  sigaddset(&left, SIGHUP);
+  const timespec at_once{};
+  EXPECT_EQ(sigtimedwait(&left, nullptr, &at_once), SIGHUP);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace slogate
