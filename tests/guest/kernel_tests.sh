@@ -23,9 +23,9 @@ filter='-*Accuracy*:Ceiling.OfAHundred*:Redis*:Nginx*:Postgres*'
 new_tree
 pack "$programs/kernel_tests" "$(command -v ip)" "$(command -v tc)"
 pack_modules veth sch_netem sch_tbf tls gcm ctr ghash_generic aesni_intel
-printf '#!/bin/sh\ncd /tmp && exec %s "--gtest_filter=%s" --gtest_output=json:/out/report.json %s\n' \
+printf '#!/usr/bin/env bash\ncd /tmp && exec %s "--gtest_filter=%s" --gtest_output=json:/out/report.json %s\n' \
   "$programs/kernel_tests" "$filter" "${arguments[*]@Q}" >"$tree/job"
 status=0
-boot 600 || status=$?
+boot 1200 || status=$?
 [ -z "$report" ] || cp "$work/out/report.json" "${report#json:}" || true
 exit "$status"

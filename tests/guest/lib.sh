@@ -79,7 +79,9 @@ new_tree() {
   mkdir -p "$tree"/{bin,dev,proc,sys,tmp,run,out,etc,root}
   cp "$root/tests/guest/init" "$tree/init"
   cp "$(command -v busybox)" "$tree/bin/busybox"
+  # Not busybox, whose shell takes its own ip and tc for any other.
   pack "$(command -v bash)"
+  ln -s "$(command -v bash)" "$tree/bin/sh"
 }
 
 # pack FILE...: programs with their shared libraries, without what only a debugger reads.
@@ -122,12 +124,11 @@ boot() {
   (cd "$tree" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
   # One thread: with more, emulated kernels were seen to die while they patched their own text.
   timeout "$1" qemu-system-x86_64 -accel tcg,thread=single -cpu max -smp 2 -m 2048 \
-    -display none -no-reboot -net none -serial "file:$work/console" -serial "file:$work/tar" \
+    -display none -no-reboot -net none -serial stdio -serial "file:$work/tar" \
     -kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-    -append "console=ttyS0 panic=-1 quiet" </dev/null >&2 &
+    -append "console=ttyS0 panic=-1 quiet" </dev/null > >(sed -u 's/\r//g') &
   track $!
   wait $! || status=$?
-  tr -d '\r' <"$work/console"
   [ "$status" -eq 0 ] || return "$status"
   tar -x --warning=no-timestamp -C "$out" -f "$work/tar" 2>/dev/null || return 125
   return "$(cat "$out/status")"
