@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/host.h"
 
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <linux/capability.h>
 
@@ -11,10 +10,8 @@
 #include <charconv>
 #include <fstream>
 #include <iterator>
-#include <memory>
 
 #include "agent/mounts.h"
-#include "maps/tables.h"
 
 namespace slogate {
 namespace {
@@ -32,6 +29,25 @@ std::vector<Mount> read_mounts(const HostRoots& roots) {
 
 constexpr const char* kUnified = "boot with systemd.unified_cgroup_hierarchy=1";
 
+// What came after a kernel that is too old.
+struct Lack {
+  KernelVersion since;
+  std::string_view what;
+};
+constexpr std::array<Lack, 3> kLacks = {{
+    {{5, 11}, "what programs remember of sockets (since 5.11)"},
+    {{5, 12}, "atomic operations of programs (since 5.12)"},
+    {{5, 17}, "reasons of drops (since 5.17)"},
+}};
+
+std::string lacks_of(KernelVersion version) {
+  std::vector<std::string_view> lacks;
+  for (const Lack& lack : kLacks)
+    if (version < lack.since) lacks.push_back(lack.what);
+  return lacks.empty() ? "slogate was never tried there"
+                       : fmt::format("it lacks {}", fmt::join(lacks, ", "));
+}
+
 Finding inspect_kernel(const HostRoots& roots) {
   const auto text = read_text(roots.proc + "/sys/kernel/osrelease");
   const auto version = text ? parse_kernel_release(*text) : fail(text.error());
@@ -41,33 +57,25 @@ Finding inspect_kernel(const HostRoots& roots) {
   if (*version >= kOldestKernel) return {.name = "kernel", .detail = release};
   return {.name = "kernel",
           .state = FindingState::Missing,
-          .detail = release + " is too old: it lacks what slogate measures with",
+          .detail = fmt::format("{} is too old: {}", release, lacks_of(*version)),
           .remedy = fmt::format("boot a kernel of at least {}.{}", kOldestKernel.major,
                                 kOldestKernel.minor)};
 }
 
-struct BtfDeleter {
-  void operator()(btf* types) const { btf__free(types); }
-};
-using Btf = std::unique_ptr<btf, BtfDeleter>;
-
-Result<Btf> read_btf(const HostRoots& roots) {
-  const std::string path = roots.sys + "/kernel/btf/vmlinux";
+Result<KernelFeatures> read_features(const HostRoots& roots) {
   // libbpf would explain itself on stderr.
   const libbpf_print_fn_t print = libbpf_set_print(nullptr);
-  Btf types(btf__parse_raw(path.c_str()));
-  const int error = errno;
+  auto features = read_kernel_features(roots.sys + "/kernel/btf/vmlinux", roots.no_fentry);
   libbpf_set_print(print);
-  if (!types) return fail(system_error(fmt::format("cannot read {}", path), error));
-  return types;
+  return features;
 }
 
-Finding inspect_btf(const HostRoots& roots, const Result<Btf>& types) {
-  if (types) return {.name = "BTF", .detail = roots.sys + "/kernel/btf/vmlinux"};
+Finding inspect_btf(const HostRoots& roots, const Result<KernelFeatures>& features) {
+  if (features) return {.name = "BTF", .detail = roots.sys + "/kernel/btf/vmlinux"};
   return {.name = "BTF",
           .state = FindingState::Missing,
-          .detail = types.error().message,
-          .remedy = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y"};
+          .detail = features.error().message,
+          .remedy = features.error().remedy};
 }
 
 // Tracepoints that came after the oldest kernel slogate is meant for.
@@ -86,19 +94,30 @@ std::string tracepoint_remedy(std::string_view tracepoint) {
   return "boot a kernel built with CONFIG_INET=y and CONFIG_TRACEPOINTS=y";
 }
 
-Finding inspect_tracepoint(const ProbeInfo& probe, const Btf* types) {
+// How the probe is attached where its tracepoint is missing, "" when in no way.
+std::string stand_in(const ProbeInfo& probe, const KernelFeatures& features) {
+  if (!is_wanted(probe, features)) return why_no_hooks(probe, features);
+  std::string targets;
+  for (const Hook& hook : hooks_of(probe, features)) targets += hook.target + " ";
+  return targets.empty() ? "" : fmt::format("{}stands in for {}", targets, probe.name);
+}
+
+Finding inspect_tracepoint(const ProbeInfo& probe, const KernelFeatures* features) {
   Finding finding{.name = fmt::format("tracepoint {}", probe.tracepoint)};
-  const std::string type = fmt::format("btf_trace_{}", probe.tracepoint);
-  if (types != nullptr &&
-      btf__find_by_name_kind(types->get(), type.c_str(), BTF_KIND_TYPEDEF) >= 0) {
+  if (features != nullptr && features->tracepoints.contains(probe.tracepoint)) {
     finding.detail = fmt::format("for {}", probe.name);
     return finding;
   }
+  const std::string other = features != nullptr ? stand_in(probe, *features) : "";
+  if (!other.empty()) {
+    finding.detail = "not in this kernel; " + other;
+    return finding;
+  }
   finding.state = probe.needed ? FindingState::Missing : FindingState::Degraded;
-  finding.detail =
-      fmt::format("{}; lost without it: {}",
-                  types != nullptr ? "not in this kernel" : "unknown without BTF", probe.what);
-  if (types != nullptr) finding.remedy = tracepoint_remedy(probe.tracepoint);
+  finding.detail = fmt::format(
+      "{}; lost without it: {}",
+      features != nullptr ? why_no_hooks(probe, *features) : "unknown without BTF", probe.what);
+  if (features != nullptr) finding.remedy = tracepoint_remedy(probe.tracepoint);
   return finding;
 }
 
@@ -225,11 +244,11 @@ std::optional<std::string> find_v1_memory(const HostRoots& roots) {
 }
 
 std::vector<Finding> inspect_host(const HostRoots& roots) {
-  const auto types = read_btf(roots);
-  std::vector<Finding> findings = {inspect_kernel(roots), inspect_btf(roots, types)};
+  const auto features = read_features(roots);
+  std::vector<Finding> findings = {inspect_kernel(roots), inspect_btf(roots, features)};
   for (const ProbeInfo& probe : kProbes)
     if (!probe.tracepoint.empty())
-      findings.push_back(inspect_tracepoint(probe, types ? &*types : nullptr));
+      findings.push_back(inspect_tracepoint(probe, features ? &*features : nullptr));
   const auto status = read_text(roots.proc + "/self/status");
   const auto effective = status ? parse_cap_eff(*status) : fail(status.error());
   for (const CapabilityInfo& row : kCapabilities)

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/kernel_features.h"
 #include "maps/error.h"
 
 namespace slogate {
@@ -18,6 +19,7 @@ namespace slogate {
 // Where the kernel shows itself; tests point it at a directory of their own.
 struct HostRoots {
   std::string proc = "/proc", sys = "/sys";
+  std::string (*no_fentry)(const KernelFeatures&) = try_fentry;
 };
 
 enum class FindingState {

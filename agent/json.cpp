@@ -218,6 +218,7 @@ Json probe_json(const ProbeStatus& probe) {
           {"object", info.object},
           {"tracepoint", info.tracepoint},
           {"attached", probe.attached},
+          {"attached_to", probe.attached_to},
           {"reason", probe.reason},
           {"degraded", probe.degraded},
           {"what", info.what},

@@ -2,13 +2,12 @@
 #include "agent/probes.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <map>
+#include <set>
 
 #include "bpf/connection.skel.h"
 #include "bpf/drops.skel.h"
@@ -49,93 +48,6 @@ std::string reason_from_log(const std::string& log, int error) {
   return best.empty() ? what : what + ": " + best;
 }
 
-struct BtfDeleter {
-  void operator()(btf* types) const { btf__free(types); }
-};
-
-size_t parameters_of(const btf* types, int typedef_id) {
-  const btf_type* type = btf__type_by_id(types, typedef_id);              // typedef
-  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // pointer
-  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // function
-  return type != nullptr && btf_is_func_proto(type) ? btf_vlen(type) : 0;
-}
-
-std::vector<std::string> read_drop_reasons(const btf* types) {
-  constexpr std::string_view prefix = "SKB_DROP_REASON_";
-  std::vector<std::string> names;
-  const int id = btf__find_by_name_kind(types, "skb_drop_reason", BTF_KIND_ENUM);
-  if (id < 0) return names;
-  const btf_type* type = btf__type_by_id(types, id);
-  const struct btf_enum* values = btf_enum(type);
-  for (int i = 0; i < btf_vlen(type); ++i) {
-    const std::string_view name = btf__name_by_offset(types, values[i].name_off);
-    // MAX and SUBSYS_MASK are no reasons; past the table they share word 0.
-    if (values[i].val < 0 || values[i].val >= SLOGATE_DROP_REASONS) continue;
-    if (names.size() <= static_cast<size_t>(values[i].val)) names.resize(values[i].val + 1);
-    names[values[i].val] = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
-  }
-  return names;
-}
-
-}  // namespace
-
-Result<KernelFeatures> read_kernel_features() {
-  const std::unique_ptr<btf, BtfDeleter> types(btf__load_vmlinux_btf());
-  if (!types)
-    return fail(system_error("cannot read /sys/kernel/btf/vmlinux", errno).message,
-                "slogate needs a kernel built with CONFIG_DEBUG_INFO_BTF=y");
-  KernelFeatures features;
-  for (const ProbeInfo& probe : kProbes) {
-    const std::string name = fmt::format("btf_trace_{}", probe.tracepoint);
-    const int id = btf__find_by_name_kind(types.get(), name.c_str(), BTF_KIND_TYPEDEF);
-    if (probe.tracepoint.empty() || id < 0) continue;
-    features.tracepoints.emplace(probe.tracepoint);
-    // The first parameter is the tracepoint's own.
-    if (probe.tracepoint == "kfree_skb")
-      features.kfree_skb_has_socket = parameters_of(types.get(), id) >= 5;
-  }
-  features.drop_reasons = read_drop_reasons(types.get());
-  return features;
-}
-
-std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
-  static constexpr std::array<std::string_view, 13> not_drops = {
-      "NOT_SPECIFIED",     // freed, and nobody said it was a loss
-      "MAX",               //
-      "SOCKET_CLOSE",      // unread data of a socket the application closed
-      "QUEUE_PURGE",       // the same, by another road
-      "TCP_CLOSE",         // came after the end of its connection
-      "TCP_RESET",         // the reset itself
-      "TCP_FLAGS",         // a segment without ACK, or a SYN where none belongs
-      "TCP_OLD_DATA",      // duplicates: the data is there already
-      "TCP_OLD_ACK",       //
-      "TCP_OLD_SEQUENCE",  //
-      "TCP_TOO_OLD_ACK",   //
-      "TCP_OFOMERGE",      // an out-of-order segment that another one covers
-      "TCP_RFC7323_PAWS_ACK",
-  };
-  std::vector<std::string> names = features.drop_reasons;
-  for (std::string& name : names)
-    if (std::find(not_drops.begin(), not_drops.end(), name) != not_drops.end()) name.clear();
-  return names;
-}
-
-namespace {
-
-// Which programs of the kernel's are worth attaching: each whose tracepoint is there, and of the
-// two that can close a request only the better one.
-bool is_wanted(const ProbeInfo& info, const KernelFeatures& features) {
-  if (info.tracepoint.empty()) return true;
-  if (!features.tracepoints.contains(info.tracepoint)) return false;
-  return info.name != "send_length" || !features.tracepoints.contains("tcp_sendmsg_locked");
-}
-
-std::string why_not_wanted(const ProbeInfo& info, const KernelFeatures& features) {
-  if (!features.tracepoints.contains(info.tracepoint))
-    return fmt::format("this kernel has no tracepoint {}", info.tracepoint);
-  return "not needed: send_locked does it better";
-}
-
 // Points the object's maps at the shared ones and switches off the programs that are not wanted.
 Result<void> prepare(bpf_object* object, const Maps& maps, const KernelFeatures& features) {
   bpf_map* map = nullptr;
@@ -145,15 +57,18 @@ Result<void> prepare(bpf_object* object, const Maps& maps, const KernelFeatures&
     if (const int error = bpf_map__reuse_fd(map, shared); error != 0)
       return fail(bpf_error(fmt::format("cannot share map {}", bpf_map__name(map)), error));
   }
-  for (const ProbeInfo& info : kProbes) {
-    bpf_program* program = bpf_object__find_program_by_name(object, std::string(info.name).c_str());
-    if (program != nullptr) bpf_program__set_autoload(program, is_wanted(info, features));
-  }
+  std::set<std::string, std::less<>> wanted;
+  for (const ProbeInfo& info : kProbes)
+    for (Hook& hook : hooks_of(info, features)) wanted.insert(std::move(hook.program));
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object)
+      bpf_program__set_autoload(program, wanted.contains(bpf_program__name(program)));
   return {};
 }
 
-bpf_link* attach_program(bpf_program* program, const ProbeInfo& info, const Maps& maps) {
-  if (!info.tracepoint.empty()) return bpf_program__attach(program);
+bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
+  if (bpf_program__expected_attach_type(program) != BPF_TRACE_ITER)
+    return bpf_program__attach(program);
   bpf_iter_link_info link{};
   link.map.map_fd = static_cast<__u32>(maps.fd("slogate_sockets"));
   LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &link, .link_info_len = sizeof(link));
@@ -172,8 +87,7 @@ OpenObject opened(Skeleton* skeleton, void (*destroy)(Skeleton*), uint32_t epoch
 
 OpenObject open_request(const KernelFeatures& features, uint32_t epoch) {
   request_bpf* skeleton = request_bpf__open();
-  if (skeleton != nullptr)
-    skeleton->rodata->close_at_send_length = !features.tracepoints.contains("tcp_sendmsg_locked");
+  if (skeleton != nullptr) skeleton->rodata->close_at_send_length = closes_at_send_length(features);
   return opened(skeleton, request_bpf__destroy, epoch);
 }
 
@@ -221,14 +135,15 @@ uint64_t programs_hash(const KernelFeatures& features) {
     const void* bytes = object.bytes(&size);
     add({static_cast<const char*>(bytes), size});
   }
-  for (const std::string& tracepoint : features.tracepoints) add(tracepoint + ";");
+  for (const ProbeInfo& info : kProbes)
+    for (const Hook& hook : hooks_of(info, features)) add(hook.target + ";");
   for (const std::string& reason : features.drop_reasons) add(reason + ";");
   add(features.kfree_skb_has_socket ? "1" : "0");
   return hash == 0 ? 1 : hash;
 }
 
-std::string link_pin(const ProbeInfo& info, uint32_t epoch) {
-  return fmt::format("link_{}_{}", info.name, epoch);
+std::string link_pin(std::string_view program, uint32_t epoch) {
+  return fmt::format("link_{}_{}", program, epoch);
 }
 
 // Those of the epoch, or all others.
@@ -245,9 +160,7 @@ bool is_only_iterators(std::string_view object) {
 }
 
 // The iterator only runs when it is read, so the agent brings its own each time.
-bool is_pinned(const ProbeInfo& info) {
-  return !info.tracepoint.empty();
-}
+constexpr std::string_view kInventory = kProbes[SLOGATE_PROBE_inventory].name;
 
 }  // namespace
 
@@ -292,18 +205,19 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
 // Takes up the programs that another agent left running, all or none.
 bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch) {
   decltype(links_) found;
-  for (size_t i = 0; i < kProbes.size(); ++i) {
-    const ProbeInfo& info = kProbes[i];
-    if (!is_pinned(info) || !is_wanted(info, features)) continue;
-    const std::string name = link_pin(info, epoch);
-    // One that could not be attached then has no pin; it would fail again.
-    if (!pins.has(name)) {
-      if (info.needed) return false;
-      continue;
+  for (const ProbeInfo& info : kProbes) {
+    if (info.name == kInventory) continue;
+    for (const Hook& hook : hooks_of(info, features)) {
+      const std::string name = link_pin(hook.program, epoch);
+      // One that could not be attached then has no pin; it would fail again.
+      if (!pins.has(name)) {
+        if (info.needed) return false;
+        continue;
+      }
+      bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
+      if (link == nullptr) return false;
+      found[hook.program].reset(link);
     }
-    bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
-    if (link == nullptr) return false;
-    found[static_cast<slogate_probe>(i)].reset(link);
   }
   links_ = std::move(found);
   return true;
@@ -331,35 +245,37 @@ void Probes::load(const Maps& maps, const KernelFeatures& features, uint32_t epo
 void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
   for (ProbeStatus& status : status_) {
     const ProbeInfo& info = kProbes[status.probe];
-    if (links_.contains(status.probe))
-      status.attached = true;
-    else if (!is_wanted(info, features))
-      status.reason = why_not_wanted(info, features);
+    const std::vector<Hook> hooks = hooks_of(info, features);
+    if (hooks.empty())
+      status.reason = why_no_hooks(info, features);
     else if (const auto refused = refused_.find(info.object); refused != refused_.end())
       status.reason = refused->second;
     else
-      attach_one(status, maps);
+      attach_one(status, hooks, maps);
+    status.attached = !hooks.empty() && status.reason.empty();
     // Of send_locked and send_length one is enough.
     status.degraded = !status.attached && info.name != "send_length";
   }
 }
 
-void Probes::attach_one(ProbeStatus& status, const Maps& maps) {
-  const ProbeInfo& info = kProbes[status.probe];
-  status.reason = "it was missing when these programs were attached";
-  for (const auto& object : objects_) {
-    bpf_program* program =
-        bpf_object__find_program_by_name(object->object.get(), std::string(info.name).c_str());
-    if (program == nullptr) continue;
-    bpf_link* link = attach_program(program, info, maps);
-    if (link == nullptr) {
-      status.reason = bpf_error("cannot attach it", errno).line();
-      return;
-    }
-    links_[status.probe].reset(link);
-    status.attached = true;
-    status.reason.clear();
+void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps) {
+  for (const Hook& hook : hooks) {
+    if (!links_.contains(hook.program)) status.reason = attach_program(hook.program, maps);
+    if (!status.reason.empty()) return;
+    status.attached_to += (status.attached_to.empty() ? "" : " ") + hook.target;
   }
+}
+
+std::string Probes::attach_program(const std::string& name, const Maps& maps) {
+  for (const auto& object : objects_) {
+    bpf_program* program = bpf_object__find_program_by_name(object->object.get(), name.c_str());
+    if (program == nullptr) continue;
+    bpf_link* link = attach_to_kernel(program, maps);
+    if (link == nullptr) return bpf_error("cannot attach it", errno).line();
+    links_[name].reset(link);
+    return "";
+  }
+  return "it was missing when these programs were attached";
 }
 
 Result<void> Probes::require_needed() const {
@@ -374,9 +290,9 @@ Result<void> Probes::require_needed() const {
 }
 
 Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
-  for (const auto& [probe, link] : links_) {
-    if (!is_pinned(kProbes[probe])) continue;
-    const std::string name = link_pin(kProbes[probe], epoch);
+  for (const auto& [program, link] : links_) {
+    if (program == kInventory) continue;
+    const std::string name = link_pin(program, epoch);
     if (auto done = pins.keep(bpf_link__fd(link.get()), name); !done) return done;
   }
   return {};
@@ -394,7 +310,7 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
   std::vector<slogate_inflight> open;
-  const auto link = links_.find(SLOGATE_PROBE_inventory);
+  const auto link = links_.find(kInventory);
   if (link == links_.end()) return open;
   const Fd pass(bpf_iter_create(bpf_link__fd(link->second.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));

@@ -4,31 +4,17 @@
 
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "agent/kernel_features.h"
 #include "agent/snapshot.h"
 #include "maps/maps.h"
 
 struct bpf_link;
 
 namespace slogate {
-
-// What the running kernel offers, from its BTF. A value, so that a test can take something away.
-struct KernelFeatures {
-  std::set<std::string, std::less<>> tracepoints;
-  bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
-  std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_
-};
-
-// Reads /sys/kernel/btf/vmlinux through libbpf.
-Result<KernelFeatures> read_kernel_features();
-
-// Names of the reasons that count as drops, by number; "" for those that do not: no reason given,
-// duplicates, and what is left over when a connection ends.
-[[nodiscard]] std::vector<std::string> counted_drop_reasons(const KernelFeatures& features);
 
 // All programs that could be attached.
 class Probes {
@@ -64,12 +50,15 @@ class Probes {
   Probes();
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
   void attach_all(const Maps& maps, const KernelFeatures& features);
-  void attach_one(ProbeStatus& status, const Maps& maps);
+  void attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps);
+  // Why the program could not be attached, "" when it is.
+  std::string attach_program(const std::string& name, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
 
   std::vector<std::unique_ptr<Object>> objects_;
-  std::map<slogate_probe, std::unique_ptr<bpf_link, LinkDeleter>> links_;
+  // By the name of the program.
+  std::map<std::string, std::unique_ptr<bpf_link, LinkDeleter>, std::less<>> links_;
   std::map<std::string, std::string, std::less<>> refused_;  // objects, with the reason
   std::array<ProbeStatus, SLOGATE_PROBES> status_;
 };

@@ -63,6 +63,7 @@ struct ProbeStatus {
   uint64_t runs = 0;      // estimated lower bound: see struct slogate_runs
   uint64_t timed = 0;     // of these, timed
   std::chrono::nanoseconds timed_total{0};
+  std::string attached_to = {};  // as in "fentry/tcp_sendmsg_locked"; several with spaces between
 
   // Mean time of a run in ns, nothing before the first one was timed.
   [[nodiscard]] std::optional<double> ns_per_run() const {

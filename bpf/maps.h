@@ -12,18 +12,14 @@
 
 #include "abi.h"
 
-/* clang keeps only the name of a type that is reached through an inner map, and libbpf needs its
- * size: these make it whole. */
-const struct slogate_slot* const volatile slogate_slot_type = 0;
-const struct slogate_key* const volatile slogate_key_type = 0;
-const struct slogate_ref* const volatile slogate_ref_type = 0;
-
+/* Inner maps by size, without types: the agent makes those that are used without any, and for 6.1
+ * one with types is no like of one without. */
 struct slogate_chunk {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, SLOGATE_CHUNK_SLOTS);
-  __type(key, __u32);
-  __type(value, struct slogate_slot);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(struct slogate_slot));
 };
 
 /* Slot number -> slot, through its chunk. */
@@ -37,8 +33,8 @@ struct {
 struct slogate_index_inner {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 64);
-  __type(key, struct slogate_key);
-  __type(value, struct slogate_ref);
+  __uint(key_size, sizeof(struct slogate_key));
+  __uint(value_size, sizeof(struct slogate_ref));
 };
 
 /* One element: the hash from owner to slot, replaced as a whole when it grows. */

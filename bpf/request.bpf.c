@@ -7,7 +7,9 @@
  * writes; a burst of pipelined requests counts once for each answer that found it open.
  *
  * sk_data_ready and tcp_sendmsg_locked both run under the socket's lock, so nothing here races.
- * Where tcp_sendmsg_locked is missing (before 6.16), sock_send_length stands in. It runs after the
+ * Where these tracepoints are missing (before 6.3 and 6.16), programs at the entry of functions
+ * stand in that run at the same places, where the kernel allows that (fentry).
+ * Where neither is to be had for tcp_sendmsg_locked, sock_send_length stands in. It runs after the
  * lock has been dropped, so the next request may already be there: write_seq tells whether an
  * answer has begun since the request opened, and compare-and-exchange on `opened` lets exactly one
  * of the two programs close it.
@@ -124,6 +126,14 @@ int BPF_PROG(data_ready, struct sock* sk) {
   return SLOGATE_RUN(data_ready, on_data_ready(sk));
 }
 
+/* What sk_data_ready of a TCP socket is, unless somebody put another function in its place: that of
+ * kernel TLS calls this one when it has a whole record. */
+SEC("fentry/sock_def_readable")
+int BPF_PROG(entry_sock_def_readable, struct sock* sk) {
+  if (!is_tcp(sk)) return 0;
+  return SLOGATE_RUN(data_ready, on_data_ready(sk));
+}
+
 /* Runs under the socket's lock before a byte of the chunk is copied or sent, so its first run after
  * an arrival is the true first byte of the answer; tcp_clock_cache may be stale here. */
 static __always_inline void on_send_locked(struct sock* sk) {
@@ -143,6 +153,25 @@ static __always_inline void on_send_locked(struct sock* sk) {
 
 SEC("tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(send_locked, struct sock* sk) {
+  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+}
+
+/* The tracepoint comes after what may keep a send from beginning, the entry before it. */
+static __always_inline bool can_send(const struct sock* sk, unsigned long bytes) {
+  int state = sk->__sk_common.skc_state;
+  return bytes && (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_RECV);
+}
+
+SEC("fentry/tcp_sendmsg_locked")
+int BPF_PROG(entry_tcp_sendmsg_locked, struct sock* sk, void* message, unsigned long bytes) {
+  if (!can_send(sk, bytes)) return 0;
+  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+}
+
+/* Before 6.5 sendfile and splice have a way of their own. */
+SEC("fentry/do_tcp_sendpages")
+int BPF_PROG(entry_do_tcp_sendpages, struct sock* sk, void* page, int offset, unsigned long bytes) {
+  if (!can_send(sk, bytes)) return 0;
   return SLOGATE_RUN(send_locked, on_send_locked(sk));
 }
 

@@ -74,9 +74,13 @@ COLD void announce(struct cgroup* cgroup, const struct slogate_key* key,
   struct kernfs_node* node = 0;
   bpf_core_read(&node, sizeof(node), &cgroup->kn);
   __u32 parts = 0, bytes = 0;
+  /* Without a loop: 6.1 takes none that begins again by anything but a jump, which is up to clang.
+   */
+#pragma unroll
   for (int i = 0; i < SLOGATE_PATH_DEPTH + 1; i++) {
     struct kernfs_node* parent = node ? parent_of(node) : 0;
     if (!parent) break; /* the root has no name worth keeping */
+    barrier_var(bytes); /* or clang proves its bounds itself, and the verifier can't follow */
     if (i == SLOGATE_PATH_DEPTH || bytes >= SLOGATE_PATH_BYTES) {
       event->truncated = 1;
       break;

@@ -37,13 +37,13 @@ inline constexpr std::array<SiteInfo, SLOGATE_SITES> kSites = {{
 }};
 
 struct ProbeInfo {
-  std::string_view name, object, tracepoint;
+  std::string_view name, object, tracepoint, functions;
   bool needed;
   std::string_view what;
 };
 inline constexpr std::array<ProbeInfo, SLOGATE_PROBES> kProbes = {{
-#define SLOGATE_PROBE(name, object, tracepoint, needed, what) \
-  {#name, #object, (tracepoint), (needed) != 0, (what)},
+#define SLOGATE_PROBE(name, object, tracepoint, functions, needed, what) \
+  {#name, #object, (tracepoint), (functions), (needed) != 0, (what)},
 #include "maps/signals.def"
 }};
 

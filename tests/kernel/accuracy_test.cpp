@@ -112,7 +112,7 @@ class Exchange {
   const support::Flag never_;
 };
 
-class Accuracy : public BothModes {
+class Accuracy : public AllModes {
  protected:
   // Whether the truth is known well enough to say anything about 5 %.
   static bool is_sharp(const Truth& truth) {
@@ -135,7 +135,7 @@ class Accuracy : public BothModes {
     }
   }
 };
-SLOGATE_IN_BOTH_MODES(Accuracy);
+SLOGATE_IN_ALL_MODES(Accuracy);
 
 TEST_P(Accuracy, QuantilesAreWithinFivePercentOfTheTruth) {
   constexpr size_t kRequests = 4000;

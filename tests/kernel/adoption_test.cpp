@@ -29,7 +29,7 @@ class Adoption : public testing::TestWithParam<Mode> {
   TestCgroup server_, client_;
   std::optional<Kernel> kernel_;
 };
-SLOGATE_IN_BOTH_MODES(Adoption);
+SLOGATE_IN_ALL_MODES(Adoption);
 
 TEST_P(Adoption, CountsEveryRequestFromTheFirstOneOn) {
   uint64_t n = 0;

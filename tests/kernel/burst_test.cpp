@@ -12,7 +12,7 @@
 namespace slogate {
 namespace {
 
-class Burst : public BothModes {
+class Burst : public AllModes {
  protected:
   // The server takes one request of four bytes, and answers it.
   static void serve(const Connection& connection) {
@@ -20,7 +20,7 @@ class Burst : public BothModes {
     send_text(connection.server.get(), "pong");
   }
 };
-SLOGATE_IN_BOTH_MODES(Burst);
+SLOGATE_IN_ALL_MODES(Burst);
 
 TEST_P(Burst, ThatIsThereBeforeItsFirstAnswerCountsOnce) {
   const Connection connection = connect_both(server_, client_);

@@ -24,7 +24,7 @@ void keep_slots_free(Maps& maps) {
 }
 
 // By mode.
-std::array<std::unique_ptr<Kernel>, 2> shared;
+std::array<std::unique_ptr<Kernel>, 3> shared;
 
 // Detaches before the process ends, so that leak checkers see an empty house.
 class DetachAtEnd : public testing::Environment {
@@ -38,13 +38,44 @@ const auto* const kDetachAtEnd = testing::AddGlobalTestEnvironment(new DetachAtE
 }  // namespace
 
 void PrintTo(Mode mode, std::ostream* out) {
-  *out << (mode == Mode::Locked ? "Locked" : "Length");
+  constexpr std::array<const char*, 3> names = {"Locked", "Length", "Entry"};
+  *out << names.at(static_cast<size_t>(mode));
+}
+
+std::string name_of(const testing::TestParamInfo<Mode>& mode) {
+  return testing::PrintToString(mode.param);
 }
 
 KernelFeatures features_of(Mode mode) {
   KernelFeatures features = value_of(read_kernel_features());
-  if (mode == Mode::Length) features.tracepoints.erase("tcp_sendmsg_locked");
+  if (mode == Mode::Locked) return features;
+  features.tracepoints.erase("tcp_sendmsg_locked");
+  if (mode == Mode::Length) features.functions.erase("tcp_sendmsg_locked");
+  if (mode == Mode::Length) return features;
+  features.tracepoints.erase("sk_data_ready");
+  features.no_fentry = try_fentry(features);
   return features;
+}
+
+const std::vector<Mode>& modes() {
+  static const std::vector<Mode> found = [] {
+    std::vector<Mode> modes = {Mode::Locked};
+    const KernelFeatures best = features_of(Mode::Locked);
+    if (best.tracepoints.contains("sock_send_length")) modes.push_back(Mode::Length);
+    const KernelFeatures entry = features_of(Mode::Entry);
+    if (entry.no_fentry.empty() && entry.tracepoints != best.tracepoints)
+      modes.push_back(Mode::Entry);
+    return modes;
+  }();
+  return found;
+}
+
+bool take_away(const ProbeInfo& probe, KernelFeatures& features) {
+  const bool was_there = !hooks_of(probe, features).empty();
+  features.tracepoints.erase(std::string(probe.tracepoint));
+  std::erase_if(features.functions,
+                [&](const std::string& function) { return probe.functions.contains(function); });
+  return was_there;
 }
 
 MeasureSettings test_settings(size_t ceiling) {

@@ -16,11 +16,20 @@
 
 namespace slogate {
 
-// What closes a request: tcp_sendmsg_locked, or sock_send_length as on kernels before 6.16.
-enum class Mode { Locked, Length };
+// How requests begin and end.
+enum class Mode {
+  Locked,  // as well as this kernel allows, at tcp_sendmsg_locked
+  Length,  // at sock_send_length, as on kernels that have no tracepoint there and no fentry
+  Entry,   // at the entry of functions, as on kernels without these tracepoints
+};
 void PrintTo(Mode mode, std::ostream* out);
+std::string name_of(const testing::TestParamInfo<Mode>& mode);
 
 KernelFeatures features_of(Mode mode);
+// Those that this kernel has, without one that is the same as another.
+const std::vector<Mode>& modes();
+// Whether a probe can be attached in no way after this; false when it could not before.
+bool take_away(const ProbeInfo& probe, KernelFeatures& features);
 
 // Loaded and attached programs with maps of their own: several can be there side by side.
 class Kernel {
@@ -83,8 +92,8 @@ class KernelTest : public testing::Test {
   uint64_t without_memory_ = 0;
 };
 
-// A test of what must hold in both modes.
-class BothModes : public KernelTest, public testing::WithParamInterface<Mode> {
+// A test of what must hold in every mode.
+class AllModes : public KernelTest, public testing::WithParamInterface<Mode> {
  protected:
   void SetUp() override { start(GetParam()); }
 };
@@ -95,10 +104,7 @@ class BestMode : public KernelTest {
   void SetUp() override { start(Mode::Locked); }
 };
 
-#define SLOGATE_IN_BOTH_MODES(suite)                                           \
-  INSTANTIATE_TEST_SUITE_P(Locked, suite, testing::Values(Mode::Locked),       \
-                           [](const auto&) { return std::string("Locked"); }); \
-  INSTANTIATE_TEST_SUITE_P(Length, suite, testing::Values(Mode::Length),       \
-                           [](const auto&) { return std::string("Length"); })
+#define SLOGATE_IN_ALL_MODES(suite) \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(modes()), name_of)
 
 }  // namespace slogate

@@ -75,8 +75,10 @@ http {{
   // wrk hangs up in the middle: up to one request of each connection was asked and not counted by
   // wrk, and nginx may or may not have begun with it.
   void expect_agreement(uint64_t wrk, const Own& own) {
-    for (const Kernel* kernel : {&this->kernel(), length_}) {
-      const Counts server = kernel->counts(server_.id()), client = kernel->counts(client_.id());
+    for (const Mode mode : modes()) {
+      SCOPED_TRACE(testing::PrintToString(mode));
+      const Kernel& one = shared_kernel(mode);
+      const Counts server = one.counts(server_.id()), client = one.counts(client_.id());
       const uint64_t answered = samples(server, SLOGATE_SIGNAL_request);
       EXPECT_LE(wrk + own.asked, answered);
       EXPECT_LE(answered, wrk + own.asked + 16);

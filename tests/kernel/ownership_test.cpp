@@ -7,7 +7,7 @@
 namespace slogate {
 namespace {
 
-class Ownership : public BothModes {
+class Ownership : public AllModes {
  protected:
   // The listener's cgroup has got the request, the worker's nothing.
   void expect_booked_to_server_alone() const {
@@ -26,7 +26,7 @@ class Ownership : public BothModes {
 
   TestCgroup worker_;
 };
-SLOGATE_IN_BOTH_MODES(Ownership);
+SLOGATE_IN_ALL_MODES(Ownership);
 
 TEST_P(Ownership, OfAListenerWhoseWorkerIsInAnotherCgroup) {
   const Fd listener = listen_on(server_, Address(kLoopback, 0));

@@ -18,10 +18,25 @@ class Path : public BestMode {
  protected:
   void SetUp() override {
     BestMode::SetUp();
+    connect();
+  }
+
+  void connect() {
     Fd listener;
     link_.right.run([&] { listener = listen_on(server_, Address(kRightIp, 0)); });
     link_.left.run([&] { both_.client = connect_to(client_, Address::of_socket(listener.get())); });
     both_.server = accept_from(listener.get());
+  }
+
+  // Whether what the client sends goes through netem now.
+  bool emulate(std::vector<std::string> how) {
+    how.insert(how.begin(), {"tc", "qdisc", "add", "dev", "left", "root", "netem"});
+    try {
+      link_.left.command(how);
+    } catch (const std::runtime_error&) {
+      return false;
+    }
+    return true;
   }
 
   // How many packets of the cgroup's sockets were dropped for this reason.
@@ -111,8 +126,38 @@ TEST_F(Path, ThatDropsInAQueueIsSeenByReasonAndByRetransmits) {
   EXPECT_EQ(all_drops(server_counts()), 0u);
 }
 
+TEST_F(Path, ThatLosesPacketsIsSeenByRetransmits) {
+  if (!emulate({"loss", "5%"})) GTEST_SKIP() << "this kernel has no netem (CONFIG_NET_SCH_NETEM)";
+  constexpr size_t kBytes = 1 << 20;
+  std::jthread writer([&] { send_text(both_.client.get(), std::string(kBytes, 'x')); });
+  read_exactly(both_.server.get(), kBytes);
+  writer.join();
+  EXPECT_TRUE(eventually([&] { return info_of(both_.client.get()).tcpi_unacked == 0; }));
+  kernel().take_inventory();
+  const tcp_info info = info_of(both_.client.get());
+  EXPECT_GT(info.tcpi_total_retrans, 0u);
+  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_retransmits), info.tcpi_total_retrans);
+  // No other socket is in this namespace.
+  EXPECT_EQ(link_.left.statistic("Tcp", "RetransSegs"), info.tcpi_total_retrans);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_retransmits), 0u);
+}
+
+TEST_F(Path, ThatIsSlowIsSeenByRoundTripsAndRequests) {
+  if (!emulate({"delay", "50ms"}))
+    GTEST_SKIP() << "this kernel has no netem (CONFIG_NET_SCH_NETEM)";
+  connect();  // the first one's times are those of a quick path
+  for (int i = 0; i < 5; ++i) exchange(both_);
+  kernel().take_inventory();
+  const Counts client = client_counts();
+  EXPECT_GE(samples_from(client, SLOGATE_SIGNAL_connect, 0.05), 1u);
+  EXPECT_EQ(samples_from(client, SLOGATE_SIGNAL_client_request, 0.05), 5u);
+  EXPECT_GE(samples_from(client, SLOGATE_SIGNAL_rtt, 0.045), 1u);
+}
+
 // By a filter that the application itself has put on its socket.
 TEST_F(Path, WhatTheReceiverDropsIsTheReceivers) {
+  if (!features_.kfree_skb_has_socket)
+    GTEST_SKIP() << "this kernel does not say who was to receive a packet (before 6.11)";
   exchange(both_);
   sock_filter drop_all[] = {{BPF_RET | BPF_K, 0, 0, 0}};
   const sock_fprog program{1, drop_all};

@@ -13,9 +13,8 @@ namespace slogate {
 class RealServer : public BestMode {
  protected:
   void SetUp() override {
-    // Programs of both modes see every run.
-    start(Mode::Length);
-    length_ = &kernel();
+    // Programs of all modes see every run.
+    for (const Mode mode : modes()) start(mode);
     BestMode::SetUp();
   }
 
@@ -40,11 +39,12 @@ class RealServer : public BestMode {
            counter(counts, SLOGATE_COUNTER_unanswered_client);
   }
 
-  // In both modes: n requests that were answered, and more that were only read.
+  // In all modes: n requests that were answered, and more that were only read.
   void expect_everywhere(uint64_t n, uint64_t only_read = 0) {
-    for (const Kernel* one : {&kernel(), length_}) {
-      SCOPED_TRACE(one == length_ ? "sock_send_length" : "tcp_sendmsg_locked");
-      const Counts server = one->counts(server_.id()), client = one->counts(client_.id());
+    for (const Mode mode : modes()) {
+      SCOPED_TRACE(testing::PrintToString(mode));
+      const Kernel& one = shared_kernel(mode);
+      const Counts server = one.counts(server_.id()), client = one.counts(client_.id());
       EXPECT_EQ(samples(server, SLOGATE_SIGNAL_request), n);
       EXPECT_EQ(samples(server, SLOGATE_SIGNAL_queue), n + only_read);
       EXPECT_EQ(samples(client, SLOGATE_SIGNAL_client_request), n);
@@ -53,7 +53,6 @@ class RealServer : public BestMode {
 
   TestCgroup asker_;
   const TempDir files_;
-  Kernel* length_ = nullptr;
 };
 
 }  // namespace slogate

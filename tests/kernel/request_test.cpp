@@ -8,7 +8,7 @@
 namespace slogate {
 namespace {
 
-class Request : public BothModes {
+class Request : public AllModes {
  protected:
   // Nothing that belongs to the other side shows up on this one.
   void expect_apart() const {
@@ -20,7 +20,7 @@ class Request : public BothModes {
     EXPECT_EQ(counter(client, SLOGATE_COUNTER_connections_server), 0u);
   }
 };
-SLOGATE_IN_BOTH_MODES(Request);
+SLOGATE_IN_ALL_MODES(Request);
 
 TEST_P(Request, KeepAliveCountsEachOne) {
   const Connection connection = connect_both(server_, client_);

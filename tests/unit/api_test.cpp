@@ -72,7 +72,7 @@ Snapshot snapshot() {
   s.maps = {{"slogate_slab", "array_of_maps", 3, 64, 655360, 1, 2, "no_slot"},
             {"slogate_socks", "sk_storage", 5}};
   s.probes.resize(2);
-  s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns};
+  s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns, "tp_btf/sk_data_ready"};
   s.probes[1] = {SLOGATE_PROBE_first_read, false, "no such tracepoint", true};
   s.drop_reasons = std::make_shared<const std::vector<std::string>>(
       std::vector<std::string>{"", "NO_SOCKET", "TCP_CSUM", ""});
@@ -228,10 +228,11 @@ TEST(Api, WhatLiesInAMap) {
 TEST(Api, Probes) {
   EXPECT_EQ(body(get("/v1/probes")).dump(), Json::parse(R"([
     {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
-     "attached": true, "reason": "", "degraded": false,
+     "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "", "degraded": false,
      "what": "request, queue and client_request", "runs": 2048, "ns_per_run": 88.5},
     {"program": "first_read", "object": "request", "tracepoint": "tcp_rcv_space_adjust",
-     "attached": false, "reason": "no such tracepoint", "degraded": true, "what": "queue",
+     "attached": false, "attached_to": "", "reason": "no such tracepoint", "degraded": true,
+     "what": "queue",
      "runs": 0, "ns_per_run": null}])")
                                                 .dump());
 }

@@ -142,7 +142,8 @@ TEST(ResizeMap, PostsTheSizeAndSaysWhatBecameOfIt) {
 TEST(ProbesView, ReasonsStandBelow) {
   EXPECT_EQ(render_probes(Json::parse(R"([
       {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
-       "attached": true, "reason": "", "degraded": false, "what": "request", "runs": 123456,
+       "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "",
+       "degraded": false, "what": "request", "runs": 123456,
        "ns_per_run": 88.1},
       {"program": "send_length", "tracepoint": "sock_send_length", "attached": false,
        "reason": "send_locked is attached", "degraded": false, "what": "the end", "runs": 0,
@@ -150,10 +151,10 @@ TEST(ProbesView, ReasonsStandBelow) {
       {"program": "inventory", "tracepoint": "", "attached": false, "reason": "refused",
        "degraded": true, "what": "rtt"}])"),
                           {}),
-            "PROGRAM      TRACEPOINT        STATE       RUNS  PER RUN  LOST WITHOUT IT\n"
-            "data_ready   sk_data_ready     attached    123k    88 ns  request\n"
-            "send_length  sock_send_length  not needed     0        -  the end\n"
-            "inventory    -                 missing        -        -  rtt\n"
+            "PROGRAM      ATTACHED TO           STATE       RUNS  PER RUN  LOST WITHOUT IT\n"
+            "data_ready   tp_btf/sk_data_ready  attached    123k    88 ns  request\n"
+            "send_length  -                     not needed     0        -  the end\n"
+            "inventory    -                     missing        -        -  rtt\n"
             "\n"
             "send_length: send_locked is attached\n"
             "inventory: refused\n");

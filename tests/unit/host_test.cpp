@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/host.h"
 
+#include <bpf/btf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <span>
 
 #include "agent/mounts.h"
 #include "maps/tables.h"
@@ -22,6 +26,8 @@ using ::testing::HasSubstr;
 constexpr const char* kAllCapabilities = "000001ffffffffff";
 
 // A host made of a few files, with nothing wrong but what a test takes away.
+bool fentry = false;  // whether the host allows it
+
 class FakeHost : public testing::Test {
  protected:
   FakeHost() {
@@ -35,7 +41,10 @@ class FakeHost : public testing::Test {
   }
   ~FakeHost() override { fs::remove_all(root_); }
 
-  [[nodiscard]] HostRoots roots() const { return {root_ + "/proc", root_ + "/sys"}; }
+  [[nodiscard]] HostRoots roots() const {
+    return {root_ + "/proc", root_ + "/sys",
+            [](const KernelFeatures&) { return std::string(fentry ? "" : "fentry is refused"); }};
+  }
   [[nodiscard]] std::string cgroup2() const { return root_ + "/sys/fs/cgroup"; }
   [[nodiscard]] std::string bpffs() const { return root_ + "/sys/fs/bpf"; }
 
@@ -104,7 +113,8 @@ TEST_F(FakeHost, OldKernelIsRefused) {
   release("5.10.0-30-amd64");
   const Finding finding = find("kernel");
   EXPECT_EQ(finding.state, FindingState::Missing);
-  EXPECT_THAT(finding.detail, HasSubstr("5.10.0-30-amd64 is too old"));
+  EXPECT_THAT(finding.detail, HasSubstr("5.10.0-30-amd64 is too old: it lacks what programs "
+                                        "remember of sockets (since 5.11), atomic operations"));
   EXPECT_EQ(finding.remedy, "boot a kernel of at least 6.1");
   release("6.1.0");
   EXPECT_EQ(find("kernel").state, FindingState::Ok);
@@ -131,6 +141,42 @@ TEST_F(FakeHost, BtfOfThisKernelHasItsTracepoints) {
   EXPECT_EQ(find("BTF").state, FindingState::Ok);
   // As old as the tracepoints themselves, so in every kernel that has BTF.
   EXPECT_EQ(find("tracepoint inet_sock_set_state").state, FindingState::Ok);
+}
+
+// BTF with these tracepoints and functions, none of which takes an argument.
+std::string types_of(std::span<const std::string_view> tracepoints,
+                     std::span<const std::string_view> functions) {
+  const std::unique_ptr<btf, decltype(&btf__free)> types(btf__new_empty(), btf__free);
+  const int prototype = btf__add_func_proto(types.get(), 0);
+  const int pointer = btf__add_ptr(types.get(), prototype);
+  for (const std::string_view name : tracepoints)
+    btf__add_typedef(types.get(), fmt::format("btf_trace_{}", name).c_str(), pointer);
+  for (const std::string_view name : functions)
+    btf__add_func(types.get(), std::string(name).c_str(), BTF_FUNC_GLOBAL, prototype);
+  __u32 size = 0;
+  const void* data = btf__raw_data(types.get(), &size);
+  return {static_cast<const char*>(data), size};
+}
+
+TEST_F(FakeHost, FunctionsStandInForTracepoints) {
+  constexpr std::array<std::string_view, 1> tracepoints = {"inet_sock_set_state"};
+  constexpr std::array<std::string_view, 2> functions = {"sock_def_readable", "tcp_sendmsg_locked"};
+  write("/sys/kernel/btf/vmlinux", types_of(tracepoints, functions));
+  fentry = true;
+  EXPECT_EQ(find("tracepoint sk_data_ready").state, FindingState::Ok);
+  EXPECT_EQ(find("tracepoint sk_data_ready").detail,
+            "not in this kernel; fentry/sock_def_readable stands in for data_ready");
+  EXPECT_EQ(find("tracepoint tcp_sendmsg_locked").state, FindingState::Ok);
+  EXPECT_EQ(find("tracepoint sock_send_length").state, FindingState::Ok);
+  EXPECT_EQ(find("tracepoint kfree_skb").state, FindingState::Degraded);
+
+  fentry = false;
+  EXPECT_EQ(find("tracepoint sk_data_ready").state, FindingState::Missing);
+  EXPECT_EQ(find("tracepoint sk_data_ready").detail,
+            "this kernel has no tracepoint sk_data_ready, and fentry is refused; lost without it: "
+            "request, queue and client_request");
+  EXPECT_EQ(find("tracepoint tcp_sendmsg_locked").state, FindingState::Degraded);
+  EXPECT_EQ(find("tracepoint sock_send_length").state, FindingState::Degraded);
 }
 
 TEST_F(FakeHost, CapabilitiesAreNamedOneByOne) {

@@ -2,6 +2,7 @@
 // What every row of signals.def must keep to, so that metrics, JSON and CLI can follow from it.
 #include "maps/tables.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -163,6 +165,10 @@ TEST(Probes, AreInAFileOfTheirOwnObject) {
     EXPECT_TRUE(file.is_open()) << source(row);
     const std::string text(std::istreambuf_iterator<char>(file), {});
     EXPECT_NE(text.find(row.name), std::string::npos) << row.name << " is not in " << source(row);
+    std::istringstream functions{std::string(row.functions)};
+    for (std::string name; functions >> name;)
+      EXPECT_NE(text.find(fmt::format("entry_{},", name)), std::string::npos)
+          << "no program for " << name << " in " << source(row);
   }
 }
 

@@ -32,15 +32,15 @@ std::string reasons(const Json& probes) {
 
 std::string render_probes(const Json& probes, const Style& style) {
   Table table({{.title = "PROGRAM", .right = false},
-               {.title = "TRACEPOINT", .right = false, .spare = 1},
+               {.title = "ATTACHED TO", .right = false, .spare = 1},
                {.title = "STATE", .right = false},
                {.title = "RUNS"},
                {.title = "PER RUN"},
                {.title = "LOST WITHOUT IT", .right = false, .elastic = true}});
   for (const Json& probe : probes) {
-    const std::string tracepoint = probe.value("tracepoint", "");
+    const std::string target = probe.value("attached_to", "");
     table.add({{probe.at("program").get<std::string>()},
-               {tracepoint.empty() ? "-" : tracepoint},
+               {target.empty() ? "-" : target},
                state_cell(probe),
                {to_count(number_at(probe, "/runs"))},
                {duration_of_run(probe)},

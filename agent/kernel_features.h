@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the running kernel offers the programs, and what each attaches to there.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "maps/error.h"
+#include "maps/tables.h"
+
+namespace slogate {
+
+// From the kernel's BTF, and one trial. A value, so that a test can take something away.
+struct KernelFeatures {
+  using Names = std::set<std::string, std::less<>>;
+  Names tracepoints;
+  Names functions;                        // those of signals.def
+  std::string no_fentry;                  // why no program can be attached to them; "": it can
+  bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
+  std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_
+};
+
+// Why a program cannot be attached to the functions, "" when it can: tries it with one that does
+// nothing. Needs what the agent needs.
+[[nodiscard]] std::string try_fentry(const KernelFeatures& features);
+
+// Asks `no_fentry` only where a function is wanted, because its tracepoint is missing.
+Result<KernelFeatures> read_kernel_features(
+    const std::string& btf_path = "/sys/kernel/btf/vmlinux",
+    std::string (*no_fentry)(const KernelFeatures&) = try_fentry);
+
+// A program of a probe, by its name in the object, and what it attaches to: "tp_btf/...",
+// "fentry/..." or "iter".
+struct Hook {
+  std::string program, target;
+};
+
+// How a probe is attached on such a kernel: in one way or not at all, which is empty.
+[[nodiscard]] std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features);
+
+// Whether sock_send_length has to end requests.
+[[nodiscard]] bool closes_at_send_length(const KernelFeatures& features);
+
+// Whether there is anything for the probe to do: of the two that can end a request, send_locked
+// does it better.
+[[nodiscard]] bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features);
+
+// Why a probe has no hooks.
+[[nodiscard]] std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features);
+
+// Names of the reasons that count as drops, by number; "" for those that do not: no reason given,
+// duplicates, and what is left over when a connection ends.
+[[nodiscard]] std::vector<std::string> counted_drop_reasons(const KernelFeatures& features);
+
+}  // namespace slogate
