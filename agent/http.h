@@ -57,7 +57,9 @@ using HttpLog = std::function<void(std::string_view)>;
 // time; what a path means is the handler's business. Connections are kept alive, pipelined requests
 // are answered in order, HEAD is answered like GET without the body. What is not HTTP gets 400, a
 // body beyond the limit 413. A client beyond the limit of connections takes the place of the one
-// that has been idle longest, or gets 503 when none is idle.
+// that has been idle longest; where none is idle, of the one that has taken longest to say what it
+// wants, and then to read its answer: who is quick is served whatever others do. Only where all
+// follow it gets 503.
 class HttpServer {
  public:
   static Result<HttpServer> start(std::vector<HttpEndpoint> endpoints, HttpLog log,
