@@ -46,8 +46,8 @@ struct HttpLimits {
   // How often those that go on are looked after.
   std::chrono::milliseconds follow{250};
   // Answers that wait to be sent, all clients of an endpoint together: clients that ask and do not
-  // read must not drive the agent into its memory limit.
-  size_t unsent_bytes = size_t{64} << 20;
+  // read must not drive the agent into its memory limit. One that is larger waits alone.
+  size_t unsent_bytes = size_t{16} << 20;
 };
 
 // Takes one line of text; called on the server's thread.
