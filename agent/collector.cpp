@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "agent/log.h"
+#include "agent/syscalls.h"
 
 namespace slogate {
 namespace {
@@ -107,6 +108,7 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
     status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
   status_.problems = problems();
+  status_.refused_calls = refused_system_calls();
   status_.now = now.system;
   status_.ticked = now.monotonic;
   ++status_.ticks;

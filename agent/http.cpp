@@ -9,10 +9,10 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
-#include <csignal>
 #include <thread>
 
 #include "agent/http_session.h"
+#include "agent/syscalls.h"
 
 namespace slogate {
 namespace {
@@ -158,9 +158,7 @@ class HttpServer::Impl {
 };
 
 void HttpServer::Impl::run() {
-  sigset_t all;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, nullptr);  // signals are the main thread's
+  leave_signals_to_main();
   (void)pthread_setname_np(pthread_self(), "http");
   while (!io_.stopped()) run_until_error();
 }

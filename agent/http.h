@@ -46,8 +46,8 @@ struct HttpLimits {
   // How often those that go on are looked after.
   std::chrono::milliseconds follow{250};
   // Answers that wait to be sent, all clients of an endpoint together: clients that ask and do not
-  // read must not drive the agent into its memory limit.
-  size_t unsent_bytes = size_t{64} << 20;
+  // read must not drive the agent into its memory limit. One that is larger waits alone.
+  size_t unsent_bytes = size_t{16} << 20;
 };
 
 // Takes one line of text; called on the server's thread.
@@ -57,7 +57,9 @@ using HttpLog = std::function<void(std::string_view)>;
 // time; what a path means is the handler's business. Connections are kept alive, pipelined requests
 // are answered in order, HEAD is answered like GET without the body. What is not HTTP gets 400, a
 // body beyond the limit 413. A client beyond the limit of connections takes the place of the one
-// that has been idle longest, or gets 503 when none is idle.
+// that has been idle longest; where none is idle, of the one that has taken longest to say what it
+// wants, and then to read its answer: who is quick is served whatever others do. Only where all
+// follow it gets 503.
 class HttpServer {
  public:
   static Result<HttpServer> start(std::vector<HttpEndpoint> endpoints, HttpLog log,

@@ -79,11 +79,12 @@ HttpResponse HttpDesk::answer(const HttpRequest& request) {
 
 bool HttpDesk::make_room() {
   if (open < limits.connections) return true;
-  for (HttpSession* session : idle) {
-    if (session->has_input()) continue;  // it will not be idle for long
-    session->close();
-    return true;
-  }
+  for (const auto& stage : stages)
+    for (HttpSession* session : stage) {
+      if (session->is_about_to_read()) continue;
+      session->close();
+      return true;
+    }
   return false;
 }
 
@@ -97,16 +98,16 @@ HttpSession::HttpSession(std::shared_ptr<HttpDesk> desk, Protocol::socket socket
   ++desk_->open;
 }
 
-// Nothing is read while the session stands as idle, so that has_input() sees all there is: a read
-// that the reactor has finished and not yet reported would be missed.
+// Nothing is read while the session stands as idle, so that is_about_to_read() sees all there is: a
+// read that the reactor has finished and not yet reported would be missed.
 void HttpSession::wait() {
   if (buffer_.size() > 0) return read();  // a pipelined request
-  set_idle(true);
+  enter(HttpStage::Idle);
   end_when_idle();
   stream_.socket().async_wait(Protocol::socket::wait_read,
                               [self = shared_from_this()](error_code error) {
                                 self->idle_timer_.cancel();
-                                self->set_idle(false);
+                                self->enter(std::nullopt);
                                 if (!error) self->read();
                               });
 }
@@ -115,13 +116,14 @@ void HttpSession::end_when_idle() {
   idle_timer_.expires_after(desk_->limits.idle);
   idle_timer_.async_wait([weak = weak_from_this()](error_code cancelled) {
     const auto self = weak.lock();
-    if (cancelled || !self || !self->idle_) return;
+    if (cancelled || !self || self->stage_ != HttpStage::Idle) return;
     // It may have gone off too late to be cancelled, and the session be idle anew.
     if (self->idle_timer_.expiry() <= std::chrono::steady_clock::now()) self->close();
   });
 }
 
 void HttpSession::read() {
+  enter(HttpStage::Reading);
   parser_ = std::make_unique<Parser>();
   parser_->header_limit(static_cast<uint32_t>(desk_->limits.header_bytes));
   parser_->body_limit(desk_->limits.body_bytes);
@@ -160,6 +162,7 @@ void HttpSession::send(HttpResponse answer, bool keep_alive, bool with_body) {
   response_ = to_message(std::move(answer), keep_alive, with_body);
   unsent_ = response_->body().size();
   unsent += unsent_;
+  enter(HttpStage::Writing);
   stream_.expires_after(desk_->limits.write);
   http::async_write(stream_, *response_,
                     [self = shared_from_this(), keep_alive](error_code error, size_t) {
@@ -182,6 +185,7 @@ void HttpSession::follow(HttpResponse answer) {
   if (desk_->followers >= desk_->limits.followers)
     return send(error_response(503, "too many clients follow: try again without follow"), false);
   ++desk_->followers;
+  enter(std::nullopt);
   more_ = std::move(answer.more);
   chunk_ = fmt::format(
       "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nCache-Control: no-store\r\n"
@@ -232,7 +236,7 @@ void HttpSession::linger() {
   error_code ignored;
   (void)stream_.socket().shutdown(Protocol::socket::shutdown_send, ignored);
   buffer_.clear();
-  set_idle(true);
+  enter(HttpStage::Idle);
   stream_.expires_after(desk_->limits.linger);
   drain();
 }
@@ -244,9 +248,9 @@ void HttpSession::drain() {
                           });
 }
 
-bool HttpSession::has_input() {
+bool HttpSession::is_about_to_read() {
   error_code ignored;
-  return stream_.socket().available(ignored) > 0;
+  return stage_ == HttpStage::Idle && stream_.socket().available(ignored) > 0;
 }
 
 void HttpSession::close() {
@@ -254,19 +258,18 @@ void HttpSession::close() {
   stream_.close();
 }
 
-void HttpSession::set_idle(bool idle) {
-  if (idle == idle_.has_value()) return;
-  if (idle) {
-    idle_ = desk_->idle.insert(desk_->idle.end(), this);
-  } else {
-    desk_->idle.erase(*idle_);
-    idle_.reset();
-  }
+void HttpSession::enter(std::optional<HttpStage> stage) {
+  const auto list = [this](HttpStage of) -> auto& {
+    return desk_->stages[static_cast<size_t>(of)];
+  };
+  if (stage_) list(*stage_).erase(place_);
+  stage_ = stage;
+  if (stage) place_ = list(*stage).insert(list(*stage).end(), this);
 }
 
 // Out of the books at once, also where the last operation has yet to notice the end.
 void HttpSession::leave() {
-  set_idle(false);
+  enter(std::nullopt);
   desk_->unsent_bytes -= std::exchange(unsent_, 0);
   if (std::exchange(more_, nullptr)) --desk_->followers;
   if (std::exchange(counted_, false)) --desk_->open;

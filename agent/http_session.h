@@ -2,6 +2,7 @@
 // One connection of the HTTP server; internal to it.
 #pragma once
 
+#include <array>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core/basic_stream.hpp>
@@ -29,6 +30,10 @@ class HttpErrors {
   std::string last_;
 };
 
+// What a session waits for, in the order in which they give way to newcomers: the next request, the
+// rest of one, a client that reads its answer. One that follows does not give way.
+enum class HttpStage { Idle, Reading, Writing };
+
 // What the sessions of one endpoint share. All of them run on one thread.
 struct HttpDesk {
   HttpLimits limits;
@@ -36,7 +41,7 @@ struct HttpDesk {
   std::shared_ptr<HttpErrors> errors;
 
   // Books, kept by the sessions.
-  std::list<HttpSession*> idle = {};  // longest idle first
+  std::array<std::list<HttpSession*>, 3> stages = {};  // by HttpStage, each longest first
   size_t open = 0;
   size_t followers = 0;
   size_t unsent_bytes = 0;
@@ -44,8 +49,8 @@ struct HttpDesk {
   // The handler's answer, or 503 when it throws.
   HttpResponse answer(const HttpRequest& request);
 
-  // Whether there is room for one more session, after closing the one that has been idle longest if
-  // that is what it takes.
+  // Whether there is room for one more session, after closing the first that gives way if that is
+  // what it takes.
   bool make_room();
 };
 
@@ -63,8 +68,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   // Waits for the next request, as long as an idle client may.
   void wait();
 
-  // Whether an idle session has input of which nothing has been read yet.
-  [[nodiscard]] bool has_input();
+  // Whether it stands as idle and has input of which nothing has been read yet.
+  [[nodiscard]] bool is_about_to_read();
 
   // Ends the session from outside.
   void close();
@@ -85,7 +90,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void write_chunk(std::string text, bool last);
   void linger();
   void drain();
-  void set_idle(bool idle);
+  void enter(std::optional<HttpStage> stage);
   void leave();
 
   std::shared_ptr<HttpDesk> desk_;
@@ -95,8 +100,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   boost::beast::flat_buffer buffer_;
   std::unique_ptr<Parser> parser_;
   std::optional<boost::beast::http::response<Body>> response_;
-  std::optional<std::list<HttpSession*>::iterator> idle_;  // where it stands in desk_->idle
-  std::function<std::optional<std::string>()> more_;       // set while the answer goes on
+  std::optional<HttpStage> stage_;
+  std::list<HttpSession*>::iterator place_;           // in that of desk_->stages
+  std::function<std::optional<std::string>()> more_;  // set while the answer goes on
   std::string chunk_;
   size_t unsent_ = 0;    // its part of desk_->unsent_bytes
   bool counted_ = true;  // in desk_->open

@@ -21,6 +21,7 @@
 #include "agent/log.h"
 #include "agent/memory_limit.h"
 #include "agent/privileges.h"
+#include "agent/syscalls.h"
 #include "exporter/exporter.h"
 
 namespace slogate {
@@ -181,6 +182,7 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
     return fail(done.error());
   // Whoever talks to these threads talks to a process that can do little.
   if (auto done = drop_privileges(); !done) return fail(done.error());
+  if (auto done = restrict_system_calls(); !done) return fail(done.error());
   auto api_server = HttpServer::start(std::move(api), log_line);
   if (!api_server) return fail(api_server.error());
   auto metrics_server = HttpServer::start(std::move(metrics), log_line);

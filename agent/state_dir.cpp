@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -35,8 +36,9 @@ Result<void> write_all(int fd, std::string_view text) {
   return {};
 }
 
-Result<std::string> read_all(int fd) {
-  std::string text(kMostBytes + 1, '\0');
+// All of a file of that size; one byte more of a file that has too many.
+Result<std::string> read_all(int fd, off_t bytes) {
+  std::string text(std::min(static_cast<size_t>(bytes), kMostBytes) + 1, '\0');
   size_t size = 0;
   while (size < text.size()) {
     const ssize_t n = ::read(fd, text.data() + size, text.size() - size);
@@ -96,7 +98,7 @@ Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     return fail(Error{"it is not a file", "remove it"}.within(where));
-  auto text = read_all(fd.get());
+  auto text = read_all(fd.get(), status.st_size);
   if (!text) return fail(text.error().within(where));
   auto vetoes = parse_vetoes(*text);
   if (!vetoes) {

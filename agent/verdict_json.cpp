@@ -42,6 +42,9 @@ std::optional<double> parse_number(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
 }
 
+constexpr int kFirstYear = 1970, kLastYear = 2200;  // system_clock ends in 2262
+constexpr int kTmYear = 1900;
+
 ObjectiveVerdict parse_objective(const Json& json) {
   ObjectiveVerdict objective;
   objective.objective = json.at("objective").get<std::string>();
@@ -67,11 +70,13 @@ Verdict parse(const Json& json) {
   verdict.samples.baseline = json.at("samples").at("baseline").get<uint64_t>();
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
-  // Only now and the far past can be told by a wrong clock; what is no time at all is refused.
+  // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
+  // so is what the clock cannot hold.
   std::istringstream since(json.at("since").get<std::string>());
   std::tm parts{};
   since >> std::get_time(&parts, "%Y-%m-%dT%H:%M:%S");
-  if (since.fail()) throw std::invalid_argument("\"since\" is not a time");
+  if (since.fail() || parts.tm_year < kFirstYear - kTmYear || parts.tm_year > kLastYear - kTmYear)
+    throw std::invalid_argument("\"since\" is not a time");
   verdict.since = system_clock::from_time_t(timegm(&parts));
   verdict.rollout = json.at("rollout").get<std::string>();
   verdict.block = std::chrono::nanoseconds(

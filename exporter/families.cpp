@@ -76,6 +76,11 @@ constexpr Metric<AgentStatus> kAgentMetrics[] = {
      }},
     {"slogate_tick_seconds_total", MetricType::counter, "Time the agent spent reading the maps.",
      [](const AgentStatus& agent) { return seconds(agent.total_ticks); }},
+    {"slogate_refused_system_calls_total", MetricType::counter,
+     "System calls that the agent made and does not allow itself: a defect, or an attack.",
+     [](const AgentStatus& agent) -> std::optional<double> {
+       return static_cast<double>(agent.refused_calls);
+     }},
 };
 static_assert(SLOGATE_RUN_SAMPLE == 1024, "the help text above says so");
 

@@ -40,10 +40,11 @@ first_party_scripts() {
 # shellcheck disable=SC2034 # for COMMAND
 exit_status=
 # on_exit COMMAND: runs it once when the script ends, by a signal, too, with the status in
-# $exit_status. The condition is for a subshell that gets a signal before bash has reset its traps.
+# $exit_status, which it may change. The condition is for a subshell that gets a signal before bash
+# has reset its traps.
 on_exit() {
   # shellcheck disable=SC2064 # $1 as it is now
-  trap "exit_status=\$?; [ \$BASHPID != \$\$ ] || $1" EXIT
+  trap "exit_status=\$?; [ \$BASHPID != \$\$ ] || { $1; }; exit \$exit_status" EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
 }

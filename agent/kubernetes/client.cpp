@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -18,6 +17,7 @@
 #include "agent/kubernetes/workloads.h"
 #include "agent/kubernetes/writer.h"
 #include "agent/log.h"
+#include "agent/syscalls.h"
 
 namespace slogate {
 namespace {
@@ -141,9 +141,7 @@ void KubernetesClient::Impl::post(PodEvent event) {
 // ---- the client's thread ----
 
 void KubernetesClient::Impl::run() {
-  sigset_t all;
-  sigfillset(&all);
-  (void)pthread_sigmask(SIG_SETMASK, &all, nullptr);  // signals are the main thread's
+  leave_signals_to_main();
   (void)pthread_setname_np(pthread_self(), "kubernetes");
   while (!stop_) {
     try {

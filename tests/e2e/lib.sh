@@ -154,6 +154,7 @@ cleanup() {
   [ -z "$agent_pid" ] || processes+=("$agent_pid")
   [ ${#processes[@]} -eq 0 ] || stop_process "${processes[@]}"
   remove_cgroup "$cgroup_dir" || say "can't remove $cgroup_dir"
+  if grep -s "refused itself" "$work/agent.log"; then exit_status=1; fi
   if [ "$exit_status" -ne 0 ] && [ "$exit_status" -ne 77 ] && [ -f "$work/agent.log" ]; then
     say "the agent's log ends with:"
     tail -n 20 "$work/agent.log"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What the agent needs of the host: with it and nothing more it works; without a part of it, one
-# line says which. Once it runs, it needs even less and has given up the rest.
+# line says which. Once it runs, it needs even less and has given up the rest. The CLI needs nothing.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -47,16 +47,38 @@ on_exit "cleanup; '$programs/slogate-agent' --unpin --pin-dir '$pins'"
 agent_prefix="setpriv --bounding-set=-all,$enough --inh-caps=-all --no-new-privs" start_agent --pin-dir "$pins"
 [ "$(api /v1/status | jq '.degraded | length')" -eq 0 ] ||
   fail "degraded: $(api /v1/status | jq -c .degraded)"
-# What each thread is left with is CAP_BPF, capability 39.
+# What each thread is left with is CAP_BPF, capability 39, and the system calls of a filter.
 for status in "/proc/$agent_pid/task"/*/status; do
-  [ "$(awk '/^(CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs)/ { print $2 }' "$status" | xargs)" = \
-    "0000000000000000 0000008000000000 0000008000000000 0000000000000000 1" ] ||
-    fail "more is left than CAP_BPF: $(grep -E '^(Cap|NoNew)' "$status")"
+  [ "$(awk '/^(CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs|Seccomp):/ { print $2 }' "$status" | xargs)" = \
+    "0000000000000000 0000008000000000 0000008000000000 0000000000000000 1 2" ] ||
+    fail "more is left than CAP_BPF: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
 done
+# Its memory is closed to who has the same uid and capabilities, as that of others is not.
+setpriv --bounding-set=-all,+bpf --inh-caps=-all sleep 60 &
+other=$!
+track "$other"
+memory_is_open() { with_capabilities +bpf cat "/proc/$1/environ" >/dev/null 2>&1; }
+wait_until 5 memory_is_open "$other" || fail "nobody's memory is open here"
+! memory_is_open "$agent_pid" || fail "who can do no more than the agent can read its memory"
 api /v1/maps/slogate_slab/resize --request POST --data '{"entries": 300}' >/dev/null
 inside=$(make_cgroup inside)
 run_in_cgroup "$inside" curl --silent --output /dev/null "http://$metrics/metrics"
 counted() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/inside" | jq '[.[].signals.client_request.count] | add')" = 1 ]; }
 wait_until 20 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
+# The CLI, as a user with nothing but the socket's group.
+chmod 755 "$work"
+cp "$programs/slogate" "$work"
+as_member() {
+  setpriv --reuid=65534 --regid="$(stat -c %g "$socket")" --clear-groups --bounding-set=-all \
+    --inh-caps=-all --no-new-privs "$work/slogate" --socket "$socket" "$@"
+}
+for command in cgroups maps "maps slogate_index" probes slos verdict events "hist $cgroup_prefix/inside"; do
+  # shellcheck disable=SC2086 # words of a command
+  expect_exit 0 as_member $command
+done
+expect_exit 64 as_member gate nothing
+expect_exit 1 as_member maps resize slogate_slab --entries 400
+[[ $output == *"not allowed"* || $output == *403* || $output == *root* ]] ||
+  fail "a member of the group may resize: $output"
 stop_agent
 say "CAP_BPF and CAP_PERFMON are enough, and what is missing is named"

@@ -280,6 +280,16 @@ TEST_F(StateDirTest, DamagedFilesAreToldOf) {
   EXPECT_FALSE(state->read_vetoes());
 }
 
+// Found by a fuzzer: so many nanoseconds are no number.
+TEST_F(StateDirTest, TimesThatNoClockCanHoldAreDamage) {
+  for (const char* since : {"3706-11-21T08:00:00.250Z", "0001-01-01T00:00:00.000Z"}) {
+    Json verdict = verdict_json({.slo = "demo", .decision = Decision::Veto});
+    ASSERT_TRUE(parse_verdict(verdict));
+    verdict["since"] = since;
+    EXPECT_FALSE(parse_verdict(verdict)) << since;
+  }
+}
+
 VerdictChange change_to(Decision decision) {
   Verdict verdict{.slo = "demo", .decision = decision};
   verdict.message = std::string(1000, 'x');
