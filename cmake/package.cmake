@@ -5,6 +5,8 @@ set(pages ${CMAKE_BINARY_DIR}/package)
 add_custom_target(package_files
   COMMAND ${CMAKE_SOURCE_DIR}/packaging/man.sh ${CMAKE_BINARY_DIR} ${PROJECT_VERSION} ${pages}
   COMMAND cp ${CMAKE_SOURCE_DIR}/packaging/changelog ${pages}/changelog
+  COMMAND sh -c "\"$0\" \"$1\" \"$2\" >\"$3\"" ${CMAKE_SOURCE_DIR}/tools/sbom
+    $<TARGET_FILE:slogate-agent> $<TARGET_FILE:slogate> ${pages}/sbom.cdx.json
   COMMAND gzip -n9f ${pages}/slogate.1 ${pages}/slogate-agent.8 ${pages}/slogate.yaml.5
     ${pages}/changelog
   DEPENDS slogate slogate-agent
@@ -25,7 +27,7 @@ foreach(program slogate slogate-agent)
   install(FILES packaging/completion.fish RENAME ${program}.fish
     DESTINATION share/fish/vendor_completions.d)
 endforeach()
-install(FILES packaging/copyright ${pages}/changelog.gz DESTINATION share/doc/slogate)
+install(FILES packaging/copyright ${pages}/changelog.gz ${pages}/sbom.cdx.json DESTINATION share/doc/slogate)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME slogate)

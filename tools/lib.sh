@@ -21,6 +21,13 @@ case ${1-} in
     exit
     ;;
 esac
+project_version() { sed -n 's/^project(slogate VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt"; }
+
+# libraries_of FILE...: what ld.so finds for them.
+libraries_of() { ldd "$@" | grep -oE '/[^ ]+\.so[^ ]*' | sort -u; }
+# package_of FILE: Debian's name of the package it came with, wherever /lib leads.
+package_of() { dpkg-query -S "*$(readlink -f "$1" | sed 's|^/usr||')" | cut -d: -f1 | head -n 1; }
+
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # First-party C++ and BPF C.

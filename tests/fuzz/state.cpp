@@ -12,10 +12,10 @@
 
 namespace {
 
-// For one run of the fuzzer, gone with it.
+// Every input is synced. tools/fuzz removes it where a finding ends the process.
 struct Directory {
-  std::string path = "/dev/shm/slogate-fuzz-XXXXXX";  // every input is synced
-  Directory() { slogate::fuzz::require(::mkdtemp(path.data()) != nullptr, "a directory"); }
+  std::string path = "/dev/shm/slogate-fuzz-" + std::to_string(::getpid());
+  Directory() { std::filesystem::create_directory(path); }
   ~Directory() { std::filesystem::remove_all(path); }
 };
 
