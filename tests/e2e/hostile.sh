@@ -46,7 +46,7 @@ answered() {
 }
 gate() { [ "$(api "/v1/gate/demo" | jq -r .verdict)" = hold ]; }
 tcp_gate() { [ "$(tcp_api /v1/verdicts/demo | jq -r .verdict)" = hold ]; }
-scrape() { curl --silent --fail --max-time 10 "http://$metrics/metrics" | grep -q '^slogate_build_info'; }
+scrape() { curl --silent --fail --max-time 10 "http://$metrics/metrics" | grep '^slogate_build_info'; }
 
 # beside WHAT TARGET COMMAND...: the command is answered beside a crowd there.
 beside() {
