@@ -119,7 +119,8 @@ TEST_F(Path, ThatDropsInAQueueIsSeenByReasonAndByRetransmits) {
   EXPECT_GT(dropped, 0u);
   // A packet that the queue cuts into segments, all of which it drops, is one more to the queue:
   // that makes a few in a hundred.
-  const uint64_t counted = drops(client_counts(), "QDISC_DROP");
+  // Since 7.x most have a reason of the qdiscs' own, which is OTHER to slogate.
+  const uint64_t counted = drops(client_counts(), "QDISC_DROP") + client_counts().drops[0];
   EXPECT_LE(counted, dropped);
   EXPECT_GE(10 * counted, 8 * dropped);
   EXPECT_EQ(all_drops(client_counts()), counted);
