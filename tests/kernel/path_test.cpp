@@ -129,6 +129,8 @@ TEST_F(Path, ThatDropsInAQueueIsSeenByReasonAndByRetransmits) {
 
 TEST_F(Path, ThatLosesPacketsIsSeenByRetransmits) {
   if (!emulate({"loss", "5%"})) GTEST_SKIP() << "this kernel has no netem (CONFIG_NET_SCH_NETEM)";
+  // Hundreds of packets, so that some of them are lost.
+  link_.left.command({"ip", "link", "set", "left", "gso_max_segs", "1"});
   constexpr size_t kBytes = 1 << 20;
   std::jthread writer([&] { send_text(both_.client.get(), std::string(kBytes, 'x')); });
   read_exactly(both_.server.get(), kBytes);
