@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "agent/mounts.h"
 
@@ -28,10 +29,6 @@ bool CgroupNames::exists(uint64_t id) const {
   return found != paths_.end() && cgroup_id(root_ + found->second) == id;
 }
 
-bool CgroupNames::shows_all() const {
-  return !is_private_view(root_);
-}
-
 void CgroupNames::keep_only(const std::unordered_set<uint64_t>& ids) {
   std::erase_if(paths_, [&ids](const auto& entry) { return !ids.contains(entry.first); });
 }
@@ -44,18 +41,30 @@ Result<void> CgroupNames::check_root() {
               "mount cgroup2 there or name its mount with --cgroup-root");
 }
 
+// One directory after the other, as recursive_directory_iterator ends at the first that vanishes.
 Result<void> CgroupNames::scan() {
   namespace fs = std::filesystem;
-  std::error_code error;
   if (auto readable = check_root(); !readable) return readable;
   learn(root_id_, "/");
-  fs::recursive_directory_iterator at(root_, fs::directory_options::skip_permission_denied, error);
-  for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    std::error_code gone;
-    if (!at->is_directory(gone)) continue;
-    const std::string& directory = at->path().native();
-    if (const uint64_t id = cgroup_id(directory); id != 0)
-      learn(id, directory.substr(root_.size()));
+  saw_all_ = !is_private_view(root_);
+  std::vector<std::string> unread = {""};
+  while (!unread.empty()) {
+    const std::string path = std::move(unread.back());
+    unread.pop_back();
+    std::error_code error;
+    fs::directory_iterator at(root_ + path, error);
+    for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+      std::string child = fmt::format("{}/{}", path, at->path().filename().native());
+      std::error_code unknown;
+      if (!at->is_directory(unknown)) continue;
+      if (const uint64_t id = cgroup_id(root_ + child); id != 0) {
+        learn(id, child);
+        unread.push_back(std::move(child));
+      }
+    }
+    const bool vanished =
+        error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device;
+    if (error && !vanished) saw_all_ = false;
   }
   return {};
 }

@@ -24,11 +24,11 @@ class CgroupNames {
   // Relative to the root, starts with "/"; "" when it is not known.
   [[nodiscard]] std::string path(uint64_t id) const;
 
-  // Whether scan() sees every cgroup of the host: a container may have a private view.
-  [[nodiscard]] bool shows_all() const;
-
-  // Learns every cgroup there is. What vanishes during the walk is passed over.
+  // Learns every cgroup there is. What vanishes during the walk, or may not be read, is passed
+  // over.
   Result<void> scan();
+  // Whether the last walk saw every cgroup of the host: a container may have a private view.
+  [[nodiscard]] bool saw_all() const { return saw_all_; }
 
   // Whether the root still shows the tree it showed at first: cgroup2 may be unmounted, and mounted
   // again.
@@ -40,6 +40,7 @@ class CgroupNames {
  private:
   std::string root_;
   uint64_t root_id_ = 0;
+  bool saw_all_ = false;
   std::unordered_map<uint64_t, std::string> paths_;
 };
 

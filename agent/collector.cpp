@@ -171,7 +171,10 @@ void Collector::read_slot(size_t number, TickTime now) {
   const double passed = seconds(now.monotonic - last_tick_);
   const uint64_t before = same_owner ? slot.samples : 0;
   slot.rate = passed > 0 ? static_cast<double>(samples - before) / passed : 0;
-  if (slot.owner.cgroup != owner.cgroup) slot.gone.reset();
+  if (slot.owner.cgroup != owner.cgroup) {
+    slot.missed = false;
+    slot.gone.reset();
+  }
   slot.owner = owner;
   slot.counts = std::move(counts);
   slot.samples = samples;
@@ -198,10 +201,12 @@ void Collector::learn_names(TickTime now) {
   next_scan_ = now.monotonic + kScanInterval;
   const auto scanned = names_.scan();
   log_result("cgroup names", scanned);
-  if (!scanned || !names_.shows_all()) return;
-  // Those that went while no agent was here.
-  for (Slot& slot : slots_)
-    if (!slot.gone && names_.path(slot.owner.cgroup).empty()) slot.gone = now.monotonic;
+  if (!scanned || !names_.saw_all()) return;
+  // Those that went while no agent was here. Twice, as the tree changes while it is walked.
+  for (Slot& slot : slots_) {
+    if (slot.owner.cgroup == 0 || !names_.path(slot.owner.cgroup).empty()) continue;
+    if (std::exchange(slot.missed, true) && !slot.gone) slot.gone = now.monotonic;
+  }
 }
 
 void Collector::check_gone(TickTime now) {

@@ -49,6 +49,7 @@ class Collector {
     double rate = 0;                       // samples per second in the last tick
     std::chrono::nanoseconds changed{0};
     std::optional<std::chrono::nanoseconds> gone;  // since when its cgroup is known to be gone
+    bool missed = false;                           // a walk of the tree did not find its cgroup
   };
 
   std::vector<slogate_inflight> take_inventory();

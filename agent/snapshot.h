@@ -82,7 +82,7 @@ struct AgentStatus {
   std::chrono::nanoseconds total_ticks{0};     // and all of them together
   std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
   Problems problems;
-  uint64_t refused_calls = 0;                  // of the system, see restrict_system_calls()
+  uint64_t refused_calls = 0;      // of the system, see restrict_system_calls()
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
 };
 

@@ -146,7 +146,7 @@ names_die_with_the_agent() {
     [ "$(nameless)" = 0 ] &&
       [ "$(api /v1/status | jq '.removed.signals.client_request.count // 0')" -ge 100 ]
   }
-  wait_until 20 folded || fail "the slots of nameless cgroups are not freed: $(nameless)"
+  wait_until 40 folded || fail "the slots of nameless cgroups are not freed: $(nameless)"
   [ "$(requests_of server request)" = $((asked + 100)) ] || fail "requests are missing"
   stop_agent
   "$programs/slogate-agent" --unpin --pin-dir "$pins"

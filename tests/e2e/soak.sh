@@ -116,7 +116,7 @@ disturb() {
       hangups=$((hangups + 20))
       ;;
     *)
-      for one in slogate_slab:$((RANDOM % 2000 + 300)) slogate_index:$((RANDOM % 8000 + 2000)); do
+      for one in slogate_slab:$((RANDOM % 2000 + 2500)) slogate_index:$((RANDOM % 8000 + 2000)); do
         slogate maps resize "${one%:*}" --entries "${one#*:}" >/dev/null || true
         of_steady slogate maps resize "${one%:*}" --entries "${one#*:}" >/dev/null || true
         resizes=$((resizes + 2))

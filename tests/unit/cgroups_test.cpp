@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
 
 namespace slogate {
 namespace {
@@ -39,6 +42,23 @@ TEST_F(NamesTest, AWalkFindsWhatIsThere) {
   fs::remove(root_ + "/a/b");
   EXPECT_FALSE(names.exists(b));
   EXPECT_EQ(names.path(b), "/a/b");
+}
+
+TEST_F(NamesTest, AWalkFindsWhatStaysWhileOthersGo) {
+  std::vector<uint64_t> stay;
+  for (int i = 0; i < 30; ++i) stay.push_back(make("/stay" + std::to_string(i)));
+  const std::jthread churn([this](const std::stop_token& stop) {
+    while (!stop.stop_requested())
+      for (int i = 0; i < 30; ++i) {
+        fs::create_directories(root_ + "/go" + std::to_string(i) + "/deep/er");
+        fs::remove_all(root_ + "/go" + std::to_string((i + 15) % 30));
+      }
+  });
+  for (int walk = 0; walk < 100; ++walk) {
+    CgroupNames names(root_);
+    ASSERT_TRUE(names.scan());
+    for (const uint64_t id : stay) ASSERT_NE(names.path(id), "") << "in walk " << walk;
+  }
 }
 
 TEST_F(NamesTest, OfThoseThatAreNotAskedForAreForgotten) {
