@@ -40,7 +40,7 @@ constexpr std::string_view kAllowed[] = {
     "timerfd_create timerfd_settime",
     // Files: configuration, state, log, the service account, cgroups, /proc, pins.
     "openat close read readv pread64 write writev lseek fcntl fsync fdatasync",
-    "fstat stat lstat newfstatat statx statfs fstatfs access faccessat getdents64",
+    "fstat stat lstat newfstatat statx statfs fstatfs access faccessat faccessat2 getdents64",
     "mkdir mkdirat rmdir chmod fchmodat rename renameat unlink unlinkat flock ftruncate",
     // The API, the scrapes, the API server and its name.
     "accept4 bind connect shutdown getpeername getsockname getsockopt setsockopt",

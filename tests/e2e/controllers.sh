@@ -24,7 +24,7 @@ slos:
     canary: { cgroup: "$cgroup_prefix/nothing/**" }
     objectives: [{ signal: request, quantile: 0.99, max: 2s }]
 END
-port=$(free_port $((40000 + RANDOM % 5000)))
+port=$(free_port $((20000 + RANDOM % 10000)))
 start=(--config "$work/slogate.yaml" --api-listen "127.0.0.1:$port")
 start_agent "${start[@]}"
 start_arm canary --service lognormal:4:0.5

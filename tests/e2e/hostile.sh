@@ -17,7 +17,7 @@ slos:
     canary: { cgroup: "$cgroup_prefix/canary/**" }
     objectives: [{ signal: request, quantile: 0.99, max: 1s }]
 END
-api_port=$(free_port $((45000 + RANDOM % 5000)))
+api_port=$(free_port $((20000 + RANDOM % 5000)))
 # As few descriptors as a process has by default.
 ulimit -Sn 1024
 start_agent --config "$work/slogate.yaml" --api-listen "127.0.0.1:$api_port"

@@ -27,7 +27,7 @@ global: { scrape_interval: 1s, evaluation_interval: 2s }
 rule_files: ["$deployed/prometheus/rules.yaml", "$work/slos.yaml"]
 scrape_configs: [{ job_name: slogate, static_configs: [{ targets: ["$metrics"] }] }]
 END
-address=127.0.0.1:$(free_port $((30000 + RANDOM % 10000)))
+address=127.0.0.1:$(free_port $((20000 + RANDOM % 10000)))
 prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
   --web.listen-address="$address" --enable-feature=native-histograms \
   >"$work/prometheus.log" 2>&1 &
