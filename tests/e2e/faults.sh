@@ -12,7 +12,13 @@ need_cgroup2
 need_bpffs
 
 pins=/sys/fs/bpf/slogate-e2e-$$
-on_exit "cleanup; '$programs/slogate-agent' --unpin --pin-dir '$pins'"
+v1_limited= # a cgroup of v1
+remove_own() {
+  cleanup
+  [ -z "$v1_limited" ] || rmdir "$v1_limited"
+  "$programs/slogate-agent" --unpin --pin-dir "$pins"
+}
+on_exit remove_own
 
 # ---- traffic ----
 
@@ -241,6 +247,7 @@ memory_is_limited() {
   if [ -n "$v1" ]; then
     limited=$v1/slogate-e2e-$$
     mkdir "$limited"
+    v1_limited=$limited
     echo $((40 << 20)) >"$limited/memory.limit_in_bytes"
   else
     echo +memory >"$cgroup_dir/cgroup.subtree_control" 2>/dev/null || true
@@ -259,7 +266,6 @@ memory_is_limited() {
   expect_all_counted "a memory limit"
   is_running "$agent_pid" || fail "the agent was killed"
   stop_agent
-  [ -z "$v1" ] || rmdir "$limited"
 }
 
 # 12,500 each: more descriptors a process may not have everywhere.
