@@ -65,7 +65,8 @@ rule_queries() {
 }
 
 start_arm stable --service lognormal:2:0.5
-wait_until 60 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
+# The edges have a group of their own, which is evaluated every 24 s.
+wait_until 120 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
   fail "no edge of the baseline: $(ask '{__name__=~"slo:.*"}')"
 while read -r query; do
   is_value "$query" 0 || fail "before a canary \"$query\" is $(ask "$query")"
