@@ -54,7 +54,7 @@ idle=$(cpu_percent) idle_mib=$(resident_mib) idle_maps=$(maps_mib)
 stop_agent
 
 port=$(free_port 26000)
-run_in_cgroup "$(make_cgroup server)" "$programs/slogate-load" --max-seconds 1800 serve --port "$port" \
+run_in_cgroup "$(make_cgroup server)" "$programs/slogate-load" --max-seconds 1800 serve --port "$port" --backlog 4096 \
   --service constant:0ms >"$work/server" &
 track $!
 wait_until 10 grep -qs ready "$work/server" || fail "the server does not start"
