@@ -84,14 +84,18 @@ Arms::Role Arms::role_of(const Workload& workload) const {
   return settled ? Role::Neither : Role::Unknown;
 }
 
-// Most cgroups are in neither arm of most SLOs, and stay so.
+// Most cgroups are in neither arm of most SLOs, and stay so. An id that has another path is another
+// cgroup.
 void Arms::meet(const Workload& workload, TickTime now) {
+  const size_t path_hash = std::hash<std::string>()(workload.path);
   if (const auto other = others_.find(workload.id); other != others_.end()) {
-    other->second = looks_;
-    return;
+    if (other->second.path_hash == path_hash) {
+      other->second.seen = looks_;
+      return;
+    }
+    others_.erase(other);
   }
   Member& member = members_[workload.id];
-  // An id that has another path is another cgroup.
   if (member.role != Role::Unknown && member.path != workload.path) member = {};
   member.seen = looks_;
   if (member.role == Role::Unknown) {
@@ -103,7 +107,7 @@ void Arms::meet(const Workload& workload, TickTime now) {
   }
   if (member.role == Role::Neither) {
     members_.erase(workload.id);
-    others_.emplace(workload.id, looks_);
+    others_.emplace(workload.id, Other{path_hash, looks_});
   } else if (member.role != Role::Unknown) {
     update(member, workload);
   }
@@ -127,7 +131,7 @@ void Arms::look(const std::vector<Workload>& workloads, TickTime now) {
   looked_ = true;
   for (const Workload& workload : workloads) meet(workload, now);
   std::erase_if(members_, [this](const auto& entry) { return entry.second.seen != looks_; });
-  std::erase_if(others_, [this](const auto& entry) { return entry.second != looks_; });
+  std::erase_if(others_, [this](const auto& entry) { return entry.second.seen != looks_; });
 }
 
 // Null where nothing is known of the cgroup.

@@ -75,7 +75,12 @@ class Arms {
   Slo slo_;
   bool by_pod_;  // whether anything of it depends on pods
   std::unordered_map<uint64_t, Member> members_;
-  std::unordered_map<uint64_t, uint64_t> others_;  // those in neither arm, and the last look
+  // Those in neither arm.
+  struct Other {
+    size_t path_hash = 0;
+    uint64_t seen = 0;  // the last look that found it
+  };
+  std::unordered_map<uint64_t, Other> others_;
   uint64_t looks_ = 0;
   size_t halves_ = 0;    // baseline cgroups there ever were
   bool looked_ = false;  // since the last reading

@@ -20,7 +20,8 @@ bool has_components(const Verdict& verdict) {
   });
 }
 
-// `paths` of one arm of `slo`.
+// `paths` of one arm of `slo`. Several of them may be one workload: a container that was started
+// again.
 void add_arm(Samples& to, const std::vector<Workload>& workloads, const std::string& slo,
              const char* arm, const std::vector<std::string>& paths) {
   for (const std::string& path : paths)
@@ -40,10 +41,6 @@ void write_arms(const Snapshot& snapshot, Sink& sink) {
     add_arm(arms, snapshot.workloads, status->slo.name, "canary", status->canary);
     add_arm(arms, snapshot.workloads, status->slo.name, "baseline", status->baseline);
   }
-  // Several cgroups may be one workload: a container that was started again.
-  std::ranges::sort(arms.values);
-  const auto again = std::ranges::unique(arms.values);
-  arms.values.erase(again.begin(), again.end());
   write_samples(std::move(arms), sink);
 }
 

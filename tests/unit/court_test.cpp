@@ -164,6 +164,10 @@ TEST(Arms, AnIdThatIsUsedAgainIsAnotherCgroup) {
   node.rows[0].path = "/other";
   EXPECT_EQ(canary(), 0u);
   EXPECT_THAT(arms.canary(), IsEmpty());
+  // Also one that was in neither arm.
+  node.rows[0].path = "/canary";
+  canary();
+  EXPECT_THAT(arms.canary(), ElementsAre("/canary"));
 }
 
 // Somebody sets the clock, or the machine sleeps: only CLOCK_MONOTONIC counts.
