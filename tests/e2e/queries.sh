@@ -83,7 +83,7 @@ wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo
 
 asked=0
 while read -r query; do
-  wait_until 10 has_answer "$query" || fail "no answer to $query"
+  wait_until 120 has_answer "$query" || fail "no answer to $query"
   ((asked += 1))
 done < <(panel_queries && rule_queries)
 ((asked > 60)) || fail "only $asked queries were found"
