@@ -5,6 +5,7 @@
 #include <ifaddrs.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -18,6 +19,10 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
+// How often sockets are walked; the second one where the agent is beyond its budget and nothing is
+// judged.
+constexpr auto kTickInterval = 1s;
+constexpr auto kThriftyInventory = 5s;
 // An agent that dies without pins takes all counts with it.
 constexpr auto kPinInterval = 5s;
 // Free memory on the heap, in bytes, that is worth the milliseconds it takes to give it back.
@@ -39,6 +44,26 @@ std::optional<slogate_address> to_address(const sockaddr* from) {
   address.bytes[10] = address.bytes[11] = 0xff;
   std::memcpy(address.bytes + 12, &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
   return address;
+}
+
+// Those of the node, whatever part of them this process may use.
+unsigned node_cpus() {
+  return static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+std::chrono::nanoseconds own_cpu_time() {
+  timespec time{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+// What is left out, as a sentence; "" for nothing.
+std::string describe(const CpuStatus& cpu) {
+  if (cpu.step == 0) return "";
+  const uint32_t one_in = watched_one_in(cpu.step);
+  return fmt::format("beyond cpu_ratio, {:g} % of the node: {}{}", 100 * cpu.budget,
+                     cpu.off.empty() ? "every signal is needed by an SLO" : "queue is not measured",
+                     one_in == 1 ? "" : fmt::format(", one connection in {} is watched", one_in));
 }
 
 std::vector<slogate_address> read_node_addresses() {
@@ -80,6 +105,7 @@ Result<void> Agent::open(Options options) {
 
   // Room and rules before the first event.
   sizer_.emplace(*maps_, options.settings.size);
+  budget_ = Budget(options.settings.cpu_ratio, node_cpus());
   if (auto done = sizer_->keep_room(now()); !done) return done;
   classes_ = std::move(options.settings.classes);
   configured_ = std::move(options.settings.slos);
@@ -105,9 +131,10 @@ void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   keep_pins(now);
   give_memory_back(now);
-  auto snapshot = collector_->tick(now);
+  auto snapshot = collector_->tick(now, leaves_out_optional() ? kThriftyInventory : kTickInterval);
+  snapshot->agent.cpu = keep_budget(*snapshot, now);
   if (cluster_) snapshot->kubernetes = kubernetes_status();
-  court_.tick(snapshot->workloads, now);
+  court_.tick(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
   save();
@@ -266,6 +293,25 @@ void Agent::give_memory_back(TickTime now) {
   if (mallinfo2().fordblks > kWorthATrim) malloc_trim(0);
 }
 
+// Without an SLO nobody needs the request in flight of this second, and nothing is multiplexed.
+bool Agent::leaves_out_optional() const {
+  return budget_.status().step >= kOptionalStep && court_.empty();
+}
+
+CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {
+  budget_.look({.agent = own_cpu_time(), .programs = program_cost_.add(seen.probes)},
+               now.monotonic);
+  CpuStatus cpu = budget_.status();
+  if (leaves_out_optional()) cpu.off.push_back(SLOGATE_PROBE_first_read);
+  const uint32_t one_in = watched_one_in(cpu.step);
+  cpu.watched = 1.0 / one_in;
+  uint32_t off = 0;
+  for (const slogate_probe probe : cpu.off) off |= 1u << probe;
+  maps_->spare(off, one_in - 1);
+  log_change("CPU", describe(cpu));
+  return cpu;
+}
+
 Result<void> Agent::apply(MeasureSettings settings) {
   const auto classes = std::exchange(classes_, std::move(settings.classes));
   const auto configured = std::exchange(configured_, std::move(settings.slos));
@@ -275,6 +321,7 @@ Result<void> Agent::apply(MeasureSettings settings) {
     return done;
   }
   sizer_->set_limits(settings.size);
+  budget_.set_ratio(settings.cpu_ratio);
   collector_->set_filter(std::move(settings.filter));
   open_state();
   return {};

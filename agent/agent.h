@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/budget.h"
 #include "agent/cgroups.h"
 #include "agent/class_rules.h"
 #include "agent/collector.h"
@@ -33,6 +34,7 @@ struct MeasureSettings {
   SizeLimits size;
   std::vector<ClassRule> classes;
   std::vector<Slo> slos;
+  double cpu_ratio = 1;
 };
 
 // The measuring half of the agent: maps, programs and the collector, at one place in memory. All
@@ -94,6 +96,8 @@ class Agent {
   void refresh_node_addresses(TickTime now);
   void keep_pins(TickTime now);
   void give_memory_back(TickTime now);
+  [[nodiscard]] CpuStatus keep_budget(const Snapshot& seen, TickTime now);
+  [[nodiscard]] bool leaves_out_optional() const;
   [[nodiscard]] Vetoes vetoes() const;
   [[nodiscard]] PodSlos slos_of_cluster() const;
   Result<void> set_slos(PodSlos of_pods, TickTime now);
@@ -115,6 +119,8 @@ class Agent {
   std::optional<Probes> probes_;
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
+  Budget budget_{1, 1};
+  ProgramCost program_cost_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
   std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_trim_{0};
   // What the configuration says, and what pods do.

@@ -130,6 +130,13 @@ HttpResponse no_slo(std::string_view name) {
   return error_response(404, fmt::format("no SLO is named \"{}\"", name));
 }
 
+// With what the verdict rests on: the share of the connections that are counted.
+Json shown(const Verdict& verdict, const Snapshot& snapshot) {
+  Json json = verdict_json(verdict);
+  json["watched"] = number(snapshot.agent.cpu.watched);
+  return json;
+}
+
 HttpResponse get_slos(const Call& call) {
   const Verdicts& verdicts = *call.snapshot.verdicts;
   Json json = Json::array();
@@ -142,7 +149,8 @@ HttpResponse get_slos(const Call& call) {
 
 HttpResponse get_verdicts(const Call& call) {
   Json json = Json::array();
-  for (const auto& verdict : call.snapshot.verdicts->list) json.push_back(verdict_json(*verdict));
+  for (const auto& verdict : call.snapshot.verdicts->list)
+    json.push_back(shown(*verdict, call.snapshot));
   return ok(json);
 }
 
@@ -153,7 +161,7 @@ HttpResponse get_verdict(const Call& call) {
     return no_slo(call.argument);
   const Pairs& query = call.request.query;
   const auto revision = query.empty() ? std::nullopt : std::optional(query.front().second);
-  return ok(verdict_json(verdict_for_controller(call.snapshot, call.argument, revision)));
+  return ok(shown(verdict_for_controller(call.snapshot, call.argument, revision), call.snapshot));
 }
 
 HttpResponse post_flagger(const Call& call) {

@@ -16,6 +16,9 @@ using namespace std::chrono_literals;
 // A walk of the tree costs milliseconds per thousand cgroups; names that only it can find wait.
 constexpr auto kScanInterval = 10s;
 
+// Ticks come a second apart, give or take less than this.
+constexpr auto kTickJitter = 500ms;
+
 // Each tick asks after one cgroup in this many whether it is still there.
 constexpr uint64_t kGoneShare = 10;
 
@@ -84,18 +87,19 @@ Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNa
       drop_reasons_(
           std::make_shared<const std::vector<std::string>>(counted_drop_reasons(features))) {}
 
-std::shared_ptr<Snapshot> Collector::tick(TickTime now) {
+std::shared_ptr<Snapshot> Collector::tick(TickTime now,
+                                          std::chrono::nanoseconds inventory_interval) {
   const auto started = std::chrono::steady_clock::now();
   maps_.beat();
   log_result("maps", sizer_.keep_room(now));
   auto snapshot = std::make_shared<Snapshot>();
   // The inventory first: what it settles is in the slots when they are read.
-  const auto open = take_inventory();
+  take_inventory(now, inventory_interval);
   read_slots(now);
   forget_names(now);
   learn_names(now);
   check_gone(now);
-  snapshot->workloads = workloads(open, now);
+  snapshot->workloads = workloads(now);
   // Together with the workloads, these are all there is at one moment: nothing leaves in between.
   snapshot->removed = std::make_shared<const Counts>(maps_.totals());
   snapshot->unattributed = std::make_shared<const Counts>(maps_.unattributed());
@@ -139,12 +143,15 @@ CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const 
   return found;
 }
 
-std::vector<slogate_inflight> Collector::take_inventory() {
+// A little early rather than a whole tick late: ticks are not exactly a second apart.
+void Collector::take_inventory(TickTime now, std::chrono::nanoseconds interval) {
+  if (walked_ && now.monotonic - *walked_ < interval - kTickJitter) return;
+  walked_ = now.monotonic;
   const uint64_t before = maps_.runs().runs[SLOGATE_PROBE_inventory];
   auto open = probes_.take_inventory();
   sockets_ = maps_.runs().runs[SLOGATE_PROBE_inventory] - before;
   log_result("inventory", open);
-  return open ? std::move(*open) : std::vector<slogate_inflight>{};
+  open_ = open ? std::move(*open) : std::vector<slogate_inflight>{};
 }
 
 void Collector::read_slots(TickTime now) {
@@ -238,8 +245,7 @@ std::vector<Tenant> Collector::tenants(TickTime now) const {
   return tenants;
 }
 
-std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& open,
-                                           TickTime now) const {
+std::vector<Workload> Collector::workloads(TickTime now) const {
   std::unordered_map<uint64_t, Workload> by_cgroup;
   for (const Slot& slot : slots_) {
     if (slot.owner.cgroup == 0) continue;
@@ -248,7 +254,7 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
     workload.gone = slot.gone.has_value();
     add_counts(workload, slot.owner, slot.counts);
   }
-  for (const slogate_inflight& request : open) {
+  for (const slogate_inflight& request : open_) {
     if (request.ref.slot >= slots_.size()) continue;
     const Owner& owner = slots_[request.ref.slot].owner;
     if (owner.cgroup == 0 || owner.generation != request.ref.generation ||
@@ -256,7 +262,8 @@ std::vector<Workload> Collector::workloads(const std::vector<slogate_inflight>& 
       continue;
     Workload& workload = by_cgroup[owner.cgroup];
     const std::chrono::nanoseconds opened(request.opened);
-    const auto age = std::max(now.monotonic - opened, std::chrono::nanoseconds(0));
+    // As it was then: the answer may have come since.
+    const auto age = std::max(*walked_ - opened, std::chrono::nanoseconds(0));
     add_open(request.role == SLOGATE_ROLE_client ? workload.client : workload.server, age);
     if (owner.port != 0) add_open(share_of(workload, owner.port).server, age);
   }

@@ -31,8 +31,9 @@ class Collector {
             OwnerEvents& events, Sizer& sizer, const KernelFeatures& features, AgentStatus about,
             CgroupFilter filter);
 
-  // What cannot be read now is logged and missing from this snapshot only.
-  std::shared_ptr<Snapshot> tick(TickTime now);
+  // What cannot be read now is logged and missing from this snapshot only. The sockets are walked
+  // when the last walk is as old as `inventory_interval`.
+  std::shared_ptr<Snapshot> tick(TickTime now, std::chrono::nanoseconds inventory_interval);
 
   // Between two ticks: what sockets of class `service` of these cgroups counted up to now. Those
   // that the last tick did not know are left out.
@@ -52,15 +53,14 @@ class Collector {
     bool missed = false;                           // a walk of the tree did not find its cgroup
   };
 
-  std::vector<slogate_inflight> take_inventory();
+  void take_inventory(TickTime now, std::chrono::nanoseconds interval);
   void read_slots(TickTime now);
   void read_slot(size_t number, TickTime now);
   void forget_names(TickTime now);
   void learn_names(TickTime now);
   void check_gone(TickTime now);
   [[nodiscard]] std::vector<Tenant> tenants(TickTime now) const;
-  [[nodiscard]] std::vector<Workload> workloads(const std::vector<slogate_inflight>& open,
-                                                TickTime now) const;
+  [[nodiscard]] std::vector<Workload> workloads(TickTime now) const;
   [[nodiscard]] std::vector<Workload> shown(std::unordered_map<uint64_t, Workload> by_cgroup,
                                             TickTime now) const;
 
@@ -75,7 +75,10 @@ class Collector {
   std::shared_ptr<const std::vector<std::string>> drop_reasons_;
   std::vector<Slot> slots_;
   std::chrono::nanoseconds next_scan_{0}, next_forget_{0}, last_tick_{0};
+  // Of the last inventory: requests without an answer, all sockets, and when it was.
+  std::vector<slogate_inflight> open_;
   uint64_t sockets_ = 0;
+  std::optional<std::chrono::nanoseconds> walked_;
 };
 
 }  // namespace slogate

@@ -47,6 +47,10 @@ Result<double> parse_memory_ratio(std::string_view text) {
   return parse_ratio(text, 0.5);
 }
 
+Result<double> parse_cpu_ratio(std::string_view text) {
+  return parse_ratio(text);
+}
+
 Result<std::chrono::seconds> parse_grace(std::string_view text) {
   using namespace std::chrono_literals;
   const auto grace = parse_duration(text);
@@ -198,6 +202,8 @@ Config to_config(const YamlNode& root, Problems& problems) {
                           read_value(grace, problems, config.maps.grace, parse_grace);
                         }}});
         }},
+       {"cpu_ratio",
+        [&](const YamlNode& v) { read_value(v, problems, config.cpu_ratio, parse_cpu_ratio); }},
        {"metrics", [&](const YamlNode& v) { read_metrics(v, problems, config.metrics); }},
        {"admin_uids",
         [&](const YamlNode& v) {

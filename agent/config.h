@@ -49,6 +49,8 @@ struct Config {
   std::string socket = "/run/slogate/agent.sock";
   CgroupFilter cgroups;
   MapLimits maps;
+  // What the agent and its programs may take of the node's CPUs together: above 0; 1 is no limit.
+  double cpu_ratio = 0.005;
   MetricsSettings metrics;
   std::string state_dir = "/var/lib/slogate";
   std::vector<uint32_t> admin_uids;  // who may change something besides root

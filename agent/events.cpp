@@ -46,6 +46,15 @@ void EventBook::compare(const Snapshot& now) {
            .message = std::string(kSites[site].help)});
     lost_[site] = now.agent.lost[site];
   }
+  if (const int step = now.agent.cpu.step; !first_ && step != step_)
+    add({.time = now.agent.now,
+         .type = "budget",
+         .subject = "cpu",
+         .from = std::to_string(step_),
+         .to = std::to_string(step),
+         .message = fmt::format("the agent took {:.2g} %, its programs {:.2g} % of the node's CPUs",
+                                100 * now.agent.cpu.agent, 100 * now.agent.cpu.programs)});
+  step_ = now.agent.cpu.step;
   first_ = false;
 }
 

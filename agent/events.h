@@ -14,7 +14,8 @@ namespace slogate {
 class EventBook {
  public:
   void add(const std::vector<VerdictChange>& changes);
-  // Resizes and losses that `now` has and the tick before had not; the first tick's are old.
+  // Resizes, losses and steps of the budget that `now` has and the tick before had not; the first
+  // tick's are old.
   void compare(const Snapshot& now);
   // Oldest first; the same value until something is added.
   [[nodiscard]] std::shared_ptr<const std::deque<Event>> list() const { return list_; }
@@ -27,6 +28,7 @@ class EventBook {
   bool first_ = true;
   std::array<uint64_t, SLOGATE_SITES> lost_{};
   uint64_t resized_ = 0;
+  int step_ = 0;
 };
 
 }  // namespace slogate

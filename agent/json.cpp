@@ -102,6 +102,14 @@ Json degraded_json(const std::vector<ProbeStatus>& probes) {
   return json;
 }
 
+Json cpu_json(const CpuStatus& cpu) {
+  Json off = Json::array();
+  for (const slogate_probe probe : cpu.off) off.push_back(kProbes[probe].name);
+  return {{"budget", number(cpu.budget)},     {"agent", number(cpu.agent)},
+          {"programs", number(cpu.programs)}, {"step", cpu.step},
+          {"watched", number(cpu.watched)},   {"off", std::move(off)}};
+}
+
 Json problems_json(const Problems& problems) {
   Json json = Json::object();
   for (const auto& [subject, problem] : problems)
@@ -156,6 +164,7 @@ Json status_json(const Snapshot& snapshot) {
                {"removed", rest_json(*snapshot.removed, *snapshot.drop_reasons)},
                {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
                {"degraded", degraded_json(snapshot.probes)},
+               {"cpu", cpu_json(agent.cpu)},
                {"problems", problems_json(agent.problems)},
                {"notes", agent.notes}};
   if (snapshot.kubernetes) json["kubernetes"] = kubernetes_json(*snapshot.kubernetes);
@@ -223,6 +232,7 @@ Json probe_json(const ProbeStatus& probe) {
           {"degraded", probe.degraded},
           {"what", info.what},
           {"runs", probe.runs},
+          {"skipped", probe.skipped},
           {"ns_per_run", ns ? number(*ns) : Json(nullptr)}};
 }
 

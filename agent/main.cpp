@@ -132,6 +132,7 @@ MeasureSettings measure_settings(const Config& config) {
   settings.size.grace = config.maps.grace;
   settings.classes = config.classes;
   settings.slos = config.slos;
+  settings.cpu_ratio = config.cpu_ratio;
   return settings;
 }
 

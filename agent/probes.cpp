@@ -303,6 +303,7 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
   for (ProbeStatus& row : rows) {
     row.runs = runs.runs[row.probe];
     row.timed = runs.timed[row.probe];
+    row.skipped = runs.skipped[row.probe];
     row.timed_total = std::chrono::nanoseconds(runs.timed_ns[row.probe]);
   }
   return rows;

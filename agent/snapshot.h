@@ -64,12 +64,23 @@ struct ProbeStatus {
   uint64_t timed = 0;     // of these, timed
   std::chrono::nanoseconds timed_total{0};
   std::string attached_to = {};  // as in "fentry/tcp_sendmsg_locked"; several with spaces between
+  uint64_t skipped = 0;          // runs that the budget left out, estimated like `runs`
 
   // Mean time of a run in ns, nothing before the first one was timed.
   [[nodiscard]] std::optional<double> ns_per_run() const {
     if (timed == 0) return std::nullopt;
     return static_cast<double>(timed_total.count()) / static_cast<double>(timed);
   }
+};
+
+// What the agent costs, as shares of all CPUs of the node, and what it leaves out to stay below its
+// budget.
+struct CpuStatus {
+  double budget = 1;               // 1 for no limit
+  double agent = 0, programs = 0;  // of the last 10 s
+  int step = 0;                    // see agent/budget.h
+  double watched = 1;              // share of the connections that are counted
+  std::vector<slogate_probe> off;  // programs that don't run
 };
 
 struct AgentStatus {
@@ -81,6 +92,7 @@ struct AgentStatus {
   std::chrono::nanoseconds last_tick{0};       // how long the last tick took
   std::chrono::nanoseconds total_ticks{0};     // and all of them together
   std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
+  CpuStatus cpu;
   Problems problems;
   uint64_t refused_calls = 0;      // of the system, see restrict_system_calls()
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree
@@ -95,10 +107,33 @@ struct KubernetesStatus {
   size_t pods = 0;  // that are there
 };
 
+// A list that costs nothing to copy: between two ticks, snapshots share theirs.
+template <typename T>
+class SharedList {
+ public:
+  SharedList& operator=(std::vector<T> list) {
+    list_ = std::make_shared<std::vector<T>>(std::move(list));
+    return *this;
+  }
+  const std::vector<T>& operator*() const { return *list_; }
+  const std::vector<T>* operator->() const { return list_.get(); }
+  [[nodiscard]] auto begin() const { return list_->cbegin(); }
+  [[nodiscard]] auto end() const { return list_->cend(); }
+  [[nodiscard]] size_t size() const { return list_->size(); }
+  // To be changed before anybody else has it; a copy where somebody has.
+  std::vector<T>& edit() {
+    if (list_.use_count() > 1) *this = std::vector<T>(*list_);
+    return *list_;
+  }
+
+ private:
+  std::shared_ptr<std::vector<T>> list_ = std::make_shared<std::vector<T>>();
+};
+
 struct Snapshot {
   AgentStatus agent;
   std::optional<KubernetesStatus> kubernetes;
-  std::vector<Workload> workloads;  // by path
+  SharedList<Workload> workloads;  // by path
   // Counts of cgroups that are gone and no longer among the workloads, and of what found no slot;
   // never null. All workloads and these together are everything that was ever counted.
   std::shared_ptr<const Counts> removed = std::make_shared<const Counts>();

@@ -109,7 +109,7 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock* sk, int from, int to) {
   if (!is_tcp(sk)) return 0;
-  return SLOGATE_RUN(set_state, on_set_state(sk, from, to));
+  return SLOGATE_RUN(set_state, sk->__sk_common.skc_hash, on_set_state(sk, from, to));
 }
 
 static __always_inline void on_retransmit(struct sock* sk) {
@@ -123,7 +123,7 @@ static __always_inline void on_retransmit(struct sock* sk) {
 
 SEC("tp_btf/tcp_retransmit_skb")
 int BPF_PROG(retransmit, struct sock* sk) {
-  return SLOGATE_RUN(retransmit, on_retransmit(sk));
+  return SLOGATE_RUN(retransmit, sk->__sk_common.skc_hash, on_retransmit(sk));
 }
 
 static __always_inline void on_reset(struct sock* sk, enum slogate_counter counter) {
@@ -137,12 +137,14 @@ static __always_inline void on_reset(struct sock* sk, enum slogate_counter count
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent, struct sock* sk) {
   if (!sk || !is_full(sk) || !is_tcp(sk)) return 0;
-  return SLOGATE_RUN(reset_sent, on_reset(sk, SLOGATE_COUNTER_resets_out));
+  return SLOGATE_RUN(reset_sent, sk->__sk_common.skc_hash,
+                     on_reset(sk, SLOGATE_COUNTER_resets_out));
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, struct sock* sk) {
-  return SLOGATE_RUN(reset_received, on_reset(sk, SLOGATE_COUNTER_resets_in));
+  return SLOGATE_RUN(reset_received, sk->__sk_common.skc_hash,
+                     on_reset(sk, SLOGATE_COUNTER_resets_in));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -36,7 +36,8 @@ int BPF_PROG(packet_drop, struct sk_buff* skb, void* location, __u32 reason) {
   struct sock* sk = skb->sk;
   if (has_rx_sk && ctx[3]) sk = (struct sock*)ctx[3];
   if (!sk) return 0;
-  return SLOGATE_RUN(packet_drop, on_packet_drop(sk, reason));
+  return SLOGATE_RUN(packet_drop, BPF_CORE_READ(sk, __sk_common.skc_hash),
+                     on_packet_drop(sk, reason));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -18,10 +18,33 @@ static __always_inline void report(struct seq_file* seq, const struct sock* sk,
   bpf_seq_write(seq, &one, sizeof(one));
 }
 
+/* A connection that is not watched: what happened meanwhile is not ours, and nothing of it may be
+ * left when it is watched again. */
+static __always_inline void pass_over(struct sock* sk, struct slogate_sock* state) {
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
+  state->opened = 0;
+  state->flags = 0;
+  state->sent = tp->write_seq;
+  state->segs_in = state->rtt_segs = tp->segs_in;
+  state->segs_out = tp->segs_out;
+  state->retransmits = tp->total_retrans;
+}
+
+static __always_inline bool is_passed_over(const struct sock* sk) {
+  struct slogate_control* c = control();
+  return c && !is_watched(c->spare, sk->__sk_common.skc_hash);
+}
+
 static __always_inline void visit(struct seq_file* seq, struct sock* sk,
                                   struct slogate_sock* state) {
   struct slogate_slot* slot = slot_at(state->ref.slot);
   if (!slot) return;
+  if (state->role != SLOGATE_ROLE_listener && is_passed_over(sk)) {
+    pass_over(sk, state);
+    report(seq, sk, state, 0);
+    return;
+  }
   /* No look-up for a new slot here: the socket's next event makes it. */
   bool current = slot->generation == state->ref.generation;
   if (state->role == SLOGATE_ROLE_listener) {
@@ -43,7 +66,7 @@ int inventory(struct bpf_iter__bpf_sk_storage_map* ctx) {
   struct sock* sk = ctx->sk;
   struct slogate_sock* state = ctx->value;
   if (!sk || !state) return 0;
-  return SLOGATE_RUN(inventory, visit(ctx->meta->seq, sk, state));
+  return SLOGATE_RUN(inventory, 0, visit(ctx->meta->seq, sk, state));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -91,6 +91,7 @@ struct in6_addr {
 };
 struct sock_common {
   __be32 skc_daddr;
+  unsigned int skc_hash;
   __u16 skc_num;
   unsigned short skc_family;
   volatile unsigned char skc_state;

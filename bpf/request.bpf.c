@@ -123,7 +123,7 @@ static __always_inline void on_data_ready(struct sock* sk) {
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(data_ready, struct sock* sk) {
   if (!is_tcp(sk)) return 0;
-  return SLOGATE_RUN(data_ready, on_data_ready(sk));
+  return SLOGATE_RUN(data_ready, sk->__sk_common.skc_hash, on_data_ready(sk));
 }
 
 /* What sk_data_ready of a TCP socket is, unless somebody put another function in its place: that of
@@ -131,7 +131,7 @@ int BPF_PROG(data_ready, struct sock* sk) {
 SEC("fentry/sock_def_readable")
 int BPF_PROG(entry_sock_def_readable, struct sock* sk) {
   if (!is_tcp(sk)) return 0;
-  return SLOGATE_RUN(data_ready, on_data_ready(sk));
+  return SLOGATE_RUN(data_ready, sk->__sk_common.skc_hash, on_data_ready(sk));
 }
 
 /* Runs under the socket's lock before a byte of the chunk is copied or sent, so its first run after
@@ -153,7 +153,7 @@ static __always_inline void on_send_locked(struct sock* sk) {
 
 SEC("tp_btf/tcp_sendmsg_locked")
 int BPF_PROG(send_locked, struct sock* sk) {
-  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
 }
 
 /* The tracepoint comes after what may keep a send from beginning, the entry before it. */
@@ -165,14 +165,14 @@ static __always_inline bool can_send(const struct sock* sk, unsigned long bytes)
 SEC("fentry/tcp_sendmsg_locked")
 int BPF_PROG(entry_tcp_sendmsg_locked, struct sock* sk, void* message, unsigned long bytes) {
   if (!can_send(sk, bytes)) return 0;
-  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
 }
 
 /* Before 6.5 sendfile and splice have a way of their own. */
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(entry_do_tcp_sendpages, struct sock* sk, void* page, int offset, unsigned long bytes) {
   if (!can_send(sk, bytes)) return 0;
-  return SLOGATE_RUN(send_locked, on_send_locked(sk));
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
 }
 
 static __always_inline void on_send_length(struct sock* sk, int bytes) {
@@ -198,7 +198,7 @@ static __always_inline void on_send_length(struct sock* sk, int bytes) {
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(send_length, struct sock* sk, int ret, int flags) {
   if (ret <= 0 || !is_tcp(sk)) return 0;
-  return SLOGATE_RUN(send_length, on_send_length(sk, ret));
+  return SLOGATE_RUN(send_length, sk->__sk_common.skc_hash, on_send_length(sk, ret));
 }
 
 /* Every way of reading goes through tcp_rcv_space_adjust, under the lock: recv, splice, zero-copy
@@ -214,7 +214,7 @@ static __always_inline void on_first_read(struct sock* sk) {
 
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(first_read, struct sock* sk) {
-  return SLOGATE_RUN(first_read, on_first_read(sk));
+  return SLOGATE_RUN(first_read, sk->__sk_common.skc_hash, on_first_read(sk));
 }
 
 char LICENSE[] SEC("license") = "GPL";

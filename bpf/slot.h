@@ -88,15 +88,29 @@ static __always_inline void sample_rtt(struct slogate_slot* slot, struct slogate
 
 /* ---- what every program does around its work ---- */
 
-/* Of two generations of programs that are attached at the same time, one counts. */
-static __always_inline bool is_active(void) {
-  struct slogate_control* c = control();
-  return c && c->epoch == slogate_epoch;
+/* Whether the agent's CPU budget leaves a connection out, by the hash the kernel finds it by: that
+ * of its addresses and ports, the same for as long as it lives; 0 for listeners, which are always
+ * watched. */
+static __always_inline bool is_watched(__u64 spare, __u32 hash) {
+  return !(hash & (__u32)(spare >> 32));
+}
+
+static __always_inline bool is_spared(__u64 spare, enum slogate_probe probe, __u32 hash) {
+  return (spare >> probe & 1) || !is_watched(spare, hash);
+}
+
+static __always_inline struct slogate_runs* run_line(void) {
+  __u32 line = bpf_get_smp_processor_id() & (SLOGATE_RUN_LINES - 1);
+  return bpf_map_lookup_elem(&slogate_runs, &line);
+}
+
+static __always_inline void skip_run(enum slogate_probe probe) {
+  struct slogate_runs* runs = run_line();
+  if (runs) runs->skipped[probe]++;
 }
 
 static __always_inline struct slogate_runs* run_begin(enum slogate_probe probe, __u64* start) {
-  __u32 line = bpf_get_smp_processor_id() & (SLOGATE_RUN_LINES - 1);
-  struct slogate_runs* runs = bpf_map_lookup_elem(&slogate_runs, &line);
+  struct slogate_runs* runs = run_line();
   *start = 0;
   if (runs && (++runs->runs[probe] & (SLOGATE_RUN_SAMPLE - 1)) == 0) *start = bpf_ktime_get_ns();
   return runs;
@@ -109,17 +123,22 @@ static __always_inline void run_end(struct slogate_runs* runs, enum slogate_prob
   runs->timed[probe]++;
 }
 
-/* Does `call` as a run of `probe`, if these programs are the ones that count: counts the run and
- * times one in SLOGATE_RUN_SAMPLE. */
-#define SLOGATE_RUN(probe, call)                                              \
-  ({                                                                          \
-    if (is_active()) {                                                        \
-      __u64 start_;                                                           \
-      struct slogate_runs* runs_ = run_begin(SLOGATE_PROBE_##probe, &start_); \
-      call;                                                                   \
-      run_end(runs_, SLOGATE_PROBE_##probe, start_);                          \
-    }                                                                         \
-    0;                                                                        \
+/* Does `call` as a run of `probe` for a socket with this hash, unless the budget leaves it out and
+ * if these programs are the ones that count: of two generations that are attached at the same time
+ * one does. Counts the run and times one in SLOGATE_RUN_SAMPLE. */
+#define SLOGATE_RUN(probe, hash, call)                                           \
+  ({                                                                             \
+    const struct slogate_control* c_ = control();                                \
+    if (!c_ || c_->epoch != slogate_epoch) {                                     \
+    } else if (c_->spare && is_spared(c_->spare, SLOGATE_PROBE_##probe, hash)) { \
+      skip_run(SLOGATE_PROBE_##probe);                                           \
+    } else {                                                                     \
+      __u64 start_;                                                              \
+      struct slogate_runs* runs_ = run_begin(SLOGATE_PROBE_##probe, &start_);    \
+      call;                                                                      \
+      run_end(runs_, SLOGATE_PROBE_##probe, start_);                             \
+    }                                                                            \
+    0;                                                                           \
   })
 
 #endif

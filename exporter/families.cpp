@@ -64,6 +64,11 @@ constexpr Metric<ProbeStatus> kProbeMetrics[] = {
      [](const ProbeStatus& probe) -> std::optional<double> {
        return static_cast<double>(probe.runs);
      }},
+    {"slogate_bpf_program_skipped_runs_total", MetricType::counter,
+     "Runs of a BPF program that the CPU budget left out, counted like the others.",
+     [](const ProbeStatus& probe) -> std::optional<double> {
+       return static_cast<double>(probe.skipped);
+     }},
     {"slogate_bpf_program_run_seconds_total", MetricType::counter,
      "Estimate of the time spent in a BPF program: one run in 1024 is timed and stands for all.",
      run_seconds},
@@ -76,6 +81,12 @@ constexpr Metric<AgentStatus> kAgentMetrics[] = {
      }},
     {"slogate_tick_seconds_total", MetricType::counter, "Time the agent spent reading the maps.",
      [](const AgentStatus& agent) { return seconds(agent.total_ticks); }},
+    {"slogate_cpu_budget_ratio", MetricType::gauge,
+     "What the agent and its programs may take of all CPUs of the node; 1 is no limit.",
+     [](const AgentStatus& agent) -> std::optional<double> { return agent.cpu.budget; }},
+    {"slogate_watched_connections_ratio", MetricType::gauge,
+     "Share of the connections that are counted: below 1 only where the CPU budget is exceeded.",
+     [](const AgentStatus& agent) -> std::optional<double> { return agent.cpu.watched; }},
     {"slogate_refused_system_calls_total", MetricType::counter,
      "System calls that the agent made and does not allow itself: a defect, or an attack.",
      [](const AgentStatus& agent) -> std::optional<double> {
@@ -142,6 +153,14 @@ void write_lost_samples(const AgentStatus& agent, Sink& sink) {
   write_samples(std::move(samples), sink);
 }
 
+void write_cpu(const CpuStatus& cpu, Sink& sink) {
+  write_samples({{"slogate_cpu_ratio",
+                  "Share of all CPUs of the node that the agent and its BPF programs took lately.",
+                  MetricType::gauge},
+                 {{{{"part", "agent"}}, cpu.agent}, {{{"part", "programs"}}, cpu.programs}}},
+                sink);
+}
+
 void write_problems(const AgentStatus& agent, Sink& sink) {
   Samples samples{{"slogate_problem",
                    "1 while something the agent does for itself fails, 0 when it is well again.",
@@ -191,6 +210,7 @@ void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsS
                     const AllScrapeStats& scrapes, Sink& sink) {
   const size_t left_out = write_workload_families(sheet, *snapshot.drop_reasons, settings, sink);
   write_lost_samples(snapshot.agent, sink);
+  write_cpu(snapshot.agent.cpu, sink);
   write_problems(snapshot.agent, sink);
   write_rows<MapStatus>(kMapMetrics, snapshot.maps, sink);
   write_rows<ProbeStatus>(kProbeMetrics, snapshot.probes, sink);

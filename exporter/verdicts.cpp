@@ -38,8 +38,8 @@ void add_arm(Samples& to, const std::vector<Workload>& workloads, const std::str
 void write_arms(const Snapshot& snapshot, Sink& sink) {
   Samples arms = gauge("slogate_slo_workload", "1 for each workload that is in an arm of an SLO.");
   for (const auto& status : snapshot.verdicts->slos) {
-    add_arm(arms, snapshot.workloads, status->slo.name, "canary", status->canary);
-    add_arm(arms, snapshot.workloads, status->slo.name, "baseline", status->baseline);
+    add_arm(arms, *snapshot.workloads, status->slo.name, "canary", status->canary);
+    add_arm(arms, *snapshot.workloads, status->slo.name, "baseline", status->baseline);
   }
   write_samples(std::move(arms), sink);
 }

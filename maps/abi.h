@@ -13,7 +13,7 @@
 #include "histogram.h"
 
 /* Rises with every change of layout or meaning below. */
-#define SLOGATE_ABI_VERSION 1
+#define SLOGATE_ABI_VERSION 2
 
 enum slogate_signal {
 #define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
@@ -130,6 +130,7 @@ struct slogate_runs {
   __u64 runs[SLOGATE_PROBES];
   __u64 timed[SLOGATE_PROBES];
   __u64 timed_ns[SLOGATE_PROBES];
+  __u64 skipped[SLOGATE_PROBES]; /* runs left out, see `spare` below */
 };
 
 /* One element, shared by all programs. */
@@ -150,6 +151,11 @@ struct slogate_control {
    */
   __u32 free_taken;
   __u32 free_listed;
+  /*
+   * What the agent's CPU budget leaves out; 0 for nothing. Low half: a bit for each program that is
+   * not to run. High half: connections whose hash has one of these bits are not watched.
+   */
+  __u64 spare;
   /*
    * The agent's own: which of the two copies of the totals counts, and the slot that was added to
    * it last until that slot has been emptied (see maps/slab.cpp).

@@ -467,8 +467,14 @@ slogate_runs Maps::runs() const {
       total.runs[probe] += load(lines[line].runs[probe]);
       total.timed[probe] += load(lines[line].timed[probe]);
       total.timed_ns[probe] += load(lines[line].timed_ns[probe]);
+      total.skipped[probe] += load(lines[line].skipped[probe]);
     }
   return total;
+}
+
+void Maps::spare(uint32_t programs, uint32_t hash_bits) {
+  __atomic_store_n(&parts_->control().spare, static_cast<__u64>(hash_bits) << 32 | programs,
+                   __ATOMIC_RELEASE);
 }
 
 void Maps::list_sockets(bool all) {

@@ -95,6 +95,9 @@ class Maps {
   // Cgroups whose samples found no slot, with how many there were.
   [[nodiscard]] std::vector<std::pair<uint64_t, uint64_t>> left_out() const;
   [[nodiscard]] slogate_runs runs() const;  // summed over the lines
+  // Leaves out runs of these programs (a bit for each, by slogate_probe), and connections whose
+  // hash has one of these bits; 0 for nothing. Both change with one store.
+  void spare(uint32_t programs, uint32_t hash_bits);
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
   // Replaces the rules that give a server socket its class; at most SLOGATE_CLASS_RULES.

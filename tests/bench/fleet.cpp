@@ -127,12 +127,12 @@ class Node {
     const double passed = last_ ? seconds(now.monotonic - *last_) : 1;
     last_ = now.monotonic;
     auto snapshot = std::make_shared<Snapshot>(support::full());
-    snapshot->workloads.clear();
+    snapshot->workloads.edit().clear();
     for (size_t pod = 0; pod < rows_.size(); ++pod) {
       const bool is_canary = is_canary_ && pod == first_;
       if (is_canary && hidden) continue;
       work(rows_[pod], passed, is_canary && slow ? slow_service() : service());
-      snapshot->workloads.push_back(rows_[pod]);
+      snapshot->workloads.edit().push_back(rows_[pod]);
     }
     snapshot->verdicts = verdicts_;
     exporter_.tick(*snapshot, now);

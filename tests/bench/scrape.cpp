@@ -29,7 +29,7 @@ void fill(Histogram& histogram, double median_seconds, std::minstd_rand& random)
 Snapshot node(size_t workloads) {
   std::minstd_rand random(20'261'121);
   Snapshot snapshot = support::full();
-  snapshot.workloads.clear();
+  snapshot.workloads.edit().clear();
   for (size_t i = 0; i < workloads; ++i) {
     Counts counts;
     for (size_t s = 0; s < SLOGATE_SIGNALS; ++s)
@@ -40,7 +40,7 @@ Snapshot node(size_t workloads) {
         "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{:08x}.slice/"
         "cri-containerd-{:016x}.scope",
         random(), uint64_t{random()} << 32 | random());
-    snapshot.workloads.push_back(support::workload(path, counts, i + 1));
+    snapshot.workloads.edit().push_back(support::workload(path, counts, i + 1));
   }
   return snapshot;
 }

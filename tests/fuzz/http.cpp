@@ -17,12 +17,12 @@ namespace {
 Snapshot make_snapshot() {
   Snapshot snapshot;
   snapshot.drop_reasons = std::make_shared<const std::vector<std::string>>();
-  snapshot.workloads.push_back({.id = 7,
-                                .path = "/demo/a",
-                                .service = std::make_shared<const Counts>(),
-                                .others = {},
-                                .server = {},
-                                .client = {}});
+  snapshot.workloads.edit().push_back({.id = 7,
+                                       .path = "/demo/a",
+                                       .service = std::make_shared<const Counts>(),
+                                       .others = {},
+                                       .server = {},
+                                       .client = {}});
   Verdicts verdicts;
   verdicts.slos.resize(1);
   verdicts.slos[0].slo.name = "demo";

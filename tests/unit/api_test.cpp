@@ -52,10 +52,16 @@ Snapshot snapshot() {
   s.agent.last_tick = 500us;
   s.agent.lost[SLOGATE_SITE_no_slot] = 7;
   s.agent.problems = {{"maps", ""}, {"state", "the disk is full"}};
+  s.agent.cpu = {.budget = 0.005,
+                 .agent = 0.002,
+                 .programs = 0.01,
+                 .step = 2,
+                 .watched = 0.5,
+                 .off = {SLOGATE_PROBE_first_read}};
   s.agent.notes = {"pods are invisible"};
 
-  s.workloads.resize(2);
-  Workload& canary = s.workloads[0];
+  s.workloads.edit().resize(2);
+  Workload& canary = s.workloads.edit()[0];
   canary.id = 1234;
   canary.lost = 4;
   s.resizes = {{s.agent.started, "slogate_slab", 32, 64, "test"}};
@@ -63,7 +69,7 @@ Snapshot snapshot() {
   canary.service = canary_counts();
   canary.others = {{SLOGATE_CLASS_probe, probe_counts()}};
   canary.server = {.requests = 2, .oldest = 1500ms};
-  Workload& stable = s.workloads[1];
+  Workload& stable = s.workloads.edit()[1];
   stable.id = kLargestId;
   stable.path = "/demo/sta\xff-e";
   stable.gone = true;
@@ -72,7 +78,8 @@ Snapshot snapshot() {
   s.maps = {{"slogate_slab", "array_of_maps", 3, 64, 655360, 1, 2, "no_slot"},
             {"slogate_socks", "sk_storage", 5}};
   s.probes.resize(2);
-  s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns, "tp_btf/sk_data_ready"};
+  s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns,
+                 "tp_btf/sk_data_ready",   5};
   s.probes[1] = {SLOGATE_PROBE_first_read, false, "no such tracepoint", true};
   s.drop_reasons = std::make_shared<const std::vector<std::string>>(
       std::vector<std::string>{"", "NO_SOCKET", "TCP_CSUM", ""});
@@ -117,6 +124,8 @@ TEST(Api, Status) {
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
     "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
+    "cpu": {"budget": 0.005, "agent": 0.002, "programs": 0.01, "step": 2, "watched": 0.5,
+            "off": ["first_read"]},
     "problems": {"state": "the disk is full"},
     "notes": ["pods are invisible"]
   })")
@@ -173,7 +182,7 @@ TEST(Api, CgroupsAreMatchedByPath) {
 
 TEST(Api, CgroupsWhosePathIsNotKnownAreListed) {
   Snapshot s = snapshot();
-  s.workloads[0].path = "";
+  s.workloads.edit()[0].path = "";
   EXPECT_EQ(Json::parse(answer(get("/v1/cgroups"), s).body).size(), 2u);
 }
 
@@ -229,11 +238,12 @@ TEST(Api, Probes) {
   EXPECT_EQ(body(get("/v1/probes")).dump(), Json::parse(R"([
     {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
      "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "", "degraded": false,
-     "what": "request, queue and client_request", "runs": 2048, "ns_per_run": 88.5},
+     "what": "request, queue and client_request", "runs": 2048, "skipped": 5,
+     "ns_per_run": 88.5},
     {"program": "first_read", "object": "request", "tracepoint": "tcp_rcv_space_adjust",
      "attached": false, "attached_to": "", "reason": "no such tracepoint", "degraded": true,
      "what": "queue",
-     "runs": 0, "ns_per_run": null}])")
+     "runs": 0, "skipped": 0, "ns_per_run": null}])")
                                                 .dump());
 }
 

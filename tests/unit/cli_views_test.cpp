@@ -144,7 +144,7 @@ TEST(ProbesView, ReasonsStandBelow) {
       {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
        "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "",
        "degraded": false, "what": "request", "runs": 123456,
-       "ns_per_run": 88.1},
+       "skipped": 1000, "ns_per_run": 88.1},
       {"program": "send_length", "tracepoint": "sock_send_length", "attached": false,
        "reason": "send_locked is attached", "degraded": false, "what": "the end", "runs": 0,
        "ns_per_run": null},
@@ -156,6 +156,7 @@ TEST(ProbesView, ReasonsStandBelow) {
             "send_length  -                     not needed     0        -  the end\n"
             "inventory    -                     missing        -        -  rtt\n"
             "\n"
+            "data_ready: 1000 runs were left out to keep the CPU budget\n"
             "send_length: send_locked is attached\n"
             "inventory: refused\n");
 }

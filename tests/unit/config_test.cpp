@@ -41,6 +41,7 @@ void expect_defaults(const Config& config) {
   EXPECT_EQ(patterns(config.cgroups.include), Patterns{"/**"});
   EXPECT_EQ(patterns(config.cgroups.exclude), Patterns{});
   EXPECT_EQ(config.maps.memory_ratio, 0.0025);
+  EXPECT_EQ(config.cpu_ratio, 0.005);
   EXPECT_EQ(config.maps.grace, 60s);
   EXPECT_EQ(config.metrics, MetricsSettings{});
   EXPECT_TRUE(config.admin_uids.empty());
@@ -68,8 +69,8 @@ std::string read_sample() {
 TEST(Config, TheSampleHasTheDefaults) {
   const std::string sample = read_sample();
   for (const char* key : {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude",
-                          "maps", "  memory_ratio", "  grace", "metrics", "  max_series",
-                          "admin_uids", "state_dir", "classes", "slos"})
+                          "maps", "  memory_ratio", "  grace", "cpu_ratio", "metrics",
+                          "  max_series", "admin_uids", "state_dir", "classes", "slos"})
     EXPECT_TRUE(sample.contains(fmt::format("\n{}:", key))) << key;
   expect_defaults(parsed(sample));
 }

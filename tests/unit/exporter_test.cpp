@@ -149,21 +149,22 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
   for (const MetricFamily& family : model_of(full())) names.push_back(family.name);
   EXPECT_THAT(
       names,
-      ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
-                  "slogate_connect_duration_seconds", "slogate_rtt_seconds",
-                  "slogate_connections_total", "slogate_connection_errors_total",
-                  "slogate_retransmits_total", "slogate_segments_total", "slogate_resets_total",
-                  "slogate_unanswered_requests_total", "slogate_overlapped_requests_total",
-                  "slogate_drops_total", "slogate_inflight_requests",
-                  "slogate_inflight_oldest_seconds", "slogate_lost_samples_total",
-                  "slogate_bpf_map_entries", "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
-                  "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
-                  "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
-                  "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
-                  "slogate_tick_seconds_total", "slogate_refused_system_calls_total",
-                  "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
-                  "slogate_scrape_series", "slogate_scrape_workloads_left_out",
-                  "slogate_slos_invalid", "slogate_build_info"));
+      ElementsAre(
+          "slogate_request_duration_seconds", "slogate_queue_duration_seconds",
+          "slogate_connect_duration_seconds", "slogate_rtt_seconds", "slogate_connections_total",
+          "slogate_connection_errors_total", "slogate_retransmits_total", "slogate_segments_total",
+          "slogate_resets_total", "slogate_unanswered_requests_total",
+          "slogate_overlapped_requests_total", "slogate_drops_total", "slogate_inflight_requests",
+          "slogate_inflight_oldest_seconds", "slogate_lost_samples_total", "slogate_cpu_ratio",
+          "slogate_bpf_map_entries", "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
+          "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
+          "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
+          "slogate_bpf_program_skipped_runs_total", "slogate_bpf_program_run_seconds_total",
+          "slogate_ticks_total", "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
+          "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
+          "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
+          "slogate_scrape_series", "slogate_scrape_workloads_left_out", "slogate_slos_invalid",
+          "slogate_build_info"));
 }
 
 TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
@@ -195,12 +196,16 @@ TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
                   {"slogate_refused_system_calls_total", 0},
                   {"slogate_tick_seconds_total", 0},
                   {"slogate_ticks_total", 0},
+                  {"slogate_cpu_ratio{part=\"agent\"}", 0},
+                  {"slogate_cpu_ratio{part=\"programs\"}", 0},
+                  {"slogate_cpu_budget_ratio", 1},
+                  {"slogate_watched_connections_ratio", 1},
               }));
 }
 
 TEST(ExporterFamilies, AreInOneOrder) {
   Snapshot there = full(), back = there;
-  std::ranges::reverse(back.workloads);
+  std::ranges::reverse(back.workloads.edit());
   std::ranges::reverse(back.maps);
   std::ranges::reverse(back.probes);
   EXPECT_EQ(text_of(there), text_of(back));
@@ -368,6 +373,19 @@ TEST(ExporterAgent, TellsOfItsMapsProgramsAndTicks) {
   EXPECT_EQ(values.at("slogate_tick_seconds_total"), 0.003);
 }
 
+TEST(ExporterAgent, SaysWhatItCostsAndLeavesOut) {
+  Snapshot snapshot = full();
+  snapshot.agent.cpu = {
+      .budget = 0.005, .agent = 0.002, .programs = 0.01, .step = 2, .watched = 0.5};
+  snapshot.probes.front().skipped = 5;
+  const auto values = parse_text(text_of(snapshot));
+  EXPECT_EQ(values.at("slogate_cpu_budget_ratio"), 0.005);
+  EXPECT_EQ(values.at("slogate_watched_connections_ratio"), 0.5);
+  EXPECT_EQ(values.at(R"(slogate_cpu_ratio{part="agent"})"), 0.002);
+  EXPECT_EQ(values.at(R"(slogate_cpu_ratio{part="programs"})"), 0.01);
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_skipped_runs_total{program="set_state"})"), 5);
+}
+
 TEST(ExporterAgent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {
   Snapshot snapshot = full();
   const auto run_seconds = [&] {
@@ -446,8 +464,8 @@ std::pair<std::string, int> run(const std::string& command) {
 TEST(ExporterText, IsCleanForPromtool) {
   if (run("command -v promtool").second != 0) GTEST_SKIP() << "promtool is not installed";
   Snapshot snapshot = full();
-  snapshot.workloads.push_back(workload("", busy()));
-  snapshot.workloads.push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
+  snapshot.workloads.edit().push_back(workload("", busy()));
+  snapshot.workloads.edit().push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
   const TempFile file(text_of(snapshot));
   const auto [output, status] = run("promtool check metrics < '" + file.path() + "'");
   EXPECT_EQ(status, 0) << output;

@@ -29,12 +29,12 @@ using Span = NativeBuckets::Span;
 Snapshot rich() {
   Snapshot snapshot = full();
   Counts idle = with_counter(SLOGATE_COUNTER_resets_in, 1);
-  snapshot.workloads.push_back(workload("", busy()));
-  snapshot.workloads.push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
-  snapshot.workloads.push_back(workload("/idle", idle));
-  snapshot.workloads.push_back(
+  snapshot.workloads.edit().push_back(workload("", busy()));
+  snapshot.workloads.edit().push_back(workload("/odd \"\\\n\xff\xe2\x82 \u20ac", busy()));
+  snapshot.workloads.edit().push_back(workload("/idle", idle));
+  snapshot.workloads.edit().push_back(
       workload("/large", with_counter(SLOGATE_COUNTER_segments_in, (uint64_t{1} << 53) - 1)));
-  snapshot.workloads.push_back(workload("/nothing", {}));
+  snapshot.workloads.edit().push_back(workload("/nothing", {}));
   return snapshot;
 }
 

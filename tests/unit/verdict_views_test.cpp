@@ -84,6 +84,7 @@ TEST(VerdictApi, OneAndAll) {
   for (const char* key : {"slo", "verdict", "reason", "weight", "objectives", "samples", "log_e",
                           "threshold", "since", "rollout"})
     EXPECT_TRUE(one.contains(key)) << key;
+  EXPECT_EQ(one["watched"], 1);
   // For controllers, which come over TCP: controllers_test.cpp.
   EXPECT_EQ(ask(Decision::Hold, "/v1/verdicts/other").status, 404);
   const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
@@ -136,9 +137,9 @@ TEST(VerdictMetrics, NamesTheWorkloadsOfAnArmAsTheirCountsAreNamed) {
   auto pod = std::make_shared<Pod>();
   pod->namespace_ = "shop";
   pod->name = "web-1";
-  snapshot.workloads.pop_back();
-  snapshot.workloads.pop_back();
-  snapshot.workloads[0].pod = {.pod = pod, .container = "app"};
+  snapshot.workloads.edit().pop_back();
+  snapshot.workloads.edit().pop_back();
+  snapshot.workloads.edit()[0].pod = {.pod = pod, .container = "app"};
   EXPECT_THAT(support::text_of(snapshot),
               HasSubstr("\nslogate_slo_workload{arm=\"canary\",container=\"app\","
                         "namespace=\"shop\",pod=\"web-1\",slo=\"demo\"} 1\n"));
@@ -191,6 +192,14 @@ TEST(VerdictCommand, SaysItInASentence) {
   EXPECT_THAT(one->text, HasSubstr("request against the baseline"));
   EXPECT_THAT(one->text, HasSubstr("31 ms"));
   EXPECT_THAT(cli::show_slos(fetch_of(Decision::Veto), {})->text, HasSubstr("/demo/canary/a"));
+}
+
+TEST(VerdictCommand, SaysWhatShareItRestsOn) {
+  Json verdict = Json::parse(ask(Decision::Hold, "/v1/verdicts/demo").body);
+  EXPECT_THAT(cli::render_verdict(verdict, {}), Not(HasSubstr("watched")));
+  verdict["watched"] = 0.25;
+  EXPECT_THAT(cli::render_verdict(verdict, {}),
+              HasSubstr("only 25.0 % of the connections are watched"));
 }
 
 TEST(EventsCommand, FollowsWithoutRepeating) {

@@ -192,7 +192,8 @@ void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {
       return reset_slo(fetch_from(arguments), post_to(arguments), arguments.slo, arguments.output);
     };
   });
-  CLI::App* events = app.add_subcommand("events", "Verdicts that changed, resizes, losses");
+  CLI::App* events = app.add_subcommand(
+      "events", "Verdicts that changed, resizes, losses, steps of the CPU budget");
   events->add_flag("--follow", arguments.follow, "Go on until Ctrl-C");
   events->callback([&] {
     command = [&] {

@@ -21,10 +21,14 @@ std::string duration_of_run(const Json& probe) {
 // The reasons stand below the table: the verifier's are long.
 std::string reasons(const Json& probes) {
   std::string text;
-  for (const Json& probe : probes)
+  for (const Json& probe : probes) {
+    const std::string program = printable(probe.at("program").get<std::string>());
     if (const std::string reason = probe.value("reason", ""); !reason.empty())
-      text += fmt::format("{}: {}\n", printable(probe.at("program").get<std::string>()),
-                          printable(reason));
+      text += fmt::format("{}: {}\n", program, printable(reason));
+    if (const auto skipped = number_at(probe, "/skipped"); skipped.value_or(0) > 0)
+      text += fmt::format("{}: {} runs were left out to keep the CPU budget\n", program,
+                          to_count(skipped));
+  }
   return text.empty() ? text : "\n" + text;
 }
 

@@ -52,6 +52,14 @@ Outcome<Json> find_slo(const Fetch& fetch, const std::string& slo) {
               "slogate slos lists them");
 }
 
+// What the evidence rests on, where that is not everything.
+std::string watched(const Json& verdict) {
+  const double share = number_at(verdict, "/watched").value_or(1);
+  if (share >= 1) return "";
+  return fmt::format("only {} of the connections are watched: the agent's CPU budget is exceeded\n",
+                     to_percent(share));
+}
+
 std::string sentence(const Json& verdict) {
   return fmt::format("{}: {}: {}\n", printable(text_at(verdict, "slo")),
                      printable(text_at(verdict, "verdict")),
@@ -142,7 +150,7 @@ std::string render_verdict(const Json& verdict, const Style& style) {
                {figure(name, number_at(objective, "/canary"))},
                {figure(name, number_at(objective, "/baseline"))}});
   }
-  return sentence(verdict) +
+  return sentence(verdict) + watched(verdict) +
          fmt::format("{} blocks of {} since rollout {}; a veto needs odds of {}\n\n",
                      to_count(number_at(verdict, "/blocks")),
                      to_duration(number_at(verdict, "/block_seconds")),
