@@ -63,7 +63,11 @@ Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
       claims_(to_claims(slo)),
       threshold_(std::log(1 / slo.alpha)),
       self_test_(slo.alpha) {
-  for (const Claim& claim : claims_) edges_.emplace_back(claim.levels.size());
+  for (const Claim& claim : claims_) {
+    edges_.emplace_back(claim.levels.size());
+    for (size_t i = 0; i < claim.components(); ++i)
+      component_names_.push_back(component_name(claim, i / Grid{}.size(), i % Grid{}.size()));
+  }
   for (const Claim& claim : self_test_.claims()) test_edges_.emplace_back(claim.levels.size());
   bound_edges_.resize(BoundSums::kLevels.size());
   split_edges_.resize(SelfTest::kLevels.size());
@@ -215,7 +219,7 @@ ObjectiveVerdict Judge::describe_claim(size_t number, size_t first) const {
     facts.log_proof = std::min(facts.log_proof, log_mean_exp(proofs));
     for (size_t i = 0; i < grid; ++i) {
       const size_t at = first + level * grid + i;
-      facts.components.push_back({component_name(claim, level, i), rollout_.evidence->sums()[at],
+      facts.components.push_back({component_names_[at], rollout_.evidence->sums()[at],
                                   std::exp(rollout_.evidence->log_weights()[at])});
     }
   }

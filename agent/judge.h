@@ -90,6 +90,7 @@ class Judge {
 
   Slo slo_;
   std::vector<Claim> claims_;
+  std::vector<std::string> component_names_;  // of all claims, one after the other
   double threshold_;
 
   Arm canary_;
