@@ -263,7 +263,7 @@ KubernetesStatus Agent::kubernetes_status() const {
 
 void Agent::on_owner_events(TickTime now) {
   events_->drain();
-  const auto done = sizer_->keep_room(now);
+  const auto done = sizer_->keep_room_if_short(now);
   log_change("maps", done ? "" : done.error().line());
 }
 

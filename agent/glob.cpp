@@ -89,6 +89,7 @@ Result<Glob> Glob::parse(std::string_view pattern) {
 // bounded by pattern x path whatever the pattern: no backtracking.
 bool Glob::matches(std::string_view path) const {
   const std::string_view p = pattern_;
+  if (p == "/**" || p == "**") return p == "**" || path.empty() || path.starts_with('/');
   std::vector<char> now(p.size() + 1, 0), next(p.size() + 1, 0);
 
   const auto add = [&p](std::vector<char>& states, size_t at) {

@@ -50,11 +50,17 @@ Result<void> Sizer::keep_room(TickTime now) {
   watch_growth(now);
   const size_t capacity = maps_.slots() - SLOGATE_FIRST_SLOT;
   const SizingPlan wanted = plan(now);
+  reserve_ = wanted.reserve;
   if (wanted.capacity == capacity) return maps_.resize(maps_.slots(), "", now.system);
   const char* reason = capacity < floor_            ? "by hand"
                        : wanted.capacity > capacity ? "free slots ran short"
                                                     : "more than was needed for a while";
   return maps_.resize(wanted.capacity, reason, now.system);
+}
+
+Result<void> Sizer::keep_room_if_short(TickTime now) {
+  if (maps_.free_slots() > reserve_ / 2) return {};
+  return keep_room(now);
 }
 
 size_t Sizer::possible(size_t slots) const {

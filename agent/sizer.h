@@ -24,9 +24,11 @@ class Sizer {
 
   void set_limits(const SizeLimits& limits) { limits_ = limits; }
 
-  // Grows and shrinks. Cheap when there is nothing to do: called each tick, and whenever a new
-  // owner has been announced.
+  // Grows and shrinks; looks at every slot. Each tick.
   Result<void> keep_room(TickTime now);
+  // The same where new owners have used up half of what was kept free for them; looks at two words.
+  // Whenever one has been announced.
+  Result<void> keep_room_if_short(TickTime now);
 
   // Takes their slots away from those whose time has come. Once a tick.
   Result<void> make_room(std::vector<Tenant> tenants, TickTime now);
@@ -44,7 +46,7 @@ class Sizer {
   Maps& maps_;
   SizeLimits limits_;
   size_t floor_ = 0;
-  size_t used_before_ = 0;
+  size_t used_before_ = 0, reserve_ = 0;
   double growth_ = 0;  // new owners per second, falling slowly
   std::chrono::nanoseconds watched_{0}, made_room_{0};
   std::optional<std::chrono::nanoseconds> slack_since_;

@@ -46,6 +46,8 @@ class Maps {
   // ---- slots; see Slab ----
   [[nodiscard]] size_t slots() const { return slab().slots(); }
   [[nodiscard]] size_t used_slots() const { return slab().used(); }
+  // Those that programs are told of.
+  [[nodiscard]] size_t free_slots() const { return slab().listed(); }
   [[nodiscard]] Owner owner(size_t slot) const { return slab().owner(slot); }
   uint64_t take_dirty(size_t slot) { return slab().take_dirty(slot); }
   [[nodiscard]] uint64_t dirty(size_t slot) const { return slab().dirty(slot); }

@@ -85,7 +85,7 @@ double median(std::vector<double> values) {
 
 // The same node when each workload has counted one more of something.
 void count_on(Snapshot& snapshot) {
-  for (Workload& workload : snapshot.workloads) {
+  for (Workload& workload : snapshot.workloads.edit()) {
     auto counts = std::make_shared<Counts>(*workload.service);
     ++counts->counters.back();
     workload.service = std::move(counts);
