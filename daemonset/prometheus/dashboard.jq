@@ -49,9 +49,11 @@ def agents: [
     ["sum by (instance) (slogate_bpf_map_bytes)", "{{instance}}"]]},
   {title: "Samples lost", kind: "timeseries", unit: "cps", queries: [
     ["sum by (instance, site) (rate(slogate_lost_samples_total[$__rate_interval]))", "{{instance}}, {{site}}"]]},
-  {title: "CPUs used, by BPF programs and by reading the maps", kind: "timeseries", unit: "none", queries: [
-    ["sum by (instance) (rate(slogate_bpf_program_run_seconds_total[$__rate_interval]))", "{{instance}}, programs"],
-    ["rate(slogate_tick_seconds_total[$__rate_interval])", "{{instance}}, reading"]]}
+  {title: "Share of the node's CPUs, and the budget", kind: "timeseries", unit: "percentunit", queries: [
+    ["slogate_cpu_ratio", "{{instance}}, {{part}}"],
+    ["slogate_cpu_budget_ratio", "{{instance}}, budget"]]},
+  {title: "Share of the connections that is watched", kind: "timeseries", unit: "percentunit", queries: [
+    ["slogate_watched_connections_ratio", "{{instance}}"]]}
 ];
 
 def datasource: {type: "prometheus", uid: "${datasource}"};
