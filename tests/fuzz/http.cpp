@@ -23,10 +23,11 @@ Snapshot make_snapshot() {
                                        .others = {},
                                        .server = {},
                                        .client = {}});
+  SloStatus demo;
+  demo.slo.name = "demo";
+  demo.slo.canary = std::vector{*Glob::parse("/demo/**")};
   Verdicts verdicts;
-  verdicts.slos.resize(1);
-  verdicts.slos[0].slo.name = "demo";
-  verdicts.slos[0].slo.canary = std::vector{*Glob::parse("/demo/**")};
+  verdicts.slos = {std::make_shared<const SloStatus>(std::move(demo))};
   verdicts.list = {std::make_shared<const Verdict>(Verdict{.slo = "demo"})};
   snapshot.verdicts = std::make_shared<const Verdicts>(std::move(verdicts));
   return snapshot;
