@@ -54,6 +54,7 @@ Target to_target(const std::string& text) {
 // Not blocking: a full backlog of a Unix socket is EAGAIN, and tried again.
 Fd connect_to(const Target& target) {
   Fd fd(::socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fd;
   const bool done =
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&target.address), target.size) == 0 ||
       errno == EINPROGRESS;

@@ -100,8 +100,10 @@ struct Draw {
   }
   double operator()(const Steps& steps) const {
     double left = to_uniform(random);
-    for (const Steps::Step& step : steps.steps)
-      if ((left -= step.share) < 0) return static_cast<double>(step.value.count());
+    for (const Steps::Step& step : steps.steps) {
+      left -= step.share;
+      if (left < 0) return static_cast<double>(step.value.count());
+    }
     return static_cast<double>(steps.steps.back().value.count());
   }
 };

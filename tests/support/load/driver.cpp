@@ -150,7 +150,7 @@ bool Driver::send_piece(std::span<const char> piece, int flags) {
   const Deadline deadline = within(options_.answer_timeout);
   while (!piece.empty()) {
     const ssize_t n = ::send(fd_.get(), piece.data(), piece.size(), flags | MSG_NOSIGNAL);
-    if (n > 0) {
+    if (n >= 0) {
       ++facts_.send_calls;
       facts_.bytes_out += static_cast<uint64_t>(n);
       piece = piece.subspan(static_cast<size_t>(n));
