@@ -102,8 +102,8 @@ std::optional<gid_t> find_group(const std::string& name) {
   std::vector<char> buffer(1 << 16);  // a group of many members is long
   struct group entry {};
   struct group* found = nullptr;
-  ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) return std::nullopt;
+  const int error = ::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
+  if (error != 0 || found == nullptr) return std::nullopt;
   return found->gr_gid;
 }
 

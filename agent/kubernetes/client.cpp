@@ -60,7 +60,7 @@ bool same(const Cluster& a, const Cluster& b) {
 
 class KubernetesClient::Impl {
  public:
-  Impl(KubernetesAccess access, std::unique_ptr<Transport> transport,
+  Impl(const KubernetesAccess& access, std::unique_ptr<Transport> transport,
        std::function<void()> on_change);
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -98,7 +98,7 @@ class KubernetesClient::Impl {
   std::jthread thread_;  // last, so joined first
 };
 
-KubernetesClient::Impl::Impl(KubernetesAccess access, std::unique_ptr<Transport> transport,
+KubernetesClient::Impl::Impl(const KubernetesAccess& access, std::unique_ptr<Transport> transport,
                              std::function<void()> on_change)
     : transport_(std::move(transport)),
       on_change_(std::move(on_change)),
@@ -222,14 +222,14 @@ SteadyTime KubernetesClient::Impl::publish() {
 KubernetesClient::KubernetesClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KubernetesClient::~KubernetesClient() = default;
 
-Result<std::unique_ptr<KubernetesClient>> KubernetesClient::start(KubernetesAccess access,
+Result<std::unique_ptr<KubernetesClient>> KubernetesClient::start(const KubernetesAccess& access,
                                                                   std::function<void()> on_change) {
   auto transport = Transport::make(access.server, access.token_file, access.ca_file);
   if (!transport) return fail(transport.error());
   if (access.node.empty()) return fail("no node is named, so no pod is ours", "set NODE_NAME");
   try {
     return std::unique_ptr<KubernetesClient>(new KubernetesClient(
-        std::make_unique<Impl>(std::move(access), std::move(*transport), std::move(on_change))));
+        std::make_unique<Impl>(access, std::move(*transport), std::move(on_change))));
   } catch (const std::exception& exception) {
     return fail(fmt::format("cannot start the client of Kubernetes: {}", exception.what()));
   }

@@ -48,7 +48,7 @@ struct PodEvent {
 class KubernetesClient {
  public:
   // `on_change` is called on the client's thread after cluster() has changed.
-  static Result<std::unique_ptr<KubernetesClient>> start(KubernetesAccess access,
+  static Result<std::unique_ptr<KubernetesClient>> start(const KubernetesAccess& access,
                                                          std::function<void()> on_change);
   KubernetesClient(const KubernetesClient&) = delete;
   KubernetesClient& operator=(const KubernetesClient&) = delete;

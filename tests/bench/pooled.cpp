@@ -61,6 +61,7 @@ class Mixture {
       sum += weights_[i] * (PooledStarts::kFirstWeight * std::exp(std::min(first_[i], 600.0)) +
                             std::exp(std::min(later_[i], 600.0)) + left);
     }
+    // cppcheck-suppress invalidFunctionArg ; of 0, without any component, it is -infinity
     return std::log(sum);
   }
 

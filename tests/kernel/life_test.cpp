@@ -190,6 +190,7 @@ TEST_F(Pins, CountingGoesOnWithoutAnAgentAndIsTakenUp) {
     usleep(20'000);
   }
   usleep(100'000);  // nobody is there
+  ASSERT_NE(traffic, nullptr);
   const uint64_t answered = traffic->stop();
   const PinDir pins = must(PinDir::open(path_));
   const Maps maps = must(Maps::open(&pins));
@@ -211,6 +212,7 @@ TEST_F(Pins, OtherProgramsTakeOverInOneMoment) {
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
     usleep(20'000);
   }
+  ASSERT_NE(traffic, nullptr);
   const uint64_t answered = traffic->stop();
   const PinDir pins = must(PinDir::open(path_));
   const Maps maps = must(Maps::open(&pins));

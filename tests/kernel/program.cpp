@@ -24,6 +24,7 @@ T must(Result<T> result) {
 }
 
 const passwd& entry_of(const std::string& user) {
+  // cppcheck-suppress getpwnamCalled ; by one thread
   const passwd* entry = getpwnam(user.c_str());
   if (entry == nullptr) throw std::runtime_error("no user " + user);
   return *entry;

@@ -22,6 +22,7 @@ void Traffic::Unmap::operator()(Shared* shared) const {
 
 Traffic::Shared* Traffic::make_shared_memory() {
   void* memory =
+      // cppcheck-suppress invalidFunctionArg ; no file
       mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
   return new (memory) Shared;

@@ -236,9 +236,10 @@ TEST(Views, HostileAnswersAreFailures) {
         R"([{"program": 1, "attached": true}])",
         R"([{"program": "p", "attached": true, "reason": {}}])"}) {
     const Fetch fetch = [&](const std::string&) -> Outcome<Json> { return Json::parse(body); };
-    for (const auto& command : std::vector<std::function<Outcome<Report>()>>{
-             [&] { return show_cgroups(fetch, "", {}); }, [&] { return show_maps(fetch, {}); },
-             [&] { return show_probes(fetch, {}); }, [&] { return show_doctor({}, fetch, {}); }}) {
+    const std::function<Outcome<Report>()> commands[] = {
+        [&] { return show_cgroups(fetch, "", {}); }, [&] { return show_maps(fetch, {}); },
+        [&] { return show_probes(fetch, {}); }, [&] { return show_doctor({}, fetch, {}); }};
+    for (const auto& command : commands) {
       const auto outcome = guarded(command);
       if (!outcome) {
         EXPECT_EQ(outcome.error().exit, kFailed) << body;

@@ -53,8 +53,8 @@ const ArgoConditions kVeto{.success = {}, .failure = "veto"};
 const ArgoConditions kGate{.success = "pass", .failure = "veto"};
 const ArgoConditions kNaive{.success = "pass", .failure = {}};
 
-ArgoPhase measure(Decision decision, const ArgoConditions& conditions, std::string slo = kSlo,
-                  Pairs query = {}) {
+ArgoPhase measure(Decision decision, const ArgoConditions& conditions,
+                  const std::string& slo = kSlo, Pairs query = {}) {
   const HttpResponse response =
       ask(snapshot_with(decision), "GET", "/v1/verdicts/" + slo, std::move(query));
   EXPECT_TRUE(Json::accept(response.body)) << response.body;

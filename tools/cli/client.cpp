@@ -78,6 +78,7 @@ class Exchange {
 std::string group_of(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) return "the socket's group";
+  // cppcheck-suppress getgrgidCalled ; there is one thread
   const struct group* group = ::getgrgid(status.st_gid);
   return group != nullptr ? fmt::format("group {}", group->gr_name)
                           : fmt::format("group {}", status.st_gid);
