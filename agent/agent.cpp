@@ -19,9 +19,8 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
-// How often sockets are walked; the second one where the agent is beyond its budget and nothing is
-// judged.
-constexpr auto kTickInterval = 1s;
+// How often sockets are walked where the agent is beyond its budget and nothing is judged; each
+// tick elsewhere.
 constexpr auto kThriftyInventory = 5s;
 // An agent that dies without pins takes all counts with it.
 constexpr auto kPinInterval = 5s;
@@ -131,7 +130,7 @@ void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   keep_pins(now);
   give_memory_back(now);
-  auto snapshot = collector_->tick(now, leaves_out_optional() ? kThriftyInventory : kTickInterval);
+  auto snapshot = collector_->tick(now, leaves_out_optional() ? kThriftyInventory : 0s);
   snapshot->agent.cpu = keep_budget(*snapshot, now);
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(*snapshot->workloads, now);

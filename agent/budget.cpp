@@ -48,10 +48,9 @@ bool Budget::look(const CpuTime& spent, std::chrono::nanoseconds now) {
 }
 
 bool Budget::judge_window() {
-  status_.budget = ratio_;
   const double total = status_.agent + status_.programs;
-  over_ = total > ratio_ ? over_ + 1 : 0;
-  under_ = status_.agent + 2 * status_.programs < ratio_ ? under_ + 1 : 0;
+  over_ = total > status_.budget ? over_ + 1 : 0;
+  under_ = status_.agent + 2 * status_.programs < status_.budget ? under_ + 1 : 0;
   const bool can_help = status_.step < kOptionalStep ||
                         (status_.step < kMostSteps && status_.programs > kWorthSampling * total);
   if (over_ >= kPatience && can_help)

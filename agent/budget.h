@@ -54,8 +54,8 @@ class Budget {
   static constexpr int kPatience = 9;  // windows
 
   // `ratio`: of the node's CPUs together, above 0; 1 is no limit. `cpus`: at least 1.
-  Budget(double ratio, unsigned cpus) : ratio_(ratio), cpus_(cpus) {}
-  void set_ratio(double ratio) { ratio_ = ratio; }
+  Budget(double ratio, unsigned cpus) : cpus_(cpus) { set_ratio(ratio); }
+  void set_ratio(double ratio) { status_.budget = ratio; }
 
   // Totals so far, at a moment of CLOCK_MONOTONIC. Whether the step is another one now.
   bool look(const CpuTime& spent, std::chrono::nanoseconds now);
@@ -67,7 +67,6 @@ class Budget {
  private:
   bool judge_window();
 
-  double ratio_;
   unsigned cpus_;
   bool first_ = true;
   CpuTime before_;

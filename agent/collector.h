@@ -32,7 +32,7 @@ class Collector {
             CgroupFilter filter);
 
   // What cannot be read now is logged and missing from this snapshot only. The sockets are walked
-  // when the last walk is as old as `inventory_interval`.
+  // when the last walk is as old as `inventory_interval`, give or take half a second.
   std::shared_ptr<Snapshot> tick(TickTime now, std::chrono::nanoseconds inventory_interval);
 
   // Between two ticks: what sockets of class `service` of these cgroups counted up to now. Those
