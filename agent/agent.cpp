@@ -26,7 +26,7 @@ constexpr auto kThriftyInventory = 5s;
 constexpr auto kPinInterval = 5s;
 // Free memory on the heap, in bytes, that is worth the milliseconds it takes to give it back.
 constexpr auto kTrimInterval = 60s;
-constexpr size_t kWorthATrim = size_t{8} << 20;
+constexpr size_t kWorthATrim = size_t{2} << 20;
 // Changes of verdicts that wait for a disk to have room again.
 constexpr size_t kMostUnsaved = 1000;
 // A caller of the API waits no longer than this for a change to be made.
