@@ -25,8 +25,7 @@ need_cgroup2
 port=$(free_port 26000)
 run_in_cgroup "$(make_cgroup redis)" redis-server --port "$port" --bind 127.0.0.1 --save "" >"$work/redis.log" 2>&1 &
 track $!
-answers() { redis-cli -p "$port" ping >/dev/null 2>&1; }
-wait_until 10 answers || fail "redis does not answer: $(cat "$work/redis.log")"
+wait_until 10 port_is_taken "$port" || fail "redis does not answer: $(cat "$work/redis.log")"
 printf 'cpu_ratio: %s\n' "$ratio" >"$work/slogate.yaml"
 start_agent --config "$work/slogate.yaml"
 timeout $((minutes * 60)) redis-benchmark -p "$port" -t get -n 2000000000 -c 50 --csv >/dev/null 2>&1 &

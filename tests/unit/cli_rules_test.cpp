@@ -55,6 +55,25 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
 }
 
+// Prometheus may drop the history of a minute; see add_edges().
+TEST(CliRules, EdgesOutliveAMinuteWithoutHistoryWhileTheBaselineIsThere) {
+  size_t edges = 0;
+  const Json rules = to_rules({{compared("/c")}}, 15s)["groups"][1]["rules"];
+  for (const Json& rule : rules) {
+    if (rule["record"] != "slo:slogate_pooled_edge" || rule["labels"]["arm"] != "baseline")
+      continue;
+    const std::string objective = rule["labels"]["objective"], level = rule["labels"]["level"];
+    EXPECT_TRUE(rule["expr"].get<std::string>().ends_with(fmt::format(
+        ") or on () "
+        "(slo:slogate_pooled_edge{{slo='demo',objective='{0}',level='{1}',arm='baseline'}}"
+        " and on () slo:slogate_pooled_exposures{{slo='demo',objective='{0}',arm='baseline'}})",
+        objective, level)))
+        << rule["expr"];
+    ++edges;
+  }
+  EXPECT_GE(edges, 4u);
+}
+
 TEST(CliRules, LeavesPortsAndWhatHasNoBaselineToTheNodes) {
   Slo alone = compared("/c"), port = alone;
   alone.baseline.reset();
