@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter/exporter.h"
 
+#include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,10 +17,10 @@ namespace {
 template <typename SinkOfFormat>
 std::pair<std::string, size_t> render(const Snapshot& snapshot, const Sheet& sheet,
                                       const MetricsSettings& settings,
-                                      const AllScrapeStats& scrapes, bool gzip) {
+                                      const AllScrapeStats& scrapes, Part part, bool gzip) {
   Body body(gzip);
   SinkOfFormat sink(body);
-  write_families(snapshot, sheet, settings, scrapes, sink);
+  write_families(snapshot, sheet, settings, scrapes, part, sink);
   return {body.finish(), sink.series()};
 }
 
@@ -34,10 +36,21 @@ HttpResponse health(const std::shared_ptr<const Snapshot>& snapshot) {
   return {.content_type = "text/plain", .body = "ok\n"};
 }
 
+// A misspelt part must not read as all of it: what is there twice counts twice in the fleet's sums.
+std::optional<Part> parse_part(const Pairs& query) {
+  if (query.empty()) return Part::All;
+  const auto part = std::ranges::find(kParts, query.front().second);
+  if (query.size() > 1 || query.front().first != "part" || part == kParts.end()) return {};
+  return static_cast<Part>(part - kParts.begin());
+}
+
 }  // namespace
 
 void Exporter::tick(const Snapshot& snapshot, TickTime now) {
-  sheet_.store(ledger_.tick(snapshot, read_, now.monotonic));
+  const auto read = [this](Part part) { return read_[static_cast<size_t>(part)].load(); };
+  sheet_.store(ledger_.tick(
+      snapshot, std::max(read(Part::All), std::min(read(Part::Slos), read(Part::Others))),
+      now.monotonic));
 }
 
 void Exporter::apply(MetricsSettings settings) {
@@ -51,6 +64,8 @@ HttpResponse Exporter::answer(const HttpRequest& request,
     return error_response(404, "metrics are at /metrics, whether the agent lives at /healthz");
   if (request.method != "GET") return method_not_allowed("GET, HEAD");
   if (is_probe) return health(snapshot);
+  const auto part = parse_part(request.query);
+  if (!part) return error_response(400, "the only parameter is part=slos or part=others");
   const auto sheet = sheet_.load();
   if (!snapshot || !sheet) return error_response(503, "the first tick has not been made yet");
 
@@ -58,8 +73,8 @@ HttpResponse Exporter::answer(const HttpRequest& request,
   const Format format = choose_format(request.accept);
   const bool gzip = accepts_gzip(request.accept_encoding);
   const auto& make = format == Format::Native ? render<NativeSink> : render<TextSink>;
-  auto [body, series] = make(*snapshot, *sheet, *settings_.load(), scrapes_, gzip);
-  read_ = sheet->number;
+  auto [body, series] = make(*snapshot, *sheet, *settings_.load(), scrapes_, *part, gzip);
+  read_[static_cast<size_t>(*part)] = sheet->number;
 
   ScrapeStats& stats = scrapes_[static_cast<size_t>(format)];
   ++stats.scrapes;

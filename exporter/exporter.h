@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 
@@ -14,8 +15,9 @@
 
 namespace slogate {
 
-// Answers GET /metrics, and GET /healthz for whoever restarts what hangs. One thread ticks, another
-// one answers, and neither waits for the other: what they share are immutable values.
+// Answers GET /metrics, all of it or a part (?part=slos, ?part=others), and GET /healthz for
+// whoever restarts what hangs. One thread ticks, another one answers, and neither waits for the
+// other: what they share are immutable values.
 class Exporter {
  public:
   explicit Exporter(MetricsSettings settings) { apply(std::move(settings)); }
@@ -32,10 +34,11 @@ class Exporter {
 
  private:
   Latest<MetricsSettings> settings_;
-  Latest<Sheet> sheet_;             // null before the first tick
-  std::atomic<uint64_t> read_ = 0;  // number of the sheet that was read last
-  Ledger ledger_;                   // of the thread that ticks
-  AllScrapeStats scrapes_;          // of the thread that answers
+  Latest<Sheet> sheet_;  // null before the first tick
+  // Number of the sheet of which each part was read last.
+  std::array<std::atomic<uint64_t>, kParts.size()> read_{};
+  Ledger ledger_;           // of the thread that ticks
+  AllScrapeStats scrapes_;  // of the thread that answers
 };
 
 }  // namespace slogate

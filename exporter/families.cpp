@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "exporter/families.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "exporter/samples.h"
 #include "exporter/verdicts.h"
@@ -170,10 +174,13 @@ void write_problems(const AgentStatus& agent, Sink& sink) {
   write_samples(std::move(samples), sink);
 }
 
-void write_scrapes(const AllScrapeStats& scrapes, size_t left_out, Sink& sink) {
+void write_scrapes(const AllScrapeStats& scrapes, Sink& sink) {
   std::array<FormatRow, kFormats.size()> rows;
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = {kFormats[i], scrapes[i]};
   write_rows<FormatRow>(kScrapeMetrics, rows, sink);
+}
+
+void write_left_out(size_t left_out, Sink& sink) {
   write_samples(
       {{"slogate_scrape_workloads_left_out",
         "Workloads that are not in this scrape because of metrics.max_series.", MetricType::gauge},
@@ -204,22 +211,37 @@ void write_build_info(const AgentStatus& agent, Sink& sink) {
       sink);
 }
 
-}  // namespace
-
-void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsSettings& settings,
-                    const AllScrapeStats& scrapes, Sink& sink) {
-  const size_t left_out = write_workload_families(sheet, *snapshot.drop_reasons, settings, sink);
+void write_agent(const Snapshot& snapshot, const AllScrapeStats& scrapes, Sink& sink) {
   write_lost_samples(snapshot.agent, sink);
   write_cpu(snapshot.agent.cpu, sink);
   write_problems(snapshot.agent, sink);
   write_rows<MapStatus>(kMapMetrics, snapshot.maps, sink);
   write_rows<ProbeStatus>(kProbeMetrics, snapshot.probes, sink);
   write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);
-  write_scrapes(scrapes, left_out, sink);
-  write_verdict_families(snapshot, sink);
-  write_invalid_slos(*snapshot.verdicts, sink);
+  write_scrapes(scrapes, sink);
   if (snapshot.kubernetes) write_kubernetes(*snapshot.kubernetes, sink);
   write_build_info(snapshot.agent, sink);
+}
+
+}  // namespace
+
+void write_families(const Snapshot& snapshot, const Sheet& sheet, const MetricsSettings& settings,
+                    const AllScrapeStats& scrapes, Part part, Sink& sink) {
+  std::vector<SheetRow> some;
+  if (part != Part::All) {
+    const std::set<Labels> arms = workloads_in_arms(snapshot);
+    std::ranges::copy_if(sheet.rows, std::back_inserter(some), [&](const SheetRow& row) {
+      return arms.contains(*row.labels) == (part == Part::Slos);
+    });
+  }
+  const size_t left_out = write_workload_families(part == Part::All ? sheet.rows : some,
+                                                  *snapshot.drop_reasons, settings, sink);
+  write_left_out(left_out, sink);
+  if (part != Part::Slos) write_agent(snapshot, scrapes, sink);
+  if (part != Part::Others) {
+    write_verdict_families(snapshot, sink);
+    write_invalid_slos(*snapshot.verdicts, sink);
+  }
   sink.finish();
 }
 

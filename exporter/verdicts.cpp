@@ -20,31 +20,48 @@ bool has_components(const Verdict& verdict) {
   });
 }
 
-// `paths` of one arm of `slo`. Several of them may be one workload: a container that was started
-// again.
-void add_arm(Samples& to, const std::vector<Workload>& workloads, const std::string& slo,
-             const char* arm, const std::vector<std::string>& paths) {
-  for (const std::string& path : paths)
-    for (const Workload& workload :
-         std::ranges::equal_range(workloads, path, {}, &Workload::path)) {
-      Labels labels = workload_labels(workload);
-      labels.push_back({"arm", arm});
-      labels.push_back({"slo", slo});
-      std::ranges::sort(labels);
-      to.values.emplace_back(std::move(labels), 1.0);
-    }
+// Gives `take` the labels, the arm and the SLO of each workload that is in an arm. Several may be
+// one workload: a container that was started again.
+template <typename F>
+void for_each_in_arms(const Snapshot& snapshot, const F& take) {
+  const auto add = [&](const SloStatus& status, const char* arm,
+                       const std::vector<std::string>& paths) {
+    for (const std::string& path : paths)
+      for (const Workload& workload :
+           std::ranges::equal_range(*snapshot.workloads, path, {}, &Workload::path))
+        take(workload_labels(workload), arm, status.slo.name);
+  };
+  for (const auto& status : snapshot.verdicts->slos) {
+    add(*status, "canary", status->canary);
+    add(*status, "baseline", status->baseline);
+  }
 }
 
 void write_arms(const Snapshot& snapshot, Sink& sink) {
   Samples arms = gauge("slogate_slo_workload", "1 for each workload that is in an arm of an SLO.");
-  for (const auto& status : snapshot.verdicts->slos) {
-    add_arm(arms, *snapshot.workloads, status->slo.name, "canary", status->canary);
-    add_arm(arms, *snapshot.workloads, status->slo.name, "baseline", status->baseline);
-  }
+  for_each_in_arms(snapshot, [&](Labels labels, const char* arm, const std::string& slo) {
+    labels.push_back({"arm", arm});
+    labels.push_back({"slo", slo});
+    std::ranges::sort(labels);
+    arms.values.emplace_back(std::move(labels), 1.0);
+  });
   write_samples(std::move(arms), sink);
 }
 
+bool is_trusted(const Verdict& verdict) {
+  return verdict.reason != Reason::SamplesLost && verdict.reason != Reason::Multiplexed &&
+         verdict.reason != Reason::BaselineUnstable;
+}
+
 }  // namespace
+
+std::set<Labels> workloads_in_arms(const Snapshot& snapshot) {
+  std::set<Labels> all;
+  for_each_in_arms(snapshot, [&](Labels labels, const char*, const std::string&) {
+    all.insert(std::move(labels));
+  });
+  return all;
+}
 
 void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
   const Verdicts& verdicts = *snapshot.verdicts;
@@ -84,7 +101,8 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
                                {"objective", objective.objective},
                                {"revision", verdict->rollout},
                                {"slo", verdict->slo}};
-        component.values.emplace_back(labels, part.sum);
+        component.values.emplace_back(labels,
+                                      is_trusted(*verdict) ? part.sum : std::min(part.sum, 0.0));
         weight.values.emplace_back(labels, part.weight);
       }
     }

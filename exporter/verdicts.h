@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <set>
+
 #include "agent/snapshot.h"
+#include "exporter/labels.h"
 #include "exporter/sink.h"
 
 namespace slogate {
@@ -13,6 +16,13 @@ namespace slogate {
 // which holds for sums, not for mixtures. And which workloads are in the arms: whoever adds up
 // the counts of an arm over nodes cannot know it otherwise where pods are told apart by what only
 // the API server says of them.
+//
+// Of a verdict that holds because its node's counts are not to be trusted only what speaks for the
+// canary is in the components: to leave the node out altogether, and in again, could raise the
+// evidence of all.
 void write_verdict_families(const Snapshot& snapshot, Sink& sink);
+
+// The label sets of the workloads that are in an arm of an SLO.
+std::set<Labels> workloads_in_arms(const Snapshot& snapshot);
 
 }  // namespace slogate

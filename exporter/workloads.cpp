@@ -219,12 +219,13 @@ void write_inflight(std::span<const Entry> entries, Sink& sink) {
 
 }  // namespace
 
-size_t write_workload_families(const Sheet& sheet, const std::vector<std::string>& drop_reasons,
+size_t write_workload_families(std::span<const SheetRow> rows,
+                               const std::vector<std::string>& drop_reasons,
                                const MetricsSettings& settings, Sink& sink) {
   const std::vector<DropReason> reasons = sorted_reasons(drop_reasons);
   std::vector<Entry> active;
-  active.reserve(sheet.rows.size());
-  for (const SheetRow& row : sheet.rows)
+  active.reserve(rows.size());
+  for (const SheetRow& row : rows)
     if (Entry entry = to_entry(row); entry.activity.any) active.push_back(std::move(entry));
   const size_t all = active.size();
   std::vector<Entry> entries = within_limit(std::move(active), reasons, settings, sink);

@@ -2,6 +2,7 @@
 // The families of workloads; exporter/families.h says what is in them.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace slogate {
 
 // Latency histograms, counters, drops and open requests. Returns how many workloads were left out
 // because of the limit of series.
-size_t write_workload_families(const Sheet& sheet, const std::vector<std::string>& drop_reasons,
+size_t write_workload_families(std::span<const SheetRow> rows,
+                               const std::vector<std::string>& drop_reasons,
                                const MetricsSettings& settings, Sink& sink);
 
 }  // namespace slogate

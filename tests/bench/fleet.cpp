@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands for the agents of a fleet: /N/metrics is what the exporter says of node N, whose pods
-// answer 50 synthetic requests a second each between two scrapes.
+// Stands for the agents of a fleet: /N/metrics, with ?part= as the agents take it, is what the
+// exporter says of node N, whose pods answer 50 synthetic requests a second each between two
+// scrapes of their part.
 //
 // SLO `shop.web`: the first kCanaries nodes have one canary each and the next kStables one stable
 // pod each; no node has both. GET /slow makes the canaries twice as slow in all quantiles; with
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <utility>
 
 #include "agent/agent.h"
 #include "agent/http.h"
@@ -104,10 +106,12 @@ class Node {
   Node(size_t number, size_t pods, const Verdict& verdict)
       : verdicts_(std::make_shared<Verdicts>()),
         random_(number + 1),
-        is_canary_(number < kCanaries) {
+        last_(pods),
+        is_canary_(number < kCanaries),
+        has_arm_(number < kCanaries + kStables) {
     verdicts_->slos.push_back(std::make_shared<const SloStatus>());
     verdicts_->list.push_back(std::make_shared<const Verdict>(verdict));
-    const bool is_stable = !is_canary_ && number < kCanaries + kStables;
+    const bool is_stable = has_arm_ && !is_canary_;
     for (size_t pod = 0; pod < pods; ++pod) {
       const char* workload = pod != 0     ? "other"
                              : is_canary_ ? "web-2"
@@ -124,14 +128,16 @@ class Node {
   }
 
   HttpResponse answer(const HttpRequest& request, TickTime now, bool slow, bool hidden) {
-    const double passed = last_ ? seconds(now.monotonic - *last_) : 1;
-    last_ = now.monotonic;
+    const auto wants = [&](std::string_view part) {
+      return request.query.empty() || request.query.front().second == part;
+    };
     auto snapshot = std::make_shared<Snapshot>(support::full());
     snapshot->workloads.edit().clear();
     for (size_t pod = 0; pod < rows_.size(); ++pod) {
       const bool is_canary = is_canary_ && pod == first_;
       if (is_canary && hidden) continue;
-      work(rows_[pod], passed, is_canary && slow ? slow_service() : service());
+      if (wants(has_arm_ && pod == first_ ? "slos" : "others"))
+        work(rows_[pod], since_last(pod, now), is_canary && slow ? slow_service() : service());
       snapshot->workloads.edit().push_back(rows_[pod]);
     }
     snapshot->verdicts = verdicts_;
@@ -142,6 +148,12 @@ class Node {
   }
 
  private:
+  // Seconds, 1 for the first time.
+  double since_last(size_t pod, TickTime now) {
+    const auto last = std::exchange(last_[pod], now.monotonic);
+    return last ? seconds(now.monotonic - *last) : 1;
+  }
+
   void work(Workload& row, double passed, const Sampler& latency) {
     auto counts = std::make_shared<Counts>(*row.service);
     const auto requests = std::poisson_distribution<size_t>(kRequestsPerSecond * passed)(random_);
@@ -161,8 +173,8 @@ class Node {
   std::shared_ptr<Verdicts> verdicts_;
   Exporter exporter_{MetricsSettings{}};
   std::mt19937_64 random_;
-  std::optional<std::chrono::nanoseconds> last_;
-  bool is_canary_;
+  std::vector<std::optional<std::chrono::nanoseconds>> last_;  // when each row worked
+  bool is_canary_, has_arm_;
 };
 
 class Fleet {

@@ -65,14 +65,14 @@ std::string render(const Snapshot& snapshot, const Sheet& sheet, const MetricsSe
                    bool gzip) {
   Body body(gzip);
   SinkOfFormat sink(body);
-  write_families(snapshot, sheet, settings, {}, sink);
+  write_families(snapshot, sheet, settings, {}, Part::All, sink);
   return body.finish();
 }
 
 std::string render_by_prometheus_cpp(const Snapshot& snapshot, const Sheet& sheet,
                                      const MetricsSettings& settings, bool gzip) {
   support::ModelSink sink;
-  write_families(snapshot, sheet, settings, {}, sink);
+  write_families(snapshot, sheet, settings, {}, Part::All, sink);
   Body body(gzip);
   body.write(prometheus::TextSerializer().Serialize(sink.families()));
   return body.finish();

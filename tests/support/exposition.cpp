@@ -70,14 +70,14 @@ Snapshot full() {
   return snapshot;
 }
 
-void write_first(const Snapshot& snapshot, Sink& sink, const MetricsSettings& settings) {
-  write_families(snapshot, *Ledger().tick(snapshot, 0, {}), settings, {}, sink);
+void write_first(const Snapshot& snapshot, Sink& sink, const MetricsSettings& settings, Part part) {
+  write_families(snapshot, *Ledger().tick(snapshot, 0, {}), settings, {}, part, sink);
 }
 
-std::string text_of(const Snapshot& snapshot, const MetricsSettings& settings) {
+std::string text_of(const Snapshot& snapshot, const MetricsSettings& settings, Part part) {
   Body body(false);
   TextSink sink(body);
-  write_first(snapshot, sink, settings);
+  write_first(snapshot, sink, settings, part);
   return body.finish();
 }
 

@@ -22,8 +22,10 @@ Counts busy();
 Snapshot full();
 
 // Writes a snapshot as the first one that the exporter sees.
-void write_first(const Snapshot& snapshot, Sink& sink, const MetricsSettings& settings = {});
-std::string text_of(const Snapshot& snapshot, const MetricsSettings& settings = {});
+void write_first(const Snapshot& snapshot, Sink& sink, const MetricsSettings& settings = {},
+                 Part part = Part::All);
+std::string text_of(const Snapshot& snapshot, const MetricsSettings& settings = {},
+                    Part part = Part::All);
 std::vector<prometheus::MetricFamily> model_of(const Snapshot& snapshot);
 
 // Series of a text by name and labels, comments left out.

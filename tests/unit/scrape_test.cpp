@@ -488,6 +488,72 @@ TEST(Exporter, AScrapeLetsWhatIsGoneGo) {
   EXPECT_THAT(exporter.answer(get(), after).body, Not(HasSubstr("/demo/canary")));
 }
 
+// Two workloads, of which one is the canary of an SLO.
+Snapshot with_an_arm() {
+  Snapshot snapshot = full();
+  snapshot.workloads = {workload("/arm", busy(), 1), workload("/other", busy(), 2)};
+  SloStatus status;
+  status.slo.name = "demo";
+  status.canary = {"/arm"};
+  Verdicts verdicts;
+  verdicts.slos.push_back(std::make_shared<const SloStatus>(std::move(status)));
+  verdicts.list.push_back(std::make_shared<const Verdict>(Verdict{.slo = "demo"}));
+  snapshot.verdicts = std::make_shared<const Verdicts>(std::move(verdicts));
+  return snapshot;
+}
+
+TEST(Exporter, ItsPartsAreAllOfItOnce) {
+  const Snapshot snapshot = with_an_arm();
+  const Series all = parse_text(text_of(snapshot));
+  const Series slos = parse_text(text_of(snapshot, {}, Part::Slos));
+  Series both = parse_text(text_of(snapshot, {}, Part::Others));
+  EXPECT_TRUE(slos.contains(R"(slogate_retransmits_total{cgroup="/arm"})"));
+  EXPECT_TRUE(slos.contains(R"(slogate_slo_workload{arm="canary",cgroup="/arm",slo="demo"})"));
+  EXPECT_TRUE(slos.contains(R"(slogate_verdict{slo="demo",verdict="hold"})"));
+  EXPECT_TRUE(both.contains(R"(slogate_retransmits_total{cgroup="/other"})"));
+  EXPECT_TRUE(both.contains("slogate_ticks_total"));
+  for (const auto& [name, value] : slos) {
+    const bool is_new = both.emplace(name, value).second;
+    // Each part has a limit of its own.
+    EXPECT_TRUE(is_new || name == "slogate_scrape_workloads_left_out") << name;
+  }
+  EXPECT_EQ(both, all);
+}
+
+HttpRequest get_part(std::string name, std::string value) {
+  HttpRequest request = get();
+  request.query = {{std::move(name), std::move(value)}};
+  return request;
+}
+
+TEST(Exporter, RefusesAPartThatIsNone) {
+  const auto snapshot = std::make_shared<const Snapshot>(with_an_arm());
+  Exporter exporter({});
+  exporter.tick(*snapshot, {});
+  EXPECT_EQ(exporter.answer(get_part("part", "slos"), snapshot).body,
+            text_of(*snapshot, {}, Part::Slos));
+  EXPECT_EQ(exporter.answer(get_part("part", "slo"), snapshot).status, 400);
+  EXPECT_EQ(exporter.answer(get_part("parts", "slos"), snapshot).status, 400);
+  HttpRequest twice = get_part("part", "slos");
+  twice.query.emplace_back("part", "others");
+  EXPECT_EQ(exporter.answer(twice, snapshot).status, 400);
+}
+
+TEST(Exporter, WhatIsGoneStaysUntilBothPartsWereRead) {
+  const auto before = std::make_shared<const Snapshot>(with_an_arm());
+  const auto after = std::make_shared<const Snapshot>(snapshot_of({}));
+  Exporter exporter({});
+  const auto others = [&] { return exporter.answer(get_part("part", "others"), after).body; };
+  exporter.tick(*before, {});
+  for (int i = 0; i < 3; ++i) {
+    exporter.tick(*after, {});
+    EXPECT_EQ(exporter.answer(get_part("part", "slos"), after).status, 200);
+  }
+  EXPECT_THAT(others(), HasSubstr("/other"));
+  exporter.tick(*after, {});
+  EXPECT_THAT(others(), Not(HasSubstr("/other")));
+}
+
 TEST(Exporter, TakesNewSettings) {
   const auto snapshot = std::make_shared<const Snapshot>(full());
   Exporter exporter({});

@@ -126,6 +126,29 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }
 
+TEST(VerdictMetrics, WhatIsNotTrustedSpeaksForTheCanaryAlone) {
+  constexpr const char* part =
+      "slogate_evidence_component{component=\"p99/r2\","
+      "objective=\"request against the baseline\",revision=\"r1\","
+      "slo=\"demo\"}";
+  const auto exported = [&](Reason reason, double sum) {
+    Snapshot snapshot = snapshot_with(Decision::Hold);
+    Verdict verdict = *snapshot.verdicts->list.front();
+    verdict.reason = reason;
+    verdict.objectives.front().components.front().sum = sum;
+    auto verdicts = std::make_shared<Verdicts>(*snapshot.verdicts);
+    verdicts->list.front() = std::make_shared<const Verdict>(std::move(verdict));
+    snapshot.verdicts = verdicts;
+    return support::parse_text(support::text_of(snapshot)).at(part);
+  };
+  for (const Reason reason : {Reason::SamplesLost, Reason::Multiplexed, Reason::BaselineUnstable}) {
+    EXPECT_EQ(exported(reason, 3), 0);
+    EXPECT_EQ(exported(reason, -3), -3);
+  }
+  EXPECT_EQ(exported(Reason::InsufficientSamples, 3), 3);
+  EXPECT_EQ(exported(Reason::Regressed, 3), 3);
+}
+
 TEST(VerdictMetrics, NamesTheWorkloadsOfAnArmAsTheirCountsAreNamed) {
   Snapshot snapshot = snapshot_with(Decision::Hold);
   snapshot.workloads = {support::workload("/demo/canary/a", {}, 1),
