@@ -46,14 +46,6 @@ load() {
   rate=$(awk -F '"' '$2 == "GET" { print $4 }' "$work/rate")
 }
 
-# programs PID: id, name, run time and run count of the programs a process holds.
-programs() {
-  local ids
-  ids=$(awk '$1 == "prog_id:" { print $2 }' /proc/"$1"/fdinfo/* 2>/dev/null | sort -un | jq -s .)
-  bpftool -j prog show | jq -c --argjson ids "$ids" '[.[] | select(.id as $id | $ids | index($id))
-    | {id, name, ns: (.run_time_ns // 0), runs: (.run_cnt // 0), missed: (.recursion_misses // 0)}]'
-}
-
 # measure_events ROUND SUBJECT: a line for each of its programs that ran.
 measure_events() {
   local before after

@@ -23,14 +23,7 @@ need_root
 need_cgroup2
 
 good=lognormal:2:0.5
-# The same, but the slowest 2 %, those above 5.585 ms, take 2.5 times as long.
-awk 'BEGIN {
-  srand(7)
-  for (i = 0; i < 100000; i++) {
-    us = 2000 * exp(0.5 * sqrt(-2 * log(1 - rand())) * cos(6.283185307 * rand()))
-    printf "%dus\n", (us > 5585 ? 2.5 : 1) * us
-  }
-}' >"$work/tail"
+slow_tail >"$work/tail"
 kinds=(
   "all quantiles x 2|--service lognormal:4:0.5"
   "slowest 2 % x 2.5|--service list:$work/tail"

@@ -77,8 +77,8 @@ make_cgroup() {
   say "$cgroup_dir/$1"
 }
 
-# start_arm NAME SERVE ARGUMENT...: a server in a cgroup of that name with 1,000 requests a second
-# from another; sets $arm and $driver.
+# start_arm NAME SERVE ARGUMENT...: a server in a cgroup of that name with 1,000 requests a second,
+# or ten times $arm_rate, from another; sets $arm and $driver.
 start_arm() {
   local generator=("$programs/slogate-load" --max-seconds 1800) directory ready
   directory=$(make_cgroup "$1")
@@ -89,12 +89,24 @@ start_arm() {
   track "$arm"
   wait_until 10 grep -q '^ready ' "$ready" || fail "the $1 server is not ready: $(cat "$ready")"
   run_in_cgroup "$(make_cgroup "load")" "${generator[@]}" drive --host 127.0.0.1 \
-    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate 100 \
+    --port "$(awk '/^ready/ { print $2 }' "$ready")" --connections 10 --rate "${arm_rate-100}" \
     --duration 1800s --answer-timeout 30s >/dev/null 2>&1 &
   driver=$!
   track "$driver"
 }
 stop_arm() { stop_process "$driver" "$arm"; }
+
+# A list of service times for --service: lognormal:2:0.5, but the slowest 2 %, those above 5.585 ms,
+# take 2.5 times as long.
+slow_tail() {
+  awk 'BEGIN {
+    srand(7)
+    for (i = 0; i < 100000; i++) {
+      us = 2000 * exp(0.5 * sqrt(-2 * log(1 - rand())) * cos(6.283185307 * rand()))
+      printf "%dus\n", (us > 5585 ? 2.5 : 1) * us
+    }
+  }'
+}
 
 # expect_exit STATUS COMMAND...: its output is left in $output.
 expect_exit() {
