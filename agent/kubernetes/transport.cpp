@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kubernetes/transport.h"
 
-#include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include <map>
 #include <utility>
 
+#include "agent/kubernetes/curl.h"
 #include "agent/kubernetes/text.h"
 
 namespace slogate {
@@ -29,9 +29,9 @@ constexpr size_t kLongestToken = size_t{64} << 10;
 // Of an answer that is no success: what it says, not more.
 constexpr size_t kMostErrorBytes = size_t{64} << 10;
 
-using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
-using Multi = std::unique_ptr<CURLM, decltype(&curl_multi_cleanup)>;
-using Headers = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
+using Easy = std::unique_ptr<CURL, decltype(Curl::easy_cleanup)>;
+using Multi = std::unique_ptr<CURLM, decltype(Curl::multi_cleanup)>;
+using Headers = std::unique_ptr<curl_slist, decltype(Curl::slist_free_all)>;
 
 struct Config {
   std::string server, token_file, ca_file;
@@ -44,19 +44,19 @@ struct Transfer {
   ApiCall call;
   ApiHandlers handlers;
   size_t most_bytes = 0, longest_line = 0;
-  Headers headers{nullptr, &curl_slist_free_all};
+  Headers headers{nullptr, curl().slist_free_all};
   std::array<char, CURL_ERROR_SIZE> error{};
   std::string received;   // a body, or the lines that nobody was given yet
   size_t line_begin = 0;  // in `received`: where the line that is not complete begins
   bool opened = false;    // all headers are here
   bool told = false;      // `handlers.opened` was called
   bool cancelled = false;
-  std::string own_error;                   // why we broke it off
-  Easy easy{nullptr, &curl_easy_cleanup};  // last, so the first to go: it uses the others
+  std::string own_error;                    // why we broke it off
+  Easy easy{nullptr, curl().easy_cleanup};  // last, so the first to go: it uses the others
 
   [[nodiscard]] int status() const {
     long status = 0;
-    curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
+    curl().easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
     return static_cast<int>(status);
   }
   [[nodiscard]] bool is_watch() const { return call.watch && status() == 200; }
@@ -130,7 +130,7 @@ Result<std::string> read_token(const std::string& path) {
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
   // It fails for want of memory, and for options that this libcurl does not know.
-  if (curl_easy_setopt(easy, option, value) == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
+  if (curl().easy_setopt(easy, option, value) == CURLE_OUT_OF_MEMORY) throw std::bad_alloc();
 }
 
 void set_security(CURL* easy, const Config& config) {
@@ -187,7 +187,7 @@ void set_request(CURL* easy, const Transfer& transfer, const Config& config) {
 }
 
 void add_header(Headers& headers, const std::string& line) {
-  curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+  curl_slist* longer = curl().slist_append(headers.get(), line.c_str());
   if (!longer) throw std::bad_alloc();
   (void)headers.release();
   headers.reset(longer);
@@ -198,14 +198,14 @@ void add_header(Headers& headers, const std::string& line) {
 std::string error_text(CURLcode code, const Transfer& transfer) {
   if (!transfer.own_error.empty()) return transfer.own_error;
   long os_error = 0;
-  curl_easy_getinfo(transfer.easy.get(), CURLINFO_OS_ERRNO, &os_error);
+  curl().easy_getinfo(transfer.easy.get(), CURLINFO_OS_ERRNO, &os_error);
   if (code == CURLE_COULDNT_CONNECT && os_error != 0)
     return system_error("cannot connect", static_cast<int>(os_error)).message;
   if (code == CURLE_OPERATION_TIMEDOUT) return "it does not answer in time";
   const bool tls = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
                    code == CURLE_SSL_CACERT_BADFILE;
   if (tls && transfer.error[0] != '\0') return for_log(transfer.error.data());
-  return for_log(curl_easy_strerror(code));
+  return for_log(curl().easy_strerror(code));
 }
 
 }  // namespace
@@ -220,7 +220,7 @@ class Transport::Impl {
   Id start(ApiCall call, ApiHandlers handlers);
   void cancel(Id id);
   void run(std::chrono::milliseconds longest);
-  void wake() { curl_multi_wakeup(multi_.get()); }
+  void wake() { curl().multi_wakeup(multi_.get()); }
 
  private:
   using Pointer = std::shared_ptr<Transfer>;
@@ -246,7 +246,7 @@ class Transport::Impl {
 
 Transport::Impl::~Impl() {
   for (const auto& [id, transfer] : transfers_)
-    curl_multi_remove_handle(multi_.get(), transfer->easy.get());
+    curl().multi_remove_handle(multi_.get(), transfer->easy.get());
 }
 
 ApiCaller::Id Transport::Impl::start(ApiCall call, ApiHandlers handlers) {
@@ -257,7 +257,7 @@ ApiCaller::Id Transport::Impl::start(ApiCall call, ApiHandlers handlers) {
   transfer->most_bytes = config_.limits.body_bytes;
   transfer->longest_line = config_.limits.line_bytes;
   auto prepared = prepare(*transfer);
-  if (prepared && curl_multi_add_handle(multi_.get(), transfer->easy.get()) != CURLM_OK)
+  if (prepared && curl().multi_add_handle(multi_.get(), transfer->easy.get()) != CURLM_OK)
     prepared = fail("libcurl does not take the call");
   if (!prepared) {
     transfer->easy.reset();
@@ -270,7 +270,7 @@ ApiCaller::Id Transport::Impl::start(ApiCall call, ApiHandlers handlers) {
 }
 
 Result<void> Transport::Impl::prepare(Transfer& transfer) {
-  transfer.easy.reset(curl_easy_init());
+  transfer.easy.reset(curl().easy_init());
   if (!transfer.easy) return fail("libcurl does not start");
   add_header(transfer.headers, "Accept: application/json");
   add_header(transfer.headers, "Expect:");  // or bodies of more than 1 KB would wait for a 100
@@ -295,7 +295,7 @@ Transport::Impl::Pointer Transport::Impl::take(Id id) {
   if (found == transfers_.end()) return nullptr;
   Pointer transfer = std::move(found->second);
   transfers_.erase(found);
-  if (transfer->easy) curl_multi_remove_handle(multi_.get(), transfer->easy.get());
+  if (transfer->easy) curl().multi_remove_handle(multi_.get(), transfer->easy.get());
   return transfer;
 }
 
@@ -307,8 +307,8 @@ void Transport::Impl::run(std::chrono::milliseconds longest) {
   int running = 0;
   // What ended before it began is answered at once.
   const auto wait = ended_.empty() ? longest : std::chrono::milliseconds(0);
-  curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(wait.count()), nullptr);
-  curl_multi_perform(multi_.get(), &running);
+  curl().multi_poll(multi_.get(), nullptr, 0, static_cast<int>(wait.count()), nullptr);
+  curl().multi_perform(multi_.get(), &running);
   // Handlers start and cancel calls: the list is not the one that is walked.
   std::vector<Pointer> transfers;
   for (const auto& [id, transfer] : transfers_)
@@ -335,10 +335,10 @@ void Transport::Impl::deliver(const Pointer& transfer) {
 
 void Transport::Impl::collect_ended() {
   int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+  while (const CURLMsg* message = curl().multi_info_read(multi_.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     Transfer* raw = nullptr;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &raw);
+    curl().easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &raw);
     const auto found = transfers_.find(raw->id);
     if (found != transfers_.end()) end(found->second, message->data.result);
   }
@@ -353,7 +353,7 @@ void Transport::Impl::end(const Pointer& transfer, CURLcode code) {
     suspicious_ = true;
   }
   curl_off_t patience = 0;
-  curl_easy_getinfo(transfer->easy.get(), CURLINFO_RETRY_AFTER, &patience);
+  curl().easy_getinfo(transfer->easy.get(), CURLINFO_RETRY_AFTER, &patience);
   if (patience > 0) answer.retry_after = std::chrono::seconds(patience);
   // Of a watch only lines count, and one that broke off is none.
   if (!transfer->is_watch()) answer.body = std::move(transfer->received);
@@ -391,9 +391,9 @@ Result<std::unique_ptr<Transport>> Transport::make(std::string server, std::stri
                 "write https://HOST:PORT");
   if (plain && !(token_file.empty() && ca_file.empty()))
     return fail("a token must not be sent without TLS", "write https://HOST:PORT");
-  static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
-  Multi multi(curl_multi_init(), &curl_multi_cleanup);
-  if (global != CURLE_OK || !multi) return fail("libcurl does not start");
+  if (auto loaded = load_curl(); !loaded) return fail(loaded.error());
+  Multi multi(curl().multi_init(), curl().multi_cleanup);
+  if (!multi) return fail("libcurl does not start");
   return std::unique_ptr<Transport>(new Transport(std::make_unique<Impl>(
       Config{std::move(server), std::move(token_file), std::move(ca_file), limits},
       std::move(multi))));

@@ -8,7 +8,7 @@
 # needs which is wrong as seldom as alpha says: ln(1 / alpha) / KL(canary | baseline) requests, from what
 # the agent counted of both. In each round all canaries begin anew, at a moment of their own between two
 # scrapes, one server each with 1,000 requests a second, for N seconds; two more are as good as their
-# baseline, one of them with 20 requests a second. Leaves build/bench/detect.json; needs root, a quiet
+# baseline, one of them with 20 requests a second. A baseline is two servers with half of that each. Leaves build/bench/detect.json; needs root, a quiet
 # machine and `tools/build release`.
 set -euo pipefail
 # shellcheck source=../e2e/lib.sh
@@ -51,14 +51,18 @@ start_agent --config "$work/slogate.yaml"
 
 # ---- the threshold ----
 
-p99() { printf 'histogram_quantile(0.99, rate(slogate_request_duration_seconds{role="server",cgroup=~"%s"}[1m]))' "$1"; }
+# p99 CGROUPS [LABEL]: of all together, or of each value of the label.
+p99() {
+  printf 'histogram_quantile(0.99, sum by (%s) (rate(slogate_request_duration_seconds{role="server",cgroup=~"%s"}[1m])))' \
+    "${2-}" "$1"
+}
 {
   printf 'groups:\n  - name: threshold\n    rules:\n'
   for kind in "${kinds[@]}"; do
     IFS='|' read -r name _ baseline _ _ <<<"$kind"
     for hold in 0s 30s; do
       printf '      - alert: slow\n        for: %s\n        labels: { hold: %s }\n        expr: |-\n          %s\n' \
-        "$hold" "$hold" "$(p99 "$cgroup_prefix/$name-canary-.*") > $stretch * scalar($(p99 "$cgroup_prefix/$baseline"))"
+        "$hold" "$hold" "$(p99 "$cgroup_prefix/$name-canary-.*" cgroup) > $stretch * scalar($(p99 "$cgroup_prefix/$baseline/.*"))"
     done
   done
 } >"$work/rules.yaml"
@@ -76,8 +80,10 @@ wait_until 20 curl --silent --fail --output "$work/ready" "http://$address/-/rea
 
 # ---- rounds ----
 
-start_arm stable --service "$good"
-arm_rate=2 start_arm rare-stable --service "$good"
+for one in a b; do
+  arm_rate=50 start_arm "stable/$one" --service "$good"
+  arm_rate=1 start_arm "rare-stable/$one" --service "$good"
+done
 say "the baselines alone for 65 s"
 sleep 65
 
@@ -120,8 +126,8 @@ round() {
   remove_cgroup "$cgroup_dir"/*-canary-"$1" || fail "cannot remove the canaries' cgroups"
 }
 keep_histogram() {
-  local path=$cgroup_prefix/$1 id
-  [ "$1" = stable ] || path=$path-canary-$2
+  local path=$cgroup_prefix/$1/a id
+  [ "$1" = stable ] || path=$cgroup_prefix/$1-canary-$2
   id=$(api "/v1/cgroups?match=$path" | jq '.[0].id')
   api "/v1/cgroups/$id/histograms" | jq -c --arg name "$1" '{name: $name, counts: [.signals.request[].count]}' \
     >>"$work/histograms"
