@@ -109,8 +109,8 @@ std::optional<Config> read_settings(const CommandLine& line) {
 // What the agent's own cgroup allows the maps: as the host shows it or, where this is a container
 // that sees only its own part of the tree, as the container does.
 uint64_t memory_allowed() {
-  std::ifstream file("/proc/self/cgroup");
-  const std::string text(std::istreambuf_iterator<char>(file), {});
+  std::ifstream own("/proc/self/cgroup");
+  const std::string text(std::istreambuf_iterator<char>(own), {});
   uint64_t least = UINT64_MAX;
   const auto look = [&](const std::string& root, const char* controller, const char* file) {
     if (const auto limit = read_memory_limit(root, parse_own_cgroup(text, controller), file))

@@ -240,7 +240,7 @@ Result<Maps> Maps::open(const PinDir* pins) {
     if (!looked) return fail(looked.error().within("pins of another agent"));
     found = *looked;
   }
-  const bool adopted = found.origin == Origin::adopted;
+  const bool adopted = pins != nullptr && found.origin == Origin::adopted;
   const auto failed = [adopted](const Error& cause) {
     return fail(adopted ? not_taken_up(cause) : cause);
   };

@@ -21,23 +21,27 @@ def verdicts: [
 def these: "cgroup=~\"$cgroup\", namespace=~\"$namespace\", pod=~\"$pod\"";
 def by: "cgroup, namespace, pod, container";
 def whose: "{{cgroup}}{{pod}} {{container}}";
+def rate($metric): "rate(\($metric){\(these)}[$__rate_interval])";
+# 0, not absent, where nothing failed.
+def share($events; $others):
+  "(sum by (\(by)) (\(rate($events))) or 0 * sum by (\(by)) (\(rate($others)))) / (sum by (\(by)) (\(rate($events)) or \(rate($others))) > 0)";
 
 def workloads: [
   {title: "Requests", kind: "timeseries", unit: "reqps", queries: [
-    ["workload:slogate_requests:rate5m{\(these)}", "\(whose), {{role}}"]]},
+    ["histogram_count(\(rate("slogate_request_duration_seconds")))", "\(whose), {{role}}"]]},
   {title: "p99 of requests", kind: "timeseries", unit: "s", queries: [
-    ["workload:slogate_request_duration_seconds:p99_5m{\(these)}", "\(whose), {{role}}"]]},
+    ["histogram_quantile(0.99, \(rate("slogate_request_duration_seconds"))) >= 0", "\(whose), {{role}}"]]},
   {title: "Requests in flight", kind: "timeseries", unit: "short", queries: [
     ["slogate_inflight_requests{\(these)}", "\(whose), {{role}}"]]},
   {title: "Connection errors by kind", kind: "timeseries", unit: "cps", queries: [
-    ["sum by (\(by), error) (rate(slogate_connection_errors_total{\(these)}[$__rate_interval]))",
+    ["sum by (\(by), error) (\(rate("slogate_connection_errors_total")))",
       "\(whose), {{error}}"]]},
   {title: "Drops by reason", kind: "timeseries", unit: "pps", queries: [
-    ["sum by (\(by), reason) (rate(slogate_drops_total{\(these)}[$__rate_interval])) or 0 * sum by (\(by)) (rate(slogate_segments_total{\(these)}[$__rate_interval]))",
+    ["sum by (\(by), reason) (\(rate("slogate_drops_total"))) or 0 * sum by (\(by)) (\(rate("slogate_segments_total")))",
       "\(whose) {{reason}}"]]},
   {title: "Share of connections that failed, of packets that were dropped", kind: "timeseries", unit: "percentunit", queries: [
-    ["workload:slogate_connection_errors:ratio_rate5m{\(these)}", "\(whose), failed"],
-    ["workload:slogate_drops:ratio_rate5m{\(these)}", "\(whose), dropped"]]},
+    [share("slogate_connection_errors_total"; "slogate_connections_total"), "\(whose), failed"],
+    [share("slogate_drops_total"; "slogate_segments_total"), "\(whose), dropped"]]},
   {title: "Request latency of all that is selected", kind: "heatmap", unit: "s", queries: [
     ["sum(rate(slogate_request_duration_seconds{role=\"server\", \(these)}[$__rate_interval]))", ""]]}
 ];

@@ -23,10 +23,10 @@ END
 start_agent --config "$work/slogate.yaml"
 slogate rules --config "$work/slogate.yaml" --interval 2s >"$work/slos.yaml"
 # Those once a minute more often, and in two parts, as docs/prometheus.md has it.
-sed 's/interval: 1m/interval: 2s/' "$deployed/prometheus/rules.yaml" >"$work/rules.yaml"
+sed 's/interval: 1m/interval: 2s/' "$deployed/prometheus/workloads.yaml" >"$work/workloads.yaml"
 cat >"$work/prometheus.yml" <<END
 global: { scrape_interval: 1s, evaluation_interval: 2s }
-rule_files: ["$work/rules.yaml", "$work/slos.yaml"]
+rule_files: ["$deployed/prometheus/rules.yaml", "$work/workloads.yaml", "$work/slos.yaml"]
 scrape_configs:
   - { job_name: slogate-slos, params: { part: [slos] }, static_configs: [{ targets: ["$metrics"] }] }
   - { job_name: slogate, params: { part: [others] }, static_configs: [{ targets: ["$metrics"] }] }

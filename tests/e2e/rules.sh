@@ -8,7 +8,7 @@ set -euo pipefail
 command -v promtool >/dev/null || skip "promtool is not installed"
 
 deployed=$root/daemonset/prometheus
-promtool check rules "$deployed/rules.yaml"
+promtool check rules "$deployed/rules.yaml" "$deployed/workloads.yaml"
 promtool test rules "$deployed/rules_test.yaml"
 
 cat >"$work/slogate.yaml" <<END

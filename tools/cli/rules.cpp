@@ -117,7 +117,7 @@ class PooledRules {
   // For people to look at.
   void add_quantiles() {
     for (const Arm& arm : arms_)
-      rules_.push_back(
+      now_and_then_.push_back(
           {{"record", "slo:slogate_request_duration_seconds:p99_5m"},
            {"expr",
             fmt::format("histogram_quantile(0.99, sum(rate("
@@ -138,7 +138,7 @@ class PooledRules {
 
   [[nodiscard]] const Json& rules() const { return rules_; }
   // Those of which it is enough to be evaluated now and then, before the others need them.
-  [[nodiscard]] const Json& edges() const { return edges_; }
+  [[nodiscard]] const Json& now_and_then() const { return now_and_then_; }
 
  private:
   static Labels level_label(const Claim& claim, size_t level) {
@@ -156,22 +156,28 @@ class PooledRules {
     rules_.push_back(rule(name, claim, labels, std::move(expr)));
   }
 
-  // By how much cumulative counts grew in this block, of those that were there before the warm-up.
-  // Differences of samples, not increase(): what that extrapolates would count as evidence.
+  // By how much cumulative counts grew in this block, of those that were there before the warm-up,
+  // as the series `settled` were. Differences of samples, not increase(): what that extrapolates
+  // would count as evidence. Without a warm-up the difference alone leaves out what was not there
+  // before.
   template <typename F>
-  [[nodiscard]] std::string growth(const Arm& arm, const F& counts) const {
-    return fmt::format("sum(clamp_min({} - {}, 0) and {}{})", counts(""), counts(before_),
-                       counts(settled_), arm.members);
+  [[nodiscard]] std::string growth(const Arm& arm, const F& counts,
+                                   std::string_view settled) const {
+    const std::string there = settled_ == before_ ? "" : fmt::format(" and {}", settled);
+    return fmt::format("sum(clamp_min({} - {}, 0){}{})", counts(""), counts(before_), there,
+                       arm.members);
   }
 
   // Requests that ended without an answer were slower than any edge.
   [[nodiscard]] std::string unanswered(const Claim& claim, const Arm& arm) const {
     const std::string_view role = kSignals[claim.signal].role;
     if (role.empty()) return "";
-    return fmt::format(" + ({} or vector(0))", growth(arm, [&](std::string_view offset) {
-                         return fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}{}",
-                                            role, arm.series, offset);
-                       }));
+    const std::string series =
+        fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}", role, arm.series);
+    const auto counts = [&](std::string_view offset) {
+      return fmt::format("{}{}", series, offset);
+    };
+    return fmt::format(" + ({} or vector(0))", growth(arm, counts, counts(settled_)));
   }
 
   void add_latency(const Claim& claim) {
@@ -184,10 +190,11 @@ class PooledRules {
       const auto counts = [&](std::string_view offset) {
         return fmt::format("histogram_count({}{})", histogram(arm), offset);
       };
-      record("exposures", claim, with_arm({}, arm), growth(arm, counts) + unanswered(claim, arm));
+      record("exposures", claim, with_arm({}, arm),
+             growth(arm, counts, histogram(arm) + settled_) + unanswered(claim, arm));
     }
     // An hour of every pod's histograms is the dearest thing there is to read.
-    edges_.push_back(rule(
+    now_and_then_.push_back(rule(
         "history", claim, {},
         fmt::format("sum(increase({}[1h]{}){})", histogram(arms_[1]), before_, arms_[1].members)));
     for (size_t level = 0; level < claim.levels.size(); ++level) {
@@ -222,7 +229,7 @@ class PooledRules {
     const std::string history = series("history", claim, {});
     const std::string edge = series("edge", claim, with_arm(label, arms_[1]));
     const std::string is_there = series("exposures", claim, with_arm({}, arms_[1]));
-    edges_.push_back(
+    now_and_then_.push_back(
         rule("edge", claim, with_arm(label, arms_[1]),
              fmt::format("({} and histogram_count({}) * {:.6g} >= {}) or on () ({} and on () {})",
                          edge_above(fmt::format("histogram_quantile({}, {})", quantile, history)),
@@ -232,7 +239,7 @@ class PooledRules {
     if (claim.implied)
       allowed = fmt::format("clamp_min({}, scalar({} * {}))", allowed, edge,
                             std::exp2(kVetoStretch / 8.0));
-    edges_.push_back(rule("edge", claim, with_arm(label, arms_[0]), edge_above(allowed)));
+    now_and_then_.push_back(rule("edge", claim, with_arm(label, arms_[0]), edge_above(allowed)));
   }
 
   void add_slow(const Claim& claim, const Labels& label, const Arm& arm,
@@ -244,7 +251,9 @@ class PooledRules {
                          then, edge, then);
     };
     record("events", claim, with_arm(label, arm),
-           fmt::format("({}{}) and on () {}", growth(arm, counts), unanswered(claim, arm), edge));
+           fmt::format("({}{}) and on () {}",
+                       growth(arm, counts, fmt::format("{}{}", histogram, settled_)),
+                       unanswered(claim, arm), edge));
   }
 
   void add_ratio(const Claim& claim) {
@@ -263,15 +272,15 @@ class PooledRules {
         return metrics.exposed_apart ? fmt::format("({} + {})", exposures(offset), events(offset))
                                      : exposures(offset);
       };
-      record("events", claim, with_arm({}, arm), growth(arm, events));
-      record("exposures", claim, with_arm({}, arm), growth(arm, outcomes));
+      record("events", claim, with_arm({}, arm), growth(arm, events, exposures(settled_)));
+      record("exposures", claim, with_arm({}, arm), growth(arm, outcomes, exposures(settled_)));
     }
   }
 
   const Slo& slo_;
   std::string before_, settled_;  // "offset ..."
   std::array<Arm, 2> arms_;
-  Json rules_ = Json::array(), edges_ = Json::array();
+  Json rules_ = Json::array(), now_and_then_ = Json::array();
 };
 
 // ---- what all SLOs share ----
@@ -426,7 +435,7 @@ Json to_rules(const std::vector<FleetSlo>& slos, std::chrono::milliseconds inter
     if (!compared) continue;
     const PooledRules pooled = rules_of(of, interval);
     append(rules, pooled.rules());
-    append(edges, pooled.edges());
+    append(edges, pooled.now_and_then());
   }
   if (any) append(rules, shared_rules(interval));
   Json groups = Json::array();
