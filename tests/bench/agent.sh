@@ -23,7 +23,7 @@ done
 need_root
 need_cgroup2
 
-cpu_ns() { awk '{ ns += $1 } END { print ns }' "/proc/$agent_pid/task/"*/schedstat; }
+cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$agent_pid/task/"*/schedstat; }
 # cpu_percent: of one CPU, the median of the windows.
 cpu_percent() {
   local window before

@@ -101,12 +101,12 @@ wait_until 10 grep -qs ready "$work/server" || fail "the server does not start"
 # connect: {"per_s": ..., "cpu_ns": ...} of each.
 connect() {
   local before after client begin
-  before=$(awk '{ ns += $1 } END { print ns }' "/proc/$server/task/"*/schedstat)
+  before=$(awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$server/task/"*/schedstat)
   TIMEFORMAT='%U %S'
   begin=$(now_ms)
   { time "$programs/slogate-load" connect --port "$port" --count "$made" >/dev/null; } 2>"$work/time"
   begin=$(($(now_ms) - begin))
-  after=$(awk '{ ns += $1 } END { print ns }' "/proc/$server/task/"*/schedstat)
+  after=$(awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$server/task/"*/schedstat)
   client=$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")
   say "{\"per_s\": $((made * 1000 / begin)), \"cpu_ns\": $(((after - before + client) / made))}"
 }
@@ -146,7 +146,7 @@ open() {
     wait_until 60 grep -qx "ready $one" "$work/idle" || fail "not all are connected: $(cat "$work/idle")"
   done
 }
-agent_cpu_ns() { awk '{ ns += $1 } END { print ns }' "/proc/$agent_pid/task/"*/schedstat; }
+agent_cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$agent_pid/task/"*/schedstat; }
 # measure_sockets CONNECTIONS
 measure_sockets() {
   local before window ticks=()
