@@ -65,7 +65,7 @@ HttpResponse Exporter::answer(const HttpRequest& request,
   if (request.method != "GET") return method_not_allowed("GET, HEAD");
   if (is_probe) return health(snapshot);
   const auto part = parse_part(request.query);
-  if (!part) return error_response(400, "the only parameter is part=slos or part=others");
+  if (!part) return error_response(400, "the only parameter is part=slos, part=others or part=all");
   const auto sheet = sheet_.load();
   if (!snapshot || !sheet) return error_response(503, "the first tick has not been made yet");
 

@@ -24,8 +24,7 @@ struct ScrapeStats {
 using AllScrapeStats = std::array<ScrapeStats, kFormats.size()>;
 
 // What of it all is asked for. SLOs and the workloads in their arms are few and wanted every few
-// seconds, all else is much and wanted now and then: a fleet of 20,000 pods read whole every five
-// seconds costs a Prometheus four times as much as read like this.
+// seconds, all else is much and wanted now and then: docs/scale.md has what either costs.
 enum class Part { All, Slos, Others };
 inline constexpr std::array<std::string_view, 3> kParts = {"all", "slos", "others"};
 

@@ -48,7 +48,7 @@ inline constexpr std::chrono::minutes kLongestUnread{5};
 // sockets outlive their cgroup; and is forgotten when the agent has given up the last of its slots.
 class Ledger {
  public:
-  // `read`: number of the sheet that a scrape has read last, 0 before the first.
+  // `read`: number of the last sheet that scrapes have read whole, 0 before the first.
   [[nodiscard]] std::shared_ptr<const Sheet> tick(const Snapshot& snapshot, uint64_t read,
                                                   std::chrono::nanoseconds now);
 

@@ -18,8 +18,8 @@ Result<Curl> load() {
   const char* missing = nullptr;
   const auto find = [&](auto& function, const char* name) {
     // POSIX has functions and objects of one size for this.
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(
-        ::dlsym(library, name));  // NOLINT(cppcoreguidelines-pro-type-reinterpret-cast)
+    function =
+        reinterpret_cast<std::remove_reference_t<decltype(function)>>(::dlsym(library, name));
     if (function == nullptr && missing == nullptr) missing = name;
   };
   Curl curl{};

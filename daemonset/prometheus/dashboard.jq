@@ -22,9 +22,9 @@ def these: "cgroup=~\"$cgroup\", namespace=~\"$namespace\", pod=~\"$pod\"";
 def by: "cgroup, namespace, pod, container";
 def whose: "{{cgroup}}{{pod}} {{container}}";
 def rate($metric): "rate(\($metric){\(these)}[$__rate_interval])";
-# 0, not absent, where nothing failed.
+# 0, not absent, where nothing failed or nothing was tried.
 def share($events; $others):
-  "(sum by (\(by)) (\(rate($events))) or 0 * sum by (\(by)) (\(rate($others)))) / (sum by (\(by)) (\(rate($events)) or \(rate($others))) > 0)";
+  "sum by (\(by)) (\(rate($events))) / (sum by (\(by)) (\(rate($events)) or \(rate($others))) > 0) or 0 * sum by (\(by)) (\(rate($others)))";
 
 def workloads: [
   {title: "Requests", kind: "timeseries", unit: "reqps", queries: [

@@ -29,7 +29,7 @@ struct SpreadFacts {
   uint64_t answered = 0, failed = 0;
 };
 
-// A word that a child can leave its parent.
+// A word that a child can leave its parent: a descriptor, or an error below 0.
 class Note {
  public:
   Note()
@@ -47,18 +47,18 @@ class Note {
 // A connection that belongs to the cgroup, made by a child that shares our descriptors.
 Result<Fd> connect_from(const std::string& cgroup, const Address& address, const Note& note,
                         const Flag& stop) {
-  *note = -1;
+  *note = -ECANCELED;
   const auto pid = fork_into(cgroup, CLONE_FILES);
   if (!pid) return fail(pid.error());
   if (*pid == 0) {
     const Connected connected = connect_to(address, 10s, 0, stop);
-    *note = connected.fd.get();
+    *note = connected.fd ? connected.fd.get() : -(connected.gave_up ? ETIMEDOUT : connected.error);
     _exit(0);  // which leaves the descriptor open
   }
   int status = 0;
   while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (*note < 0) return fail("no connection from " + cgroup);
+  if (*note < 0) return fail(system_error("no connection from " + cgroup, -*note));
   return Fd(*note);
 }
 
