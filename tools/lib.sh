@@ -23,12 +23,15 @@ case ${1-} in
 esac
 project_version() { sed -n 's/^project(slogate VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt"; }
 
-# libraries_of FILE...: what ld.so finds for them, and what the agent loads when it is on a node of
-# Kubernetes (agent/kubernetes/curl.cpp).
+# libraries_of FILE...: what ld.so finds for them, and for what the agent among them loads when it is on
+# a node of Kubernetes (agent/kubernetes/curl.cpp).
 libraries_of() {
-  local later
-  later=$(ldconfig -p | awk '$1 == "libcurl.so.4" { print $NF; exit }')
-  { say "$later" && ldd "$@" "$later"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u
+  local later=() name=libcurl.so.4
+  if grep -aqF "$name" "$@"; then
+    later=("$(ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')")
+    [ -n "${later[0]}" ] || die "$name is not installed: tools/deps build"
+  fi
+  { printf '%s\n' "${later[@]}" && ldd "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u
 }
 # package_of FILE: Debian's name of the package it came with, wherever /lib leads.
 package_of() { dpkg-query -S "*$(readlink -f "$1" | sed 's|^/usr||')" | cut -d: -f1 | head -n 1; }

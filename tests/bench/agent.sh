@@ -9,6 +9,8 @@
 set -euo pipefail
 # shellcheck source=../e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 cgroups=1000 windows=10 seconds=5
 while (($#)); do
@@ -23,17 +25,15 @@ done
 need_root
 need_cgroup2
 
-cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$agent_pid/task/"*/schedstat; }
 # cpu_percent: of one CPU, the median of the windows.
 cpu_percent() {
   local window before
   for ((window = 0; window < windows; window++)); do
-    before=$(cpu_ns)
+    before=$(cpu_ns "$agent_pid")
     sleep "$seconds"
-    say $(($(cpu_ns) - before))
+    say $(($(cpu_ns "$agent_pid") - before))
   done | median | awk -v seconds="$seconds" '{ print $1 / seconds / 1e7 }'
 }
-resident_mib() { awk '/^VmRSS/ { print $2 / 1024 }' "/proc/$agent_pid/status"; }
 maps_mib() { api /v1/maps | jq 'map(.bytes) | add / 1048576'; }
 seen() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/$1" 2>/dev/null | jq "[.[].signals.$2.count // 0] | add // 0")" -ge "$3" ]; }
 # p99_us PATH: of answers to one client that asks 200 times a second, as wrk would otherwise take a
@@ -52,7 +52,7 @@ END
 start_agent --config "$work/slogate.yaml"
 say "idle"
 sleep 5
-idle=$(cpu_percent) idle_mib=$(resident_mib) idle_maps=$(maps_mib)
+idle=$(cpu_percent) idle_mib=$(resident_mib "$agent_pid") idle_maps=$(maps_mib)
 stop_agent
 
 port=$(free_port 26000)
@@ -78,7 +78,7 @@ first=$(median <"$work/starts")
 start_agent --config "$work/slogate.yaml"
 wait_until 60 seen "many/*" client_request $((5 * cgroups)) || fail "the cgroups are not all seen"
 say "$cgroups cgroups"
-active=$(cpu_percent) active_mib=$(resident_mib) active_maps=$(maps_mib)
+active=$(cpu_percent) active_mib=$(resident_mib "$agent_pid") active_maps=$(maps_mib)
 
 {
   printf 'slos:\n'

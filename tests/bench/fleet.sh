@@ -14,6 +14,8 @@
 set -euo pipefail
 # shellcheck source=../e2e/lib.sh
 . "$(dirname "$0")/../e2e/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
 nodes=500 pods=40 interval=5 others_interval=30 only='' good=60 new=''
 while (($#)); do
@@ -92,7 +94,6 @@ all_up() { [ "$(ask 'min(count by (job) (up == 1))')" = "$nodes" ]; }
 # own NAME: a metric of Prometheus about itself.
 own() { curl --silent "http://$prometheus/metrics" | awk -v name="$1" '$1 == name { print $2 }'; }
 is_more() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 >= b + 0) }'; }
-resident_mib() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$prometheus_pid/status"; }
 
 # cost WHAT INTERVAL...: of a minute, once every node has been scraped.
 cost() {
@@ -104,12 +105,12 @@ cost() {
   cpu=$(awk -v a="$cpu" -v b="$(own process_cpu_seconds_total)" 'BEGIN { print (b - a) / 60 }')
   missed=$(ask "sum(1 - avg_over_time(up[1m]))")
   jq -nc --arg what "$1" --arg intervals "${*:2}" --argjson cpus "$cpu" --argjson missed "${missed:-0}" \
-    --argjson series "$(own prometheus_tsdb_head_series)" --argjson mib "$(resident_mib)" \
+    --argjson series "$(own prometheus_tsdb_head_series)" --argjson mib "$(resident_mib "$prometheus_pid")" \
     --argjson scrape_ms "$(ask 'quantile(0.5, scrape_duration_seconds) * 1000')" \
     --argjson slowest_ms "$(ask 'max(scrape_duration_seconds) * 1000')" \
     --argjson samples "$(ask "sum(scrape_samples_scraped{job='slogate'}) / $others_interval +
       (sum(scrape_samples_scraped{job='slogate-slos'}) / $interval or vector(0))")" \
-    '{what: $what, interval_seconds: $intervals, series: $series, resident_mib: $mib, cpus: $cpus,
+    '{what: $what, interval_seconds: $intervals, series: $series, resident_mib: ($mib | floor), cpus: $cpus,
       samples_per_second: ($samples | round), median_scrape_ms: $scrape_ms,
       slowest_scrape_ms: $slowest_ms, missed: $missed}' | tee -a "$results"
 }

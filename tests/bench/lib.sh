@@ -38,6 +38,10 @@ ahead=(chrt --fifo 1)
 # shellcheck disable=SC2034 # for those who source this
 last_cpu=$(($(nproc) - 1))
 
+# cpu_ns PID: the CPU time its threads took so far. Those that ended are not in it.
+cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$1/task/"*/schedstat; }
+resident_mib() { awk '/^VmRSS/ { print $2 / 1024 }' "/proc/$1/status"; }
+
 progress() { [ ! -t 2 ] || printf '\r%-40s\r' "$*" >&2; }
 
 # need_tracefs SCRIPT ARGUMENT...: bpftrace looks for its tracepoints there: where it is missing,

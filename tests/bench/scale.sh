@@ -101,12 +101,12 @@ wait_until 10 grep -qs ready "$work/server" || fail "the server does not start"
 # connect: {"per_s": ..., "cpu_ns": ...} of each.
 connect() {
   local before after client begin
-  before=$(awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$server/task/"*/schedstat)
+  before=$(cpu_ns "$server")
   TIMEFORMAT='%U %S'
   begin=$(now_ms)
   { time "$programs/slogate-load" connect --port "$port" --count "$made" >/dev/null; } 2>"$work/time"
   begin=$(($(now_ms) - begin))
-  after=$(awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$server/task/"*/schedstat)
+  after=$(cpu_ns "$server")
   client=$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")
   say "{\"per_s\": $((made * 1000 / begin)), \"cpu_ns\": $(((after - before + client) / made))}"
 }
@@ -146,21 +146,20 @@ open() {
     wait_until 60 grep -qx "ready $one" "$work/idle" || fail "not all are connected: $(cat "$work/idle")"
   done
 }
-agent_cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$agent_pid/task/"*/schedstat; }
 # measure_sockets CONNECTIONS
 measure_sockets() {
   local before window ticks=()
   sleep 5
-  before=$(agent_cpu_ns)
+  before=$(cpu_ns "$agent_pid")
   for ((window = 0; window < 20; window++)); do
     sleep 1
     ticks+=("$(api /v1/status | jq .tick_seconds)")
   done
-  jq -nc --argjson connections "$1" --argjson cpu $(($(agent_cpu_ns) - before)) \
-    --argjson kb "$(awk '/^VmRSS/ { print $2 }' "/proc/$agent_pid/status")" \
+  jq -nc --argjson connections "$1" --argjson cpu $(($(cpu_ns "$agent_pid") - before)) \
+    --argjson resident_mib "$(resident_mib "$agent_pid")" \
     --argjson maps "$(api /v1/maps | jq 'map(.bytes) | add')" \
     --argjson tick "$(printf '%s\n' "${ticks[@]}" | median)" \
-    '{$connections, cpu_percent: ($cpu / 20e7), tick_ms: ($tick * 1000), resident_mib: ($kb / 1024), maps_mib: ($maps / 1048576)}' \
+    '{$connections, cpu_percent: ($cpu / 20e7), tick_ms: ($tick * 1000), $resident_mib, maps_mib: ($maps / 1048576)}' \
     >>"$work/sockets"
 }
 : >"$work/sockets"

@@ -94,7 +94,7 @@ done < <(panel_queries && rule_queries)
 # Prometheus 2.42 discards a recorded histogram whose buckets add up to more than its count, be it by
 # rounding; the rules make do with what they had before.
 broken=$(jq -c '[.data.groups[].rules[] | select(.health != "ok"
-  and (.lastError | contains("observations found in buckets") | not))]' "$work/rules.json")
+  and ((.name == "slo:slogate_pooled_history" and (.lastError | contains("observations found in buckets"))) | not))]' "$work/rules.json")
 [ "$broken" = "[]" ] || fail "rules that fail: $broken"
 wait_until 10 has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
 

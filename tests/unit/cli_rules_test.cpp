@@ -55,6 +55,17 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
 }
 
+// What there is since before the warm-up, not what has only come; without one a difference says so itself.
+TEST(CliRules, CountsWhatOutlivedTheWarmup) {
+  Slo slo = compared("/c");
+  slo.warmup = 45s;
+  EXPECT_THAT(text_of(slo),
+              HasSubstr("offset 15000ms), 0) and slogate_request_duration_seconds{role='server',"
+                        "cgroup=~'/c'} offset 60000ms"));
+  slo.warmup = 0s;
+  EXPECT_THAT(text_of(slo), Not(HasSubstr(", 0) and ")));
+}
+
 // Prometheus may drop the history of a minute; see add_edges().
 TEST(CliRules, EdgesOutliveAMinuteWithoutHistoryWhileTheBaselineIsThere) {
   size_t edges = 0;
