@@ -233,6 +233,7 @@ Json probe_json(const ProbeStatus& probe) {
           {"what", info.what},
           {"runs", probe.runs},
           {"skipped", probe.skipped},
+          {"missed", probe.missed ? Json(*probe.missed) : Json(nullptr)},
           {"ns_per_run", ns ? number(*ns) : Json(nullptr)}};
 }
 

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -145,12 +146,17 @@ uint64_t programs_hash(const KernelFeatures& features) {
 std::string link_pin(std::string_view program, uint32_t epoch) {
   return fmt::format("link_{}_{}", program, epoch);
 }
+std::string program_pin(std::string_view program, uint32_t epoch) {
+  return fmt::format("program_{}_{}", program, epoch);
+}
 
 // Those of the epoch, or all others.
 void remove_links(const PinDir& pins, uint32_t epoch, bool others) {
   const std::string suffix = fmt::format("_{}", epoch);
   for (const std::string& name : pins.names())
-    if (name.starts_with("link_") && name.ends_with(suffix) != others) pins.unpin(name);
+    if ((name.starts_with("link_") || name.starts_with("program_")) &&
+        name.ends_with(suffix) != others)
+      pins.unpin(name);
 }
 
 bool is_only_iterators(std::string_view object) {
@@ -204,7 +210,7 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
 
 // Takes up the programs that another agent left running, all or none.
 bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch) {
-  decltype(links_) found;
+  decltype(attached_) found;
   for (const ProbeInfo& info : kProbes) {
     if (info.name == kInventory) continue;
     for (const Hook& hook : hooks_of(info, features)) {
@@ -216,10 +222,13 @@ bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t 
       }
       bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
       if (link == nullptr) return false;
-      found[hook.program].reset(link);
+      Attached& attached = found[hook.program];
+      attached.link.reset(link);
+      if (auto program = pins.get(program_pin(hook.program, epoch)))
+        attached.program = std::move(*program);
     }
   }
-  links_ = std::move(found);
+  attached_ = std::move(found);
   return true;
 }
 
@@ -260,8 +269,9 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
 
 void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps) {
   for (const Hook& hook : hooks) {
-    if (!links_.contains(hook.program)) status.reason = attach_program(hook.program, maps);
+    if (!attached_.contains(hook.program)) status.reason = attach_program(hook.program, maps);
     if (!status.reason.empty()) return;
+    programs_of_[status.probe].push_back(hook.program);
     status.attached_to += (status.attached_to.empty() ? "" : " ") + hook.target;
   }
 }
@@ -272,7 +282,9 @@ std::string Probes::attach_program(const std::string& name, const Maps& maps) {
     if (program == nullptr) continue;
     bpf_link* link = attach_to_kernel(program, maps);
     if (link == nullptr) return bpf_error("cannot attach it", errno).line();
-    links_[name].reset(link);
+    Attached& attached = attached_[name];
+    attached.link.reset(link);
+    attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
     return "";
   }
   return "it was missing when these programs were attached";
@@ -290,12 +302,25 @@ Result<void> Probes::require_needed() const {
 }
 
 Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
-  for (const auto& [program, link] : links_) {
+  for (const auto& [program, attached] : attached_) {
     if (program == kInventory) continue;
-    const std::string name = link_pin(program, epoch);
-    if (auto done = pins.keep(bpf_link__fd(link.get()), name); !done) return done;
+    const int link = bpf_link__fd(attached.link.get());
+    if (auto done = pins.keep(link, link_pin(program, epoch)); !done) return done;
+    if (!attached.program) continue;
+    if (auto done = pins.keep(attached.program.get(), program_pin(program, epoch)); !done)
+      return done;
   }
   return {};
+}
+
+std::optional<uint64_t> Probes::missed(slogate_probe probe) const {
+  uint64_t sum = 0;
+  for (const std::string& program : programs_of_[probe]) {
+    const auto missed = missed_runs(attached_.at(program).program.get());
+    if (!missed) return std::nullopt;
+    sum += *missed;
+  }
+  return sum;
 }
 
 std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
@@ -304,6 +329,7 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
     row.runs = runs.runs[row.probe];
     row.timed = runs.timed[row.probe];
     row.skipped = runs.skipped[row.probe];
+    row.missed = missed(row.probe);
     row.timed_total = std::chrono::nanoseconds(runs.timed_ns[row.probe]);
   }
   return rows;
@@ -311,9 +337,9 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
   std::vector<slogate_inflight> open;
-  const auto link = links_.find(kInventory);
-  if (link == links_.end()) return open;
-  const Fd pass(bpf_iter_create(bpf_link__fd(link->second.get())));
+  const auto inventory = attached_.find(kInventory);
+  if (inventory == attached_.end()) return open;
+  const Fd pass(bpf_iter_create(bpf_link__fd(inventory->second.link.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));
 
   std::array<slogate_inflight, 1024> block;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,8 +31,8 @@ class Probes {
   Probes& operator=(Probes&&) = delete;
   ~Probes();
 
-  // Pins links again whose pins somebody removed. The links themselves nobody can end: the kernel
-  // does not detach from tracepoints.
+  // Pins links and programs again whose pins somebody removed. The links themselves nobody can end:
+  // the kernel does not detach from tracepoints.
   Result<void> keep_pins(const PinDir& pins, uint32_t epoch) const;
 
   [[nodiscard]] std::vector<ProbeStatus> status(const slogate_runs& runs) const;
@@ -46,6 +47,10 @@ class Probes {
   struct LinkDeleter {
     void operator()(bpf_link* link) const;
   };
+  struct Attached {
+    std::unique_ptr<bpf_link, LinkDeleter> link;
+    Fd program;  // none where a version that did not pin it attached it
+  };
 
   Probes();
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
@@ -55,11 +60,14 @@ class Probes {
   std::string attach_program(const std::string& name, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
+  // Summed over its programs, nothing where one of them does not tell.
+  [[nodiscard]] std::optional<uint64_t> missed(slogate_probe probe) const;
 
   std::vector<std::unique_ptr<Object>> objects_;
   // By the name of the program.
-  std::map<std::string, std::unique_ptr<bpf_link, LinkDeleter>, std::less<>> links_;
-  std::map<std::string, std::string, std::less<>> refused_;  // objects, with the reason
+  std::map<std::string, Attached, std::less<>> attached_;
+  std::array<std::vector<std::string>, SLOGATE_PROBES> programs_of_;  // those attached for each
+  std::map<std::string, std::string, std::less<>> refused_;           // objects, with the reason
   std::array<ProbeStatus, SLOGATE_PROBES> status_;
 };
 

@@ -65,6 +65,9 @@ struct ProbeStatus {
   std::chrono::nanoseconds timed_total{0};
   std::string attached_to = {};  // as in "fentry/tcp_sendmsg_locked"; several with spaces between
   uint64_t skipped = 0;          // runs that the budget left out, estimated like `runs`
+  // Runs that the kernel left out because they had interrupted one of the same program on the same
+  // CPU, as it counts them. Nothing where a version that could not tell attached the program.
+  std::optional<uint64_t> missed = {};
 
   // Mean time of a run in ns, nothing before the first one was timed.
   [[nodiscard]] std::optional<double> ns_per_run() const {

@@ -42,6 +42,11 @@ std::optional<double> parse_number(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<double>());
 }
 
+uint64_t parse_count(const Json& json) {
+  if (!json.is_number_unsigned()) throw std::invalid_argument("not a count");
+  return json.get<uint64_t>();
+}
+
 constexpr int kFirstYear = 1970, kLastYear = 2200;  // system_clock ends in 2262
 constexpr int kTmYear = 1900;
 
@@ -66,8 +71,8 @@ Verdict parse(const Json& json) {
   verdict.weight = json.at("weight").get<double>();
   for (const Json& objective : json.at("objectives"))
     verdict.objectives.push_back(parse_objective(objective));
-  verdict.samples.canary = json.at("samples").at("canary").get<uint64_t>();
-  verdict.samples.baseline = json.at("samples").at("baseline").get<uint64_t>();
+  verdict.samples.canary = parse_count(json.at("samples").at("canary"));
+  verdict.samples.baseline = parse_count(json.at("samples").at("baseline"));
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
   // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
@@ -81,7 +86,7 @@ Verdict parse(const Json& json) {
   verdict.rollout = json.at("rollout").get<std::string>();
   verdict.block = std::chrono::nanoseconds(
       static_cast<int64_t>(std::clamp(json.at("block_seconds").get<double>(), 0.0, 3600.0) * 1e9));
-  verdict.blocks = json.at("blocks").get<size_t>();
+  verdict.blocks = parse_count(json.at("blocks"));
   return verdict;
 }
 

@@ -73,6 +73,14 @@ constexpr Metric<ProbeStatus> kProbeMetrics[] = {
      [](const ProbeStatus& probe) -> std::optional<double> {
        return static_cast<double>(probe.skipped);
      }},
+    {"slogate_bpf_program_missed_runs_total", MetricType::counter,
+     "Runs of a BPF program that the kernel left out: they had interrupted another one of it on "
+     "the "
+     "same CPU.",
+     [](const ProbeStatus& probe) -> std::optional<double> {
+       if (!probe.missed) return std::nullopt;
+       return static_cast<double>(*probe.missed);
+     }},
     {"slogate_bpf_program_run_seconds_total", MetricType::counter,
      "Estimate of the time spent in a BPF program: one run in 1024 is timed and stands for all.",
      run_seconds},

@@ -39,6 +39,13 @@ Result<MapFacts> map_facts(int fd) {
                   info.value_size, info.max_entries, info.map_flags};
 }
 
+std::optional<uint64_t> missed_runs(int program) {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program, &info, &size) != 0) return std::nullopt;
+  return info.recursion_misses;
+}
+
 uint64_t charged_bytes(int fd) {
   std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd));
   for (std::string line; std::getline(info, line);)

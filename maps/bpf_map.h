@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thin steps around libbpf's map calls.
+// Thin steps around libbpf's calls.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "maps/error.h"
@@ -24,6 +25,10 @@ struct MapFacts {
   uint32_t id = 0, type = 0, key_bytes = 0, value_bytes = 0, entries = 0, flags = 0;
 };
 Result<MapFacts> map_facts(int fd);
+
+// Runs of a program that the kernel left out because they had interrupted another one of it on the
+// same CPU, as it counts them itself. Nothing for what is no program.
+[[nodiscard]] std::optional<uint64_t> missed_runs(int program);
 
 // Rounded up as mmap needs it.
 [[nodiscard]] size_t whole_pages(size_t bytes);

@@ -18,6 +18,6 @@ cp "$root/tests/guest/traffic.sh" "$root/tools/lib.sh" "$tree/"
 cp "$root/tests/guest/inside.sh" "$tree/job"
 sed -i "s|^programs=.*|programs=$programs|" "$tree/job"
 status=0
-boot 120 || status=$?
+boot 170 || status=$?
 [ -z "${2-}" ] || cp "$work/out/kernel.json" "$2" || true
 exit "$status"

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <filesystem>
+#include <map>
 
 #include "agent/probes.h"
 #include "maps/bpf_map.h"
@@ -65,6 +66,27 @@ std::vector<Leaver> slots_of(const Maps& maps, uint64_t cgroup) {
   return slots;
 }
 
+uint64_t missed(const Probes& probes, const Maps& maps) {
+  return all_missed(probes.status(maps.runs()));
+}
+
+// Programs by their pins, held so that one can ask in the end what the kernel left out of them.
+class HeldPrograms {
+ public:
+  void take(const PinDir& pins) {
+    for (const std::string& name : pins.names())
+      if (name.starts_with("program_")) programs_[name] = must(pins.get(name));
+  }
+  [[nodiscard]] uint64_t missed() const {
+    uint64_t sum = 0;
+    for (const auto& [name, program] : programs_) sum += missed_runs(program.get()).value();
+    return sum;
+  }
+
+ private:
+  std::map<std::string, Fd> programs_;
+};
+
 // A pin directory of the test's own, gone afterwards.
 class Pins : public testing::Test {
  protected:
@@ -87,7 +109,7 @@ TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
     usleep(1000);
   }
   const uint64_t answered = traffic.stop();
-  EXPECT_EQ(all_requests(maps, cgroup.id()), answered);
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, missed(probes, maps));
   EXPECT_EQ(requests(maps.unattributed()), 0u);
   EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
   EXPECT_GT(requests(maps.totals()), 0u);
@@ -106,7 +128,7 @@ TEST(Resize, UnderLoadLosesNothing) {
     must(maps.resize_index(i % 2 == 0 ? 4096 : 256, "test", now()));
   }
   const uint64_t answered = traffic.stop();
-  EXPECT_EQ(requests(counts_of(maps, cgroup.id())), answered);
+  expect_all_counted(requests(counts_of(maps, cgroup.id())), answered, missed(probes, maps));
   EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
 }
 
@@ -130,7 +152,7 @@ TEST(Resize, AndReleaseOnThreadsUnderLoadLoseNothing) {
       },
       30s));
   const uint64_t answered = traffic.stop();
-  EXPECT_EQ(all_requests(maps, cgroup.id()), answered);
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, missed(probes, maps));
   EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
   EXPECT_GT(maps.resizes().size(), 4u);
 }
@@ -179,12 +201,16 @@ TEST(Ceiling, WhatFindsNoSlotIsCountedAndNamed) {
 
 TEST_F(Pins, CountingGoesOnWithoutAnAgentAndIsTakenUp) {
   const TestCgroup cgroup;
+  HeldPrograms programs;
   std::unique_ptr<Traffic> traffic;
   for (int life = 0; life < 5; ++life) {
     const PinDir pins = must(PinDir::open(path_));
     Maps maps = must(Maps::open(&pins));
     EXPECT_EQ(maps.origin(), life == 0 ? Origin::made : Origin::adopted);
     const Probes probes = must(Probes::attach(maps, features(), &pins));
+    programs.take(pins);
+    for (const ProbeStatus& probe : probes.status(maps.runs()))
+      EXPECT_TRUE(probe.missed.has_value()) << kProbes[probe.probe].name;
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
     must(maps.release(slots_of(maps, cgroup.id())));
     usleep(20'000);
@@ -194,7 +220,7 @@ TEST_F(Pins, CountingGoesOnWithoutAnAgentAndIsTakenUp) {
   const uint64_t answered = traffic->stop();
   const PinDir pins = must(PinDir::open(path_));
   const Maps maps = must(Maps::open(&pins));
-  EXPECT_EQ(all_requests(maps, cgroup.id()), answered);
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, programs.missed());
 }
 
 TEST_F(Pins, OtherProgramsTakeOverInOneMoment) {
@@ -203,12 +229,14 @@ TEST_F(Pins, OtherProgramsTakeOverInOneMoment) {
   renamed.drop_reasons.back() += "_RENAMED";
 
   const TestCgroup cgroup;
+  HeldPrograms programs;
   std::unique_ptr<Traffic> traffic;
   for (int life = 0; life < 10; ++life) {
     const PinDir pins = must(PinDir::open(path_));
     Maps maps = must(Maps::open(&pins));
     const Probes probes = must(Probes::attach(maps, life % 2 == 0 ? features() : renamed, &pins));
     EXPECT_EQ(maps.programs_epoch(), static_cast<uint32_t>(life + 1));
+    programs.take(pins);
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
     usleep(20'000);
   }
@@ -216,7 +244,7 @@ TEST_F(Pins, OtherProgramsTakeOverInOneMoment) {
   const uint64_t answered = traffic->stop();
   const PinDir pins = must(PinDir::open(path_));
   const Maps maps = must(Maps::open(&pins));
-  EXPECT_EQ(all_requests(maps, cgroup.id()), answered);
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, programs.missed());
 }
 
 TEST_F(Pins, ASecondAgentIsRefused) {

@@ -63,6 +63,7 @@ Snapshot full() {
   snapshot.probes.resize(2);
   snapshot.probes[0].probe = SLOGATE_PROBE_set_state;
   snapshot.probes[0].attached = true;
+  snapshot.probes[0].missed = 0;
   snapshot.probes[0].runs = 4000;
   snapshot.probes[0].timed = 3;
   snapshot.probes[0].timed_total = std::chrono::nanoseconds(600);

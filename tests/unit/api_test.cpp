@@ -79,7 +79,7 @@ Snapshot snapshot() {
             {"slogate_socks", "sk_storage", 5}};
   s.probes.resize(2);
   s.probes[0] = {SLOGATE_PROBE_data_ready, true, "", false, 2048, 2, 177ns,
-                 "tp_btf/sk_data_ready",   5};
+                 "tp_btf/sk_data_ready",   5,    7};
   s.probes[1] = {SLOGATE_PROBE_first_read, false, "no such tracepoint", true};
   s.drop_reasons = std::make_shared<const std::vector<std::string>>(
       std::vector<std::string>{"", "NO_SOCKET", "TCP_CSUM", ""});
@@ -239,11 +239,11 @@ TEST(Api, Probes) {
     {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
      "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "", "degraded": false,
      "what": "request, queue and client_request", "runs": 2048, "skipped": 5,
-     "ns_per_run": 88.5},
+     "missed": 7, "ns_per_run": 88.5},
     {"program": "first_read", "object": "request", "tracepoint": "tcp_rcv_space_adjust",
      "attached": false, "attached_to": "", "reason": "no such tracepoint", "degraded": true,
      "what": "queue",
-     "runs": 0, "skipped": 0, "ns_per_run": null}])")
+     "runs": 0, "skipped": 0, "missed": null, "ns_per_run": null}])")
                                                 .dump());
 }
 

@@ -55,7 +55,8 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
 }
 
-// What there is since before the warm-up, not what has only come; without one a difference says so itself.
+// What there is since before the warm-up, not what has only come; without one a difference says so
+// itself.
 TEST(CliRules, CountsWhatOutlivedTheWarmup) {
   Slo slo = compared("/c");
   slo.warmup = 45s;

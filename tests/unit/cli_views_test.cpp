@@ -144,10 +144,10 @@ TEST(ProbesView, ReasonsStandBelow) {
       {"program": "data_ready", "object": "request", "tracepoint": "sk_data_ready",
        "attached": true, "attached_to": "tp_btf/sk_data_ready", "reason": "",
        "degraded": false, "what": "request", "runs": 123456,
-       "skipped": 1000, "ns_per_run": 88.1},
+       "skipped": 1000, "missed": 3, "ns_per_run": 88.1},
       {"program": "send_length", "tracepoint": "sock_send_length", "attached": false,
        "reason": "send_locked is attached", "degraded": false, "what": "the end", "runs": 0,
-       "ns_per_run": null},
+       "missed": null, "ns_per_run": null},
       {"program": "inventory", "tracepoint": "", "attached": false, "reason": "refused",
        "degraded": true, "what": "rtt"}])"),
                           {}),
@@ -157,6 +157,7 @@ TEST(ProbesView, ReasonsStandBelow) {
             "inventory    -                     missing        -        -  rtt\n"
             "\n"
             "data_ready: 1000 runs were left out to keep the CPU budget\n"
+            "data_ready: 3 runs were left out by the kernel, see docs/method.md\n"
             "send_length: send_locked is attached\n"
             "inventory: refused\n");
 }

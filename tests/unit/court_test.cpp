@@ -300,6 +300,18 @@ VerdictChange change_to(Decision decision) {
   return {.time = {}, .from = "hold", .now = std::make_shared<const Verdict>(verdict)};
 }
 
+// Which the library would turn into whatever the processor makes of it.
+TEST_F(StateDirTest, CountsThatAreNoneAreDamage) {
+  for (const Json& count : {Json(1e30), Json(-1), Json(2.5), Json("3"), Json(nullptr)}) {
+    for (const char* place : {"/samples/canary", "/samples/baseline", "/blocks"}) {
+      Json verdict = verdict_json(Verdict{.slo = "demo"});
+      ASSERT_TRUE(parse_verdict(verdict));
+      verdict[Json::json_pointer(place)] = count;
+      EXPECT_FALSE(parse_verdict(verdict)) << place << " " << count;
+    }
+  }
+}
+
 TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
   const auto state = StateDir::open(path_);
   ASSERT_TRUE(state);

@@ -149,22 +149,22 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
   for (const MetricFamily& family : model_of(full())) names.push_back(family.name);
   EXPECT_THAT(
       names,
-      ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
-                  "slogate_connect_duration_seconds", "slogate_rtt_seconds",
-                  "slogate_connections_total", "slogate_connection_errors_total",
-                  "slogate_retransmits_total", "slogate_segments_total", "slogate_resets_total",
-                  "slogate_unanswered_requests_total", "slogate_overlapped_requests_total",
-                  "slogate_drops_total", "slogate_inflight_requests",
-                  "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
-                  "slogate_lost_samples_total", "slogate_cpu_ratio", "slogate_bpf_map_entries",
-                  "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
-                  "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
-                  "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
-                  "slogate_bpf_program_skipped_runs_total", "slogate_bpf_program_run_seconds_total",
-                  "slogate_ticks_total", "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
-                  "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
-                  "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
-                  "slogate_scrape_series", "slogate_build_info", "slogate_slos_invalid"));
+      ElementsAre(
+          "slogate_request_duration_seconds", "slogate_queue_duration_seconds",
+          "slogate_connect_duration_seconds", "slogate_rtt_seconds", "slogate_connections_total",
+          "slogate_connection_errors_total", "slogate_retransmits_total", "slogate_segments_total",
+          "slogate_resets_total", "slogate_unanswered_requests_total",
+          "slogate_overlapped_requests_total", "slogate_drops_total", "slogate_inflight_requests",
+          "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
+          "slogate_lost_samples_total", "slogate_cpu_ratio", "slogate_bpf_map_entries",
+          "slogate_bpf_map_capacity", "slogate_bpf_map_bytes", "slogate_bpf_map_pressure_ratio",
+          "slogate_bpf_map_resizes_total", "slogate_bpf_program_attached",
+          "slogate_bpf_program_runs_total", "slogate_bpf_program_skipped_runs_total",
+          "slogate_bpf_program_missed_runs_total", "slogate_bpf_program_run_seconds_total",
+          "slogate_ticks_total", "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
+          "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
+          "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
+          "slogate_scrape_series", "slogate_build_info", "slogate_slos_invalid"));
 }
 
 TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
@@ -378,12 +378,15 @@ TEST(ExporterAgent, SaysWhatItCostsAndLeavesOut) {
   snapshot.agent.cpu = {
       .budget = 0.005, .agent = 0.002, .programs = 0.01, .step = 2, .watched = 0.5};
   snapshot.probes.front().skipped = 5;
+  snapshot.probes.front().missed = 3;
   const auto values = parse_text(text_of(snapshot));
   EXPECT_EQ(values.at("slogate_cpu_budget_ratio"), 0.005);
   EXPECT_EQ(values.at("slogate_watched_connections_ratio"), 0.5);
   EXPECT_EQ(values.at(R"(slogate_cpu_ratio{part="agent"})"), 0.002);
   EXPECT_EQ(values.at(R"(slogate_cpu_ratio{part="programs"})"), 0.01);
   EXPECT_EQ(values.at(R"(slogate_bpf_program_skipped_runs_total{program="set_state"})"), 5);
+  EXPECT_EQ(values.at(R"(slogate_bpf_program_missed_runs_total{program="set_state"})"), 3);
+  EXPECT_FALSE(values.contains(R"(slogate_bpf_program_missed_runs_total{program="data_ready"})"));
 }
 
 TEST(ExporterAgent, RunTimeNeverFallsWhenAQuickRunLowersTheMean) {

@@ -28,6 +28,9 @@ std::string reasons(const Json& probes) {
     if (const auto skipped = number_at(probe, "/skipped"); skipped.value_or(0) > 0)
       text += fmt::format("{}: {} runs were left out to keep the CPU budget\n", program,
                           to_count(skipped));
+    if (const auto missed = number_at(probe, "/missed"); missed.value_or(0) > 0)
+      text += fmt::format("{}: {} runs were left out by the kernel, see docs/method.md\n", program,
+                          to_count(missed));
   }
   return text.empty() ? text : "\n" + text;
 }
