@@ -15,7 +15,7 @@ leave_netns() { (ip netns del "slogate-near-$$"; ip netns del "slogate-far-$$") 
 
 jq -n --arg kernel "$(uname -r)" '{kernel: $kernel}' >"$work/kernel.json"
 start_agent --pin-dir none
-traffic "$agent_pid" "$(make_cgroup all)" "$work/kernel.json"
+traffic "$(make_cgroup all)" "$work/kernel.json"
 slogate probes
 stop_agent
 [ -z "${1-}" ] || cp "$work/kernel.json" "$1"

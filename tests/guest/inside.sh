@@ -45,7 +45,7 @@ for ((try = 0; try < 300; try++)); do
 done
 
 mkdir /sys/fs/cgroup/guest
-traffic "$agent" /sys/fs/cgroup/guest $seen
+traffic /sys/fs/cgroup/guest $seen
 slogate probes | cat
 slogate cgroups | cat
 

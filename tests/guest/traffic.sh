@@ -3,10 +3,10 @@
 # For scripts that have tools/lib.sh, an agent, $programs, `api` and `fail`: traffic of every kind, between two
 # network namespaces of its own, and what the agent makes of it.
 
-# traffic AGENT CGROUP_DIRECTORY FILE: adds to the JSON in FILE what the agent, by its pid, counted
-# there, its probes, and how many of their runs the kernel left out.
+# traffic CGROUP_DIRECTORY FILE: adds to the JSON in FILE what the agent counted there, its probes, and
+# how many of their runs the kernel left out.
 traffic() {
-  local agent_pid=$1 directory=$2 file=$3 near=slogate-near-$$ far=slogate-far-$$ server delay try
+  local directory=$1 file=$2 near=slogate-near-$$ far=slogate-far-$$ server delay try
   # shellcheck disable=SC2154 # of whoever sources this
   local load=("$programs/slogate-load" --max-seconds 60)
   ip netns add $near
