@@ -25,7 +25,7 @@ constexpr auto kThriftyInventory = 5s;
 // An agent that dies without pins takes all counts with it.
 constexpr auto kPinInterval = 5s;
 // Free memory on the heap, in bytes, that is worth the milliseconds it takes to give it back.
-constexpr auto kTrimInterval = 60s;
+constexpr auto kHeapInterval = 60s;
 constexpr size_t kWorthATrim = size_t{2} << 20;
 // Changes of verdicts that wait for a disk to have room again.
 constexpr size_t kMostUnsaved = 1000;
@@ -129,9 +129,10 @@ Result<void> Agent::open(Options options) {
 void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   keep_pins(now);
-  give_memory_back(now);
+  look_at_heap(now);
   auto snapshot = collector_->tick(now, leaves_out_optional() ? kThriftyInventory : 0s);
   snapshot->agent.cpu = keep_budget(*snapshot, now);
+  snapshot->agent.heap = heap_;
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   court_.tick(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
@@ -143,7 +144,7 @@ void Agent::tick(TickTime now) {
 
 void Agent::judge(TickTime now) {
   const auto before = snapshot_.load();
-  if (court_.empty() || !before) return;
+  if (!judges() || !before) return;
   court_.read(collector_->read(court_.cgroups()), now);
   if (publish(std::make_shared<Snapshot>(*before))) write_pods(now);
 }
@@ -286,15 +287,17 @@ void Agent::keep_pins(TickTime now) {
 }
 
 // The heap keeps what a burst of cgroups took, 10 KB and more for each, unless it is asked.
-void Agent::give_memory_back(TickTime now) {
-  if (now.monotonic < next_trim_) return;
-  next_trim_ = now.monotonic + kTrimInterval;
-  if (mallinfo2().fordblks > kWorthATrim) malloc_trim(0);
+void Agent::look_at_heap(TickTime now) {
+  if (now.monotonic < next_heap_) return;
+  next_heap_ = now.monotonic + kHeapInterval;
+  const struct mallinfo2 heap = mallinfo2();
+  heap_ = {heap.uordblks + heap.hblkhd, heap.fordblks};
+  if (heap.fordblks > kWorthATrim) malloc_trim(0);
 }
 
 // Without an SLO nobody needs the request in flight of this second, and nothing is multiplexed.
 bool Agent::leaves_out_optional() const {
-  return budget_.status().step >= kOptionalStep && court_.empty();
+  return budget_.status().step >= kOptionalStep && !judges();
 }
 
 CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {

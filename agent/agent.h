@@ -64,6 +64,8 @@ class Agent {
   void tick(TickTime now);
   // Between two ticks: judges what the cgroups of SLOs did, and publishes that.
   void judge(TickTime now);
+  // Whether there is anything to judge between two ticks.
+  [[nodiscard]] bool judges() const { return !court_.empty(); }
   // New owners were announced: learns their names and keeps ahead of them.
   void on_owner_events(TickTime now);
   // The API server has told something new: names pods, takes up their SLOs, answers their gates.
@@ -95,7 +97,7 @@ class Agent {
   Commands::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
   void keep_pins(TickTime now);
-  void give_memory_back(TickTime now);
+  void look_at_heap(TickTime now);
   [[nodiscard]] CpuStatus keep_budget(const Snapshot& seen, TickTime now);
   [[nodiscard]] bool leaves_out_optional() const;
   [[nodiscard]] Vetoes vetoes() const;
@@ -122,7 +124,8 @@ class Agent {
   Budget budget_{1, 1};
   ProgramCost program_cost_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
-  std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_trim_{0};
+  std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_heap_{0};
+  HeapStatus heap_;
   // What the configuration says, and what pods do.
   std::vector<ClassRule> classes_;
   std::vector<Slo> configured_;

@@ -19,6 +19,9 @@ constexpr auto kScanInterval = 10s;
 // Ticks come a second apart, give or take less than this.
 constexpr auto kTickJitter = 500ms;
 
+// How often the kernel is asked for the runs that it left out.
+constexpr auto kMissedInterval = 5s;
+
 // Each tick asks after one cgroup in this many whether it is still there.
 constexpr uint64_t kGoneShare = 10;
 
@@ -106,6 +109,11 @@ std::shared_ptr<Snapshot> Collector::tick(TickTime now,
   log_result("release", sizer_.make_room(tenants(now), now));
 
   snapshot->probes = probes_.status(maps_.runs());
+  if (now.monotonic >= next_missed_) {
+    next_missed_ = now.monotonic + kMissedInterval;
+    missed_ = probes_.missed();
+  }
+  for (ProbeStatus& probe : snapshot->probes) probe.missed = missed_[probe.probe];
   snapshot->maps = maps_.status(sockets_);
   snapshot->resizes.assign(maps_.resizes().begin(), maps_.resizes().end());
   snapshot->drop_reasons = drop_reasons_;

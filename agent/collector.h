@@ -79,6 +79,8 @@ class Collector {
   std::vector<slogate_inflight> open_;
   uint64_t sockets_ = 0;
   std::optional<std::chrono::nanoseconds> walked_;
+  std::chrono::nanoseconds next_missed_{0};
+  Probes::Missed missed_;
 };
 
 }  // namespace slogate

@@ -11,6 +11,8 @@
 
 namespace slogate {
 
+using namespace std::chrono_literals;
+
 Result<EventLoop> EventLoop::make(std::chrono::milliseconds interval, std::vector<int> signals) {
   sigset_t set;
   sigemptyset(&set);
@@ -22,14 +24,27 @@ Result<EventLoop> EventLoop::make(std::chrono::milliseconds interval, std::vecto
 
   Fd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer) return fail(system_error("cannot create a timer", errno));
-  const auto whole = std::chrono::duration_cast<std::chrono::seconds>(interval);
-  const timespec every{.tv_sec = whole.count(),
-                       .tv_nsec = std::chrono::nanoseconds(interval - whole).count()};
+  EventLoop loop(std::move(timer), std::move(signal_fd));
   // The first tick at once.
-  const itimerspec when{.it_interval = every, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
-  if (timerfd_settime(timer.get(), 0, &when, nullptr) != 0)
-    return fail(system_error("cannot start a timer", errno));
-  return EventLoop(std::move(timer), std::move(signal_fd));
+  if (auto done = loop.set_timer(1ns, interval); !done) return fail(done.error());
+  return loop;
+}
+
+Result<void> EventLoop::set_timer(std::chrono::nanoseconds first,
+                                  std::chrono::milliseconds interval) {
+  const auto split = [](std::chrono::nanoseconds time) -> timespec {
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(time);
+    return {.tv_sec = whole.count(), .tv_nsec = (time - whole).count()};
+  };
+  const itimerspec when{.it_interval = split(interval), .it_value = split(first)};
+  if (timerfd_settime(timer_.get(), 0, &when, nullptr) != 0)
+    return fail(system_error("cannot set a timer", errno));
+  interval_ = interval;
+  return {};
+}
+
+Result<void> EventLoop::set_interval(std::chrono::milliseconds interval) {
+  return interval == interval_ ? Result<void>{} : set_timer(interval, interval);
 }
 
 void EventLoop::watch(int fd, std::function<void()> handler) {

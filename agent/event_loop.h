@@ -22,11 +22,16 @@ class EventLoop {
   };
   // Calls `handler` from run() whenever `fd` is readable; both must outlive the loop.
   void watch(int fd, std::function<void()> handler);
+  // From now on ticks come at this interval, the first one after it.
+  Result<void> set_interval(std::chrono::milliseconds interval);
   Result<void> run(const Handlers& handlers);
 
  private:
   EventLoop(Fd timer, Fd signals) : timer_(std::move(timer)), signals_(std::move(signals)) {}
+  Result<void> set_timer(std::chrono::nanoseconds first, std::chrono::milliseconds interval);
+
   Fd timer_, signals_;
+  std::chrono::milliseconds interval_{};
   std::vector<std::pair<int, std::function<void()>>> watched_;
 };
 

@@ -165,6 +165,7 @@ Json status_json(const Snapshot& snapshot) {
                {"unattributed", rest_json(*snapshot.unattributed, *snapshot.drop_reasons)},
                {"degraded", degraded_json(snapshot.probes)},
                {"cpu", cpu_json(agent.cpu)},
+               {"heap", {{"used_bytes", agent.heap.used}, {"free_bytes", agent.heap.free}}},
                {"problems", problems_json(agent.problems)},
                {"notes", agent.notes}};
   if (snapshot.kubernetes) json["kubernetes"] = kubernetes_json(*snapshot.kubernetes);

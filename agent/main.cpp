@@ -33,7 +33,8 @@ using namespace std::chrono_literals;
 constexpr int kCannotStart = 1;
 constexpr int kBadUsage = 2;
 constexpr size_t kReadsPerTick = 4;
-static_assert(kReadsPerTick * kReadInterval == 1s);
+constexpr std::chrono::milliseconds kTickInterval = kReadsPerTick * kReadInterval;
+static_assert(kTickInterval == 1s);
 constexpr const char* kDefaultConfig = "/etc/slogate/slogate.yaml";
 constexpr const char* kDefaultPinDir = "/sys/fs/bpf/slogate";
 
@@ -349,13 +350,17 @@ Result<void> run(const CommandLine& line, Config config) {
   if (kubernetes) loop->watch(kubernetes->poll_fd(), [&] { kubernetes->hand_over(**agent); });
   loop->watch((*agent)->commands().poll_fd(), [&agent] { (*agent)->commands().work(); });
   return loop->run({
-      // Only what is judged is read more often than once a second.
+      // Only what is judged is read more often than once a second, and only for that it wakes up.
       .tick =
-          [&agent, reads = size_t{0}]() mutable {
-            if (reads++ % kReadsPerTick == 0)
+          [&, reads = size_t{0}]() mutable {
+            if (reads == 0)
               (*agent)->tick(now());
             else
               (*agent)->judge(now());
+            const bool judges = (*agent)->judges();
+            reads = judges ? (reads + 1) % kReadsPerTick : 0;
+            const auto done = loop->set_interval(judges ? kReadInterval : kTickInterval);
+            if (!done) log_line(done.error().line());
           },
       .signal = [&](int signal) { return on_signal(signal, line, config, **agent, exporter); },
   });

@@ -313,14 +313,16 @@ Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
   return {};
 }
 
-std::optional<uint64_t> Probes::missed(slogate_probe probe) const {
-  uint64_t sum = 0;
-  for (const std::string& program : programs_of_[probe]) {
-    const auto missed = missed_runs(attached_.at(program).program.get());
-    if (!missed) return std::nullopt;
-    sum += *missed;
+Probes::Missed Probes::missed() const {
+  Missed missed;
+  for (size_t probe = 0; probe < missed.size(); ++probe) {
+    missed[probe] = 0;
+    for (const std::string& program : programs_of_[probe]) {
+      const auto runs = missed_runs(attached_.at(program).program.get());
+      missed[probe] = missed[probe] && runs ? std::optional(*missed[probe] + *runs) : std::nullopt;
+    }
   }
-  return sum;
+  return missed;
 }
 
 std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
@@ -329,7 +331,6 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
     row.runs = runs.runs[row.probe];
     row.timed = runs.timed[row.probe];
     row.skipped = runs.skipped[row.probe];
-    row.missed = missed(row.probe);
     row.timed_total = std::chrono::nanoseconds(runs.timed_ns[row.probe]);
   }
   return rows;

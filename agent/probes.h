@@ -2,6 +2,7 @@
 // The BPF programs: loaded by concern, attached one by one, each reported.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,6 +37,10 @@ class Probes {
   Result<void> keep_pins(const PinDir& pins, uint32_t epoch) const;
 
   [[nodiscard]] std::vector<ProbeStatus> status(const slogate_runs& runs) const;
+  // For each probe ProbeStatus::missed, which is not in status(): the kernel adds it up over all
+  // CPUs.
+  using Missed = std::array<std::optional<uint64_t>, SLOGATE_PROBES>;
+  [[nodiscard]] Missed missed() const;
 
   // One pass over all sockets: brings their segments, round-trip times and overflows up to date,
   // and gives those that have an open request, or every one (Maps::list_sockets()). Runs the
@@ -60,8 +65,6 @@ class Probes {
   std::string attach_program(const std::string& name, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
-  // Summed over its programs, nothing where one of them does not tell.
-  [[nodiscard]] std::optional<uint64_t> missed(slogate_probe probe) const;
 
   std::vector<std::unique_ptr<Object>> objects_;
   // By the name of the program.

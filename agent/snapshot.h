@@ -86,6 +86,12 @@ struct CpuStatus {
   std::vector<slogate_probe> off;  // programs that don't run
 };
 
+// Of the agent's heap, within the last minute, in bytes: what is in use, and what is kept free for
+// later.
+struct HeapStatus {
+  size_t used = 0, free = 0;
+};
+
 struct AgentStatus {
   std::string version, kernel;
   std::chrono::system_clock::time_point started, now;
@@ -96,6 +102,7 @@ struct AgentStatus {
   std::chrono::nanoseconds total_ticks{0};     // and all of them together
   std::array<uint64_t, SLOGATE_SITES> lost{};  // samples lost, by site
   CpuStatus cpu;
+  HeapStatus heap;
   Problems problems;
   uint64_t refused_calls = 0;      // of the system, see restrict_system_calls()
   std::vector<std::string> notes;  // what an operator should know, e.g. of a hybrid cgroup tree

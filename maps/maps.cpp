@@ -177,6 +177,9 @@ struct Maps::Parts {
   // As the last of `resizes` left them, and why the one that is under way was begun.
   size_t slab_slots = 0, index_entries = 0;
   std::string slab_reason, index_reason;
+  // What the kernel charges for a map, which never changes, and for an index of so many entries.
+  std::map<std::string_view, uint64_t> charged;
+  std::pair<size_t, uint64_t> index_charged{};
   KernelWait waits;  // the first to go: its threads use what the others own
 
   [[nodiscard]] slogate_control& control() const { return *control_memory.as<slogate_control>(); }
@@ -498,15 +501,22 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
 }
 
 std::vector<MapStatus> Maps::status(uint64_t sockets) const {
-  const auto bytes = [this](std::string_view name) { return charged_bytes(fd(name)); };
+  const auto charged = [this](std::string_view name, int map) {
+    uint64_t& known = parts_->charged[name];
+    if (known == 0) known = charged_bytes(map);
+    return known;
+  };
+  const auto bytes = [&](std::string_view name) { return charged(name, fd(name)); };
+  if (auto& index = parts_->index_charged; index.first != parts_->index->capacity())
+    index = {parts_->index->capacity(), charged_bytes(parts_->index->fd())};
   const size_t used = slab().used();
   const slogate_control& control = parts_->control();
   return {
       {"slogate_slab", "array_of_maps", used, slab().slots() - SLOGATE_FIRST_SLOT,
-       bytes("slogate_slab") + slab().bytes(), parts_->slab_resizes, lost(SLOGATE_SITE_no_slot),
-       "no_slot"},
+       bytes("slogate_slab") + charged("a chunk", slab().chunk_fd()) * slab().chunks(),
+       parts_->slab_resizes, lost(SLOGATE_SITE_no_slot), "no_slot"},
       {"slogate_index", "hash", used, parts_->index->capacity(),
-       bytes("slogate_index") + charged_bytes(parts_->index->fd()), parts_->index_resizes,
+       bytes("slogate_index") + parts_->index_charged.second, parts_->index_resizes,
        lost(SLOGATE_SITE_index_full), "index_full"},
       {"slogate_free", "array", slab().listed(), SLOGATE_FREE_SLOTS, bytes("slogate_free"), 0, 0},
       // Its elements are charged one by one, to whoever makes the kernel allocate them: this is

@@ -273,10 +273,6 @@ Owner Slab::owner(size_t number) const {
           s.generation, static_cast<uint16_t>(s.port)};
 }
 
-uint64_t Slab::bytes() const {
-  return chunks_.empty() ? 0 : charged_bytes(chunks_.front().fd.get()) * chunks_.size();
-}
-
 uint64_t Slab::take_dirty(size_t number) {
   slogate_slot& s = slot(number);
   if (load(s.dirty) == 0) return 0;

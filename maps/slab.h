@@ -60,8 +60,9 @@ class Slab {
   [[nodiscard]] size_t slots() const { return chunks_.size() * SLOGATE_CHUNK_SLOTS; }
   [[nodiscard]] size_t used() const;
   [[nodiscard]] Owner owner(size_t number) const;
-  // Bytes the kernel charges for all chunks.
-  [[nodiscard]] uint64_t bytes() const;
+  [[nodiscard]] size_t chunks() const { return chunks_.size(); }
+  // Of one chunk, all of which are alike; there is always one.
+  [[nodiscard]] int chunk_fd() const { return chunks_.front().fd.get(); }
 
   // What of the slot changed since the last call (SLOGATE_DIRTY_*, 0 for nothing); clears the
   // marks. Call before copy().

@@ -5,8 +5,9 @@
 # What a server at its limit loses: nginx with kept and with short connections, and iperf3 in bulk,
 # without programs and with ours, or with those of bpftrace that do a part of the job (see
 # event.sh, which has redis). Server and client on a CPU each over loopback, both ends traced; in pairs of
-# N seconds each, the order changing from pair to pair. Leaves build/bench/throughput.json; needs
-# root and `tools/build release`.
+# N seconds each, the order changing from pair to pair. How much gets through in a second, and the CPU
+# time of both ends for it, which is less shaken by what else runs. Leaves build/bench/throughput.json;
+# needs root and `tools/build release`.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -53,14 +54,24 @@ END
 "${ahead[@]}" taskset -c 0 nginx -e stderr -c "$work/nginx.conf" 2>"$work/errors" &
 running+=($!)
 wait_until 10 port_is_taken "$port" || die "nginx does not start: $(cat "$work/errors")"
+servers=("${running[-1]}" "$(pgrep -P "${running[-1]}")")
 bulk_port=$(free_port 7600)
 "${ahead[@]}" taskset -c 0 iperf3 --server --bind 127.0.0.1 --port "$bulk_port" >"$work/bulk" 2>&1 &
 running+=($!)
 wait_until 10 port_is_taken "$bulk_port" || die "iperf3 does not start: $(cat "$work/bulk")"
+servers+=("${running[-1]}")
+servers_ns() {
+  local pid sum=0
+  for pid in "${servers[@]}"; do ((sum += $(cpu_ns "$pid"))); done
+  say "$sum"
+}
 
 # ---- loads: each prints how much got through in a second ----
 
-client() { "${ahead[@]}" taskset -c "$last_cpu" "$@"; }
+client() {
+  TIMEFORMAT='%U %S'
+  { time "${ahead[@]}" taskset -c "$last_cpu" "$@" 2>/dev/null; } 2>"$work/time"
+}
 requests_of() { awk '$1 == "Requests/sec:" { print $2 }'; }
 nginx_keep_alive() {
   client wrk --threads 1 --connections 50 --duration "$1s" "http://127.0.0.1:$port/" | requests_of
@@ -74,15 +85,25 @@ iperf3_bulk() {
     jq '.end.sum_received.bits_per_second / 8'
 }
 
+# measure LOAD: {"per_s": ..., "cpu_ns": ...} of a request or byte.
+measure() {
+  local before rate
+  before=$(servers_ns)
+  rate=$("$1" "$seconds")
+  jq -nc --argjson per_s "$rate" --argjson servers $(($(servers_ns) - before)) --argjson seconds "$seconds" \
+    --argjson client "$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")" \
+    '{$per_s, cpu_ns: (($servers + $client) / ($per_s * $seconds))}'
+}
+
 # measure_pair PAIR SUBJECT LOAD
 measure_pair() {
   local without with first=$((($1 + 1) % 2))
-  ((first)) || without=$("$3" "$seconds")
+  ((first)) || without=$(measure "$3")
   start_subject "$2"
   "$3" 1 >"$work/warm" # its maps are warm then
-  with=$("$3" "$seconds")
+  with=$(measure "$3")
   stop "$started"
-  ((!first)) || without=$("$3" "$seconds")
+  ((!first)) || without=$(measure "$3")
   say "{\"pair\": $1, \"subject\": \"$2\", \"load\": \"$3\", \"without\": $without, \"with\": $with}"
 }
 
@@ -102,9 +123,11 @@ mkdir -p "$root/build/bench"
 jq -s -L "$here" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" --argjson seconds "$seconds" 'include "stats";
   {benchmark: "throughput", $kernel, $cpus, $seconds, pairs: .,
    loads: [group_by(.load, .subject)[]
-     | {load: .[0].load, subject: .[0].subject, without_per_s: (map(.without) | quantile(0.5)),
-        with_per_s: (map(.with) | quantile(0.5)),
-        lost_percent: (map(100 * (1 - .with / .without)) | spread)}]}' "$work/pairs" >"$root/build/bench/throughput.json"
+     | {load: .[0].load, subject: .[0].subject, without_per_s: (map(.without.per_s) | quantile(0.5)),
+        with_per_s: (map(.with.per_s) | quantile(0.5)), without_cpu_ns: (map(.without.cpu_ns) | quantile(0.5)),
+        lost_percent: (map(100 * (1 - .with.per_s / .without.per_s)) | spread),
+        cpu_percent: (map(100 * (.with.cpu_ns / .without.cpu_ns - 1)) | spread)}]}' "$work/pairs" >"$root/build/bench/throughput.json"
 jq -r 'def tenths: . * 10 | round / 10;
-  .loads[] | "\(.load) \(.subject): \(.lost_percent.median | tenths) % less (quartiles \(.lost_percent.q1 | tenths) to \(.lost_percent.q3 | tenths), \(.lost_percent.n) pairs); \(.without_per_s | round) a second without"' \
+  def of_pairs: "\(.median | tenths) % (quartiles \(.q1 | tenths) to \(.q3 | tenths))";
+  .loads[] | "\(.load) \(.subject): \(.lost_percent | of_pairs) less of \(.without_per_s | round) a second, \(.cpu_percent | of_pairs) more CPU time, \(.lost_percent.n) pairs"' \
   "$root/build/bench/throughput.json"

@@ -41,6 +41,7 @@ traffic() {
   ip netns del $far
   jq -e ".signals.connect.p50 >= $delay and .signals.rtt.p50 >= $delay" "$file.counted" >/dev/null ||
     fail "the delay is not seen: $(cat "$file.counted")"
+  sleep 6 # what the kernel left out is asked for every five seconds
   jq --argjson probes "$(api /v1/probes)" --slurpfile counted "$file.counted" \
     '. + {$probes, counted: $counted[0], missed: [$probes[].missed] | add}' "$file" >"$file.new"
   mv "$file.new" "$file"

@@ -66,10 +66,6 @@ std::vector<Leaver> slots_of(const Maps& maps, uint64_t cgroup) {
   return slots;
 }
 
-uint64_t missed(const Probes& probes, const Maps& maps) {
-  return all_missed(probes.status(maps.runs()));
-}
-
 // Programs by their pins, held so that one can ask in the end what the kernel left out of them.
 class HeldPrograms {
  public:
@@ -109,7 +105,7 @@ TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
     usleep(1000);
   }
   const uint64_t answered = traffic.stop();
-  expect_all_counted(all_requests(maps, cgroup.id()), answered, missed(probes, maps));
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, all_missed(probes.missed()));
   EXPECT_EQ(requests(maps.unattributed()), 0u);
   EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
   EXPECT_GT(requests(maps.totals()), 0u);
@@ -128,7 +124,7 @@ TEST(Resize, UnderLoadLosesNothing) {
     must(maps.resize_index(i % 2 == 0 ? 4096 : 256, "test", now()));
   }
   const uint64_t answered = traffic.stop();
-  expect_all_counted(requests(counts_of(maps, cgroup.id())), answered, missed(probes, maps));
+  expect_all_counted(requests(counts_of(maps, cgroup.id())), answered, all_missed(probes.missed()));
   EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
 }
 
@@ -152,7 +148,7 @@ TEST(Resize, AndReleaseOnThreadsUnderLoadLoseNothing) {
       },
       30s));
   const uint64_t answered = traffic.stop();
-  expect_all_counted(all_requests(maps, cgroup.id()), answered, missed(probes, maps));
+  expect_all_counted(all_requests(maps, cgroup.id()), answered, all_missed(probes.missed()));
   EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
   EXPECT_GT(maps.resizes().size(), 4u);
 }
@@ -209,8 +205,7 @@ TEST_F(Pins, CountingGoesOnWithoutAnAgentAndIsTakenUp) {
     EXPECT_EQ(maps.origin(), life == 0 ? Origin::made : Origin::adopted);
     const Probes probes = must(Probes::attach(maps, features(), &pins));
     programs.take(pins);
-    for (const ProbeStatus& probe : probes.status(maps.runs()))
-      EXPECT_TRUE(probe.missed.has_value()) << kProbes[probe.probe].name;
+    for (const auto& runs : probes.missed()) EXPECT_TRUE(runs.has_value());
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
     must(maps.release(slots_of(maps, cgroup.id())));
     usleep(20'000);

@@ -5,9 +5,8 @@
 
 #include <chrono>
 #include <memory>
-#include <vector>
 
-#include "agent/snapshot.h"
+#include "agent/probes.h"
 #include "tests/kernel/world.h"
 
 namespace slogate {
@@ -18,9 +17,9 @@ inline void expect_all_counted(uint64_t counted, uint64_t answered, uint64_t mis
   EXPECT_LE(counted, answered);
   EXPECT_GE(counted + missed_runs, answered);
 }
-[[nodiscard]] inline uint64_t all_missed(const std::vector<ProbeStatus>& probes) {
+[[nodiscard]] inline uint64_t all_missed(const Probes::Missed& missed) {
   uint64_t sum = 0;
-  for (const ProbeStatus& probe : probes) sum += probe.missed.value_or(0);
+  for (const auto& runs : missed) sum += runs.value_or(0);
   return sum;
 }
 

@@ -58,6 +58,7 @@ Snapshot snapshot() {
                  .step = 2,
                  .watched = 0.5,
                  .off = {SLOGATE_PROBE_first_read}};
+  s.agent.heap = {.used = 1000, .free = 20};
   s.agent.notes = {"pods are invisible"};
 
   s.workloads.edit().resize(2);
@@ -126,6 +127,7 @@ TEST(Api, Status) {
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
     "cpu": {"budget": 0.005, "agent": 0.002, "programs": 0.01, "step": 2, "watched": 0.5,
             "off": ["first_read"]},
+    "heap": {"used_bytes": 1000, "free_bytes": 20},
     "problems": {"state": "the disk is full"},
     "notes": ["pods are invisible"]
   })")

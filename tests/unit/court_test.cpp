@@ -370,7 +370,7 @@ TEST(VerdictJson, HasNeitherNanNorInfinity) {
   verdict.weight = NAN;
   verdict.log_e = INFINITY;
   verdict.objectives.push_back({.objective = "x",
-                                .log_e = -INFINITY,
+                                .log_e = -std::numeric_limits<double>::infinity(),
                                 .log_proof = std::numeric_limits<double>::quiet_NaN()});
   const std::string text = dump(verdict_json(verdict));
   EXPECT_THAT(text, HasSubstr("\"log_e\":null"));

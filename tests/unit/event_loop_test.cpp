@@ -39,5 +39,26 @@ TEST(EventLoop, TicksAndEndsWhileSignalsComeWithoutEnd) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+TEST(EventLoop, TicksAtAnIntervalThatChanges) {
+  sigset_t before;
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  auto loop = EventLoop::make(1h, {SIGTERM});
+  ASSERT_TRUE(loop) << loop.error().line();
+  int ticks = 0;
+  const auto began = std::chrono::steady_clock::now();
+  const auto done = loop->run({.tick =
+                                   [&] {
+                                     // The first one comes at once, and the hour is never waited
+                                     // for.
+                                     EXPECT_TRUE(loop->set_interval(ticks < 3 ? 20ms : 1ms));
+                                     if (++ticks == 5) pthread_kill(pthread_self(), SIGTERM);
+                                   },
+                               .signal = [](int) { return false; }});
+  EXPECT_TRUE(done);
+  EXPECT_EQ(ticks, 5);
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 60ms);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 }  // namespace
 }  // namespace slogate
