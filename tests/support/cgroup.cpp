@@ -104,7 +104,7 @@ Result<std::string> find_cgroup_root() {
 }
 
 Result<pid_t> fork_into(const std::string& directory, uint64_t flags) {
-  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail(system_error("cannot open " + directory, errno));
   clone_args arguments{};
   arguments.flags = CLONE_INTO_CGROUP | flags;
@@ -112,6 +112,8 @@ Result<pid_t> fork_into(const std::string& directory, uint64_t flags) {
   arguments.cgroup = static_cast<__u64>(fd.get());
   const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof(arguments)));
   if (pid < 0) return fail(system_error("cannot start a process in " + directory, errno));
+  // With shared descriptors it is the parent's to close: by then the number may be another's.
+  if (pid == 0 && (flags & CLONE_FILES) != 0) (void)fd.release();
   return pid;
 }
 
