@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <fstream>
 
 namespace slogate {
@@ -43,6 +44,9 @@ std::optional<uint64_t> missed_runs(int program) {
   bpf_prog_info info{};
   __u32 size = sizeof(info);
   if (bpf_obj_get_info_by_fd(program, &info, &size) != 0) return std::nullopt;
+  // Maps have less to say.
+  if (size < offsetof(bpf_prog_info, recursion_misses) + sizeof(info.recursion_misses))
+    return std::nullopt;
   return info.recursion_misses;
 }
 
