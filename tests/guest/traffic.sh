@@ -29,6 +29,7 @@ traffic() {
   run_in_cgroup "$directory" ip netns exec $near "${load[@]}" drive --host 10.77.0.2 --port 8000 \
     --connections 4 --connect-per-request --requests 60 --request-size 50000 ||
     say "some requests were reset"
+  sleep 6 # some ticks, and what the kernel left out is asked for every five seconds
   for ((try = 0; try < 20; try++)); do
     api "/v1/cgroups?match=${directory#"$(cgroup2_root)"}" | jq '.[0]' >"$file.counted"
     ! is_complete || break
@@ -41,7 +42,6 @@ traffic() {
   ip netns del $far
   jq -e ".signals.connect.p50 >= $delay and .signals.rtt.p50 >= $delay" "$file.counted" >/dev/null ||
     fail "the delay is not seen: $(cat "$file.counted")"
-  sleep 6 # what the kernel left out is asked for every five seconds
   jq --argjson probes "$(api /v1/probes)" --slurpfile counted "$file.counted" \
     '. + {$probes, counted: $counted[0], missed: [$probes[].missed] | add}' "$file" >"$file.new"
   mv "$file.new" "$file"
