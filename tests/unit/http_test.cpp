@@ -164,6 +164,7 @@ class Http : public ::testing::Test {
 
   Client connect() { return connect(Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0))); }
   Client connect(Fd fd) {
+    if (!fd) throw std::runtime_error("no socket");
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path().copy(address.sun_path, path().size());
@@ -177,6 +178,7 @@ class Http : public ::testing::Test {
     address.sin_port = htons(port_);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd) throw std::runtime_error("no socket");
     EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     return Client(std::move(fd));
   }

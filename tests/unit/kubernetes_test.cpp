@@ -32,10 +32,10 @@ TEST(PodPath, OfEachDriverAndRuntime) {
   for (const std::string& path : {
            fmt::format("/kubepods/burstable/pod{}/{}", kUid, kIdA),
            fmt::format("/kubepods/pod{}/{}", kUid, kIdA),
-           slice + "cri-containerd-" + kIdA + ".scope",
-           slice + "crio-" + kIdA + ".scope",
-           slice + "docker-" + kIdA + ".scope",
-           slice + "crio-" + kIdA + ".scope/container",
+           fmt::format("{}cri-containerd-{}.scope", slice, kIdA),
+           fmt::format("{}crio-{}.scope", slice, kIdA),
+           fmt::format("{}docker-{}.scope", slice, kIdA),
+           fmt::format("{}crio-{}.scope/container", slice, kIdA),
            "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod"
            "3f0ba5b1_9f52_4b2e_8d3c_1d2b7a4c5e6f.slice/cri-containerd-" +
                kIdA + ".scope",

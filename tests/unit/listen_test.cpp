@@ -38,6 +38,7 @@ class Listen : public ::testing::Test {
     address.sun_family = AF_UNIX;
     at.copy(address.sun_path, at.size());
     Fd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    if (!fd) throw std::runtime_error("no socket");
     EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     return fd;
   }

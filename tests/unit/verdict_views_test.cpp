@@ -57,7 +57,7 @@ HttpResponse ask(Decision decision, std::string path, Pairs query = {}, std::str
   request.peer = peer;
   ApiActions actions;
   actions.reset = [](const std::string& slo) -> Result<std::string> { return "reset " + slo; };
-  const auto later = std::make_shared<const Snapshot>(snapshot_with(decision));
+  auto later = std::make_shared<const Snapshot>(snapshot_with(decision));
   actions.latest = [later] { return later; };
   return answer(request, *later, actions);
 }
