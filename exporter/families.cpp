@@ -75,8 +75,7 @@ constexpr Metric<ProbeStatus> kProbeMetrics[] = {
      }},
     {"slogate_bpf_program_missed_runs_total", MetricType::counter,
      "Runs of a BPF program that the kernel left out: they had interrupted another one of it on "
-     "the "
-     "same CPU.",
+     "the same CPU.",
      [](const ProbeStatus& probe) -> std::optional<double> {
        if (!probe.missed) return std::nullopt;
        return static_cast<double>(*probe.missed);

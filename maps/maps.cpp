@@ -507,7 +507,8 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
     return known;
   };
   const auto bytes = [&](std::string_view name) { return charged(name, fd(name)); };
-  if (auto& index = parts_->index_charged; index.first != parts_->index->capacity())
+  if (auto& index = parts_->index_charged;
+      index.second == 0 || index.first != parts_->index->capacity())
     index = {parts_->index->capacity(), charged_bytes(parts_->index->fd())};
   const size_t used = slab().used();
   const slogate_control& control = parts_->control();

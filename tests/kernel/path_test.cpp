@@ -129,7 +129,7 @@ TEST_F(Path, ThatDropsInAQueueIsSeenByReasonAndByRetransmits) {
 
 TEST_F(Path, ThatLosesPacketsIsSeenByRetransmits) {
   if (!emulate({"loss", "5%"})) GTEST_SKIP() << "this kernel has no netem (CONFIG_NET_SCH_NETEM)";
-  // Hundreds of packets, so that some of them are lost.
+  // Hundreds of packets, and again where none of them was lost.
   link_.left.command({"ip", "link", "set", "left", "gso_max_segs", "1"});
   constexpr size_t kBytes = 1 << 20;
   for (int i = 0; i < 10 && info_of(both_.client.get()).tcpi_total_retrans == 0; ++i) {
