@@ -35,14 +35,11 @@ last_cpu=$(($(nproc) - 1))
 # load REQUESTS: sets $rate to requests per second and $cpu to the CPU time both ends took for one,
 # in ns, which is less shaken by what else runs.
 load() {
-  local before after client
+  local before after
   before=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
-  TIMEFORMAT='%U %S'
-  { time "${ahead[@]}" taskset -c "$last_cpu" redis-benchmark -p "$port" -n "$1" -c 50 -t get --csv \
-    >"$work/rate" 2>/dev/null; } 2>"$work/time"
+  timed "${ahead[@]}" taskset -c "$last_cpu" redis-benchmark -p "$port" -n "$1" -c 50 -t get --csv >"$work/rate"
   after=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
-  client=$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")
-  cpu=$(((after - before + client) / $1))
+  cpu=$(((after - before + $(timed_ns)) / $1))
   rate=$(awk -F '"' '$2 == "GET" { print $4 }' "$work/rate")
 }
 

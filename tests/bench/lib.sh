@@ -40,6 +40,12 @@ last_cpu=$(($(nproc) - 1))
 
 # cpu_ns PID: the CPU time its threads took so far. Those that ended are not in it.
 cpu_ns() { awk '{ ns += $1 } END { printf "%.0f", ns }' "/proc/$1/task/"*/schedstat; }
+# timed COMMAND...: what it says on standard error is lost; its CPU time in ns is then timed_ns.
+timed() {
+  TIMEFORMAT='%U %S'
+  { time "$@" 2>/dev/null; } 2>"$work/time"
+}
+timed_ns() { awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time"; }
 resident_mib() { awk '/^VmRSS/ { print $2 / 1024 }' "/proc/$1/status"; }
 
 progress() { [ ! -t 2 ] || printf '\r%-40s\r' "$*" >&2; }

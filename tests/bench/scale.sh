@@ -100,15 +100,13 @@ track "$server"
 wait_until 10 grep -qs ready "$work/server" || fail "the server does not start"
 # connect: {"per_s": ..., "cpu_ns": ...} of each.
 connect() {
-  local before after client begin
+  local before after begin
   before=$(cpu_ns "$server")
-  TIMEFORMAT='%U %S'
   begin=$(now_ms)
-  { time "$programs/slogate-load" connect --port "$port" --count "$made" >/dev/null; } 2>"$work/time"
+  timed "$programs/slogate-load" connect --port "$port" --count "$made" >/dev/null
   begin=$(($(now_ms) - begin))
   after=$(cpu_ns "$server")
-  client=$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")
-  say "{\"per_s\": $((made * 1000 / begin)), \"cpu_ns\": $(((after - before + client) / made))}"
+  say "{\"per_s\": $((made * 1000 / begin)), \"cpu_ns\": $(((after - before + $(timed_ns)) / made))}"
 }
 : >"$work/pairs"
 for ((pair = 1; pair <= pairs; pair++)); do

@@ -68,10 +68,7 @@ servers_ns() {
 
 # ---- loads: each prints how much got through in a second ----
 
-client() {
-  TIMEFORMAT='%U %S'
-  { time "${ahead[@]}" taskset -c "$last_cpu" "$@" 2>/dev/null; } 2>"$work/time"
-}
+client() { timed "${ahead[@]}" taskset -c "$last_cpu" "$@"; }
 requests_of() { awk '$1 == "Requests/sec:" { print $2 }'; }
 nginx_keep_alive() {
   client wrk --threads 1 --connections 50 --duration "$1s" "http://127.0.0.1:$port/" | requests_of
@@ -91,7 +88,7 @@ measure() {
   before=$(servers_ns)
   rate=$("$1" "$seconds")
   jq -nc --argjson per_s "$rate" --argjson servers $(($(servers_ns) - before)) --argjson seconds "$seconds" \
-    --argjson client "$(awk '{ printf "%.0f", ($1 + $2) * 1e9 }' "$work/time")" \
+    --argjson client "$(timed_ns)" \
     '{$per_s, cpu_ns: (($servers + $client) / ($per_s * $seconds))}'
 }
 
