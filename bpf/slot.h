@@ -39,8 +39,9 @@ static __always_inline void record(struct slogate_slot* slot, enum slogate_signa
                                    __u64 start, __u64 end) {
   /* Two clocks that are the same but read at different places may be a few ns apart. */
   __u64 ns = end > start ? end - start : 0;
-  __sync_fetch_and_add(&slot->histograms[signal][slogate_bucket(ns)], 1);
-  touch(slot, SLOGATE_DIRTY_SIGNAL(signal));
+  __u32 bucket = slogate_bucket(ns);
+  __sync_fetch_and_add(&slot->histograms[signal][bucket], 1);
+  touch(slot, SLOGATE_DIRTY_BUCKET(signal, bucket));
 }
 
 /* ---- slots ---- */

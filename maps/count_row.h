@@ -32,13 +32,24 @@ class CountRow {
   }
 
   // `i` is below N.
-  [[nodiscard]] uint64_t operator[](size_t i) const {
-    return i - first_ < kept_.size() ? kept_[i - first_] : 0;
-  }
+  [[nodiscard]] uint64_t operator[](size_t i) const { return is_kept(i) ? kept_[i - first_] : 0; }
   // The number is kept from now on; references to others end.
   [[nodiscard]] uint64_t& operator[](size_t i) {
     keep(i, i + 1);
     return kept_[i - first_];
+  }
+
+  // The numbers from `first` on become these; all of them are within the row.
+  void assign(size_t first, std::span<const uint64_t> numbers) {
+    // Zeros at the ends need no room that they don't have.
+    const auto is_bare = [&](size_t i) { return numbers[i] == 0 && !is_kept(first + i); };
+    size_t begin = 0, end = numbers.size();
+    while (begin < end && is_bare(begin)) ++begin;
+    while (end > begin && is_bare(end - 1)) --end;
+    if (begin == end) return;
+    keep(first + begin, first + end);
+    std::ranges::copy(numbers.subspan(begin, end - begin),
+                      kept_.begin() + (first + begin - first_));
   }
 
   CountRow& operator+=(const CountRow& other) {
@@ -61,6 +72,7 @@ class CountRow {
   }
 
  private:
+  [[nodiscard]] bool is_kept(size_t i) const { return i - first_ < kept_.size(); }
   void keep(size_t first, size_t end) {
     if (kept_.empty()) first_ = first;
     if (first < first_) {

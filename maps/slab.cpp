@@ -54,6 +54,8 @@ void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
   for (size_t i = 0; i < N; ++i) to[i] = load(from[i]);
 }
 
+static_assert(2 + SLOGATE_SIGNALS * SLOGATE_GROUPS <= 64, "one word holds the marks of a slot");
+
 // What is counted while this looks may be missing; it is there the next time.
 template <size_t N>
 void load_all(const __u64 (&from)[N], CountRow<N>& to) {
@@ -64,6 +66,17 @@ void load_all(const __u64 (&from)[N], CountRow<N>& to) {
   kept.reserve(end - first);
   for (size_t i = first; i < end; ++i) kept.push_back(load(from[i]));
   to = CountRow<N>(first, std::move(kept));
+}
+
+// Of a histogram, the groups of buckets that are marked.
+void load_marked(const slogate_slot& s, size_t signal, uint64_t marks, Histogram& to) {
+  std::array<uint64_t, SLOGATE_GROUP> read{};
+  for (size_t first = 0; first < SLOGATE_BUCKETS; first += SLOGATE_GROUP) {
+    if ((marks & SLOGATE_DIRTY_BUCKET(signal, first)) == 0) continue;
+    const size_t number = std::min<size_t>(SLOGATE_GROUP, SLOGATE_BUCKETS - first);
+    for (size_t i = 0; i < number; ++i) read[i] = load(s.histograms[signal][first + i]);
+    to.assign(first, std::span(read).first(number));
+  }
 }
 
 std::span<__u64> words(slogate_slot& slot) {
@@ -289,8 +302,12 @@ void Slab::copy(size_t number, Counts& to, uint64_t marks) const {
   const bool all = (marks & SLOGATE_DIRTY_ALL) != 0;
   if (all || (marks & SLOGATE_DIRTY_COUNTERS) != 0) load_all(s.counters, to.counters);
   if (all) load_all(s.drops, to.drops);
-  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i)
-    if (all || (marks & SLOGATE_DIRTY_SIGNAL(i)) != 0) load_all(s.histograms[i], to.histograms[i]);
+  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) {
+    if (all)
+      load_all(s.histograms[i], to.histograms[i]);
+    else
+      load_marked(s, i, marks, to.histograms[i]);
+  }
 }
 
 size_t Slab::totals() const {

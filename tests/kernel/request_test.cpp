@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request, one count: whatever its segments, its connections and families.
+#include <map>
 #include <thread>
 
 #include "tests/kernel/fixture.h"
@@ -30,6 +31,32 @@ TEST_P(Request, KeepAliveCountsEachOne) {
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_connections_server), 1u);
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_connections_client), 1u);
   EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_connect), 1u);
+}
+
+// The agent reads what is marked, and nothing else of a slot after the first time.
+TEST_P(Request, MarksSayWhatChanged) {
+  Maps& maps = kernel().maps();
+  std::map<size_t, Counts> read;
+  const Connection connection = connect_both(server_, client_);
+  for (int i = 0; i < 12; ++i) {
+    send_text(connection.client.get(), "ping");
+    read_exactly(connection.server.get(), 4);
+    std::this_thread::sleep_for(std::chrono::microseconds(1 << (i + 6)));
+    send_text(connection.server.get(), "pong");
+    read_exactly(connection.client.get(), 4);
+    kernel().take_inventory();
+    for (size_t slot = SLOGATE_FIRST_SLOT; slot < maps.slots(); ++slot) {
+      const uint64_t cgroup = maps.owner(slot).cgroup;
+      if (cgroup != server_.id() && cgroup != client_.id()) continue;
+      const uint64_t marks = maps.take_dirty(slot);
+      EXPECT_NE(marks, 0u);
+      maps.copy(slot, read[slot], marks);
+      Counts all;
+      maps.copy(slot, all);
+      EXPECT_EQ(read[slot], all) << "after request " << i;
+    }
+  }
+  EXPECT_EQ(read.size(), 2u);
 }
 
 TEST_P(Request, ShortConnectionsCountEachOne) {
