@@ -285,19 +285,22 @@ std::vector<Workload> Collector::shown(std::unordered_map<uint64_t, Workload> by
     by_cgroup[cgroup].id = cgroup;
     by_cgroup[cgroup].lost = samples;
   }
-  std::vector<Workload> rows;
-  rows.reserve(by_cgroup.size());
+  std::vector<Workload*> order;
+  order.reserve(by_cgroup.size());
   for (auto& [id, workload] : by_cgroup) {
     workload.path = names_.path(id);
     if (!filter_.shows(workload.path)) continue;
     if (!workload.service) workload.service = nothing;
     workload.pod = pods_.of(id, workload.path, now.monotonic);
-    rows.push_back(std::move(workload));
+    order.push_back(&workload);
   }
   pods_.forget_others();
-  std::sort(rows.begin(), rows.end(), [](const Workload& a, const Workload& b) {
-    return std::tie(a.path, a.id) < std::tie(b.path, b.id);
+  std::ranges::sort(order, [](const Workload* a, const Workload* b) {
+    return std::tie(a->path, a->id) < std::tie(b->path, b->id);
   });
+  std::vector<Workload> rows;
+  rows.reserve(order.size());
+  for (Workload* workload : order) rows.push_back(std::move(*workload));
   return rows;
 }
 

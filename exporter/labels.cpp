@@ -43,6 +43,13 @@ Labels workload_labels(const Workload& workload) {
   return {{"cgroup", workload.path.empty() ? "unknown" : label_value(workload.path)}};
 }
 
+bool are_labels_of(const Labels& labels, const Workload& workload) {
+  if (const Pod* pod = workload.pod.pod.get())
+    return labels.size() == 3 && labels[0].value == workload.pod.container &&
+           labels[1].value == pod->namespace_ && labels[2].value == pod->name;
+  return labels.size() == 1 && labels[0].value == workload.path;
+}
+
 std::string label_value(std::string_view text) {
   if (std::ranges::all_of(text, [](char byte) { return within(byte, 0, 0x7f); }))
     return std::string(text);  // nearly all are, and this is done for each workload in each tick

@@ -22,6 +22,9 @@ using Labels = std::vector<Label>;
 // path, "unknown" while that is not known.
 [[nodiscard]] Labels workload_labels(const Workload& workload);
 
+// Whether it would give these, without making them; false also where that takes a closer look.
+[[nodiscard]] bool are_labels_of(const Labels& labels, const Workload& workload);
+
 // The text as a label value. A path may hold any bytes, but one label that is not UTF-8 makes
 // Prometheus refuse the whole scrape: each byte that is no part of valid UTF-8 becomes `\xhh`, as
 // systemd writes the bytes it escapes in unit names.

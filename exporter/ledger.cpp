@@ -47,7 +47,8 @@ std::shared_ptr<const Sheet> Ledger::tick(const Snapshot& snapshot, uint64_t rea
   return sheet;
 }
 
-Ledger::Account& Ledger::account_of(const Workload& workload) {
+Ledger::Account& Ledger::account_of(const Workload& workload, Account* before) {
+  if (before != nullptr && are_labels_of(*before->labels, workload)) return *before;
   Labels labels = workload_labels(workload);
   const auto found = accounts_.find(labels);
   if (found != accounts_.end()) return found->second;
@@ -56,8 +57,8 @@ Ledger::Account& Ledger::account_of(const Workload& workload) {
 }
 
 void Ledger::book(const Workload& workload, std::chrono::nanoseconds now) {
-  Account& account = account_of(workload);
   Member& member = members_[workload.id];
+  Account& account = account_of(workload, member.account);
   const bool moved = std::exchange(member.account, &account) != &account;
   const bool changed = moved || (member.booked != workload.service &&
                                  (!member.booked || *member.booked != *workload.service));

@@ -77,7 +77,8 @@ class Ledger {
     bool operator()(const Labels& a, const Shared& b) const { return a < *b; }
   };
 
-  Account& account_of(const Workload& workload);
+  // `before`: the one it had, or null.
+  Account& account_of(const Workload& workload, Account* before);
   void book(const Workload& workload, std::chrono::nanoseconds now);
   void close_accounts(uint64_t read, std::chrono::nanoseconds now);
   [[nodiscard]] static bool is_shown(const Account& account, uint64_t read,
