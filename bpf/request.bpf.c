@@ -183,8 +183,10 @@ static __always_inline void on_send_length(struct sock* sk, int bytes) {
     /* The first event of an older socket: what has been sent here is its news. */
     if (state) state->sent -= bytes;
   }
-  if (!state || !tp || tp->write_seq == state->sent) return;
-  __u64 opened = state->opened;
+  if (!state || !tp) return;
+  /* Before the check, so that it is not a request's that arrives after it. */
+  __u64 opened = *(volatile __u64*)&state->opened;
+  if (tp->write_seq == *(volatile __u32*)&state->sent) return;
   if (state->role == SLOGATE_ROLE_server) {
     if (opened && __sync_val_compare_and_swap(&state->opened, opened, 0) == opened)
       close_request(sk, state, opened, bpf_ktime_get_ns());
