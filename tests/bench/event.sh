@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# tests/bench/event.sh [--rounds N] [--pairs N] [--requests N]
+# tests/bench/event.sh [--rounds N] [--pairs N] [--requests N] [--cpus 1|2]
 #
 # What one event costs: ns per run of our programs (with the signal queue, which nobody else has, and
 # without: slogate-request), of an empty program on the same hooks, of
 # bpftrace doing the same job and of the hash-map pattern that exporters use, by the kernel's own
 # statistics; then the throughput lost at saturation. The job is redis GET over loopback, 50
-# connections, server and client on a CPU each, both ends traced. The machine's speed drifts, so
+# connections, server and client on a CPU each, both ends traced; --cpus 1 has both on one, where nothing
+# that they share moves between caches. The machine's speed drifts, so
 # everything is taken in turn and only ratios of one round are compared. Everything runs
 # ahead of what else wants the CPU, but a quiet machine is better. Leaves build/bench/event.json; needs root and `tools/build release`.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-rounds=10 pairs=10 requests=100000
+rounds=10 pairs=10 requests=100000 cpus=2
 while (($#)); do
   case $1 in
     --rounds) rounds=$2 ;;
     --pairs) pairs=$2 ;;
     --requests) requests=$2 ;;
+    --cpus) cpus=$2 ;;
     *) usage_error "$(help_text)" ;;
   esac
   shift 2
@@ -26,11 +28,11 @@ done
 
 here=$root/tests/bench
 subjects=(empty slogate-request slogate bpftrace hash)
-need_tracefs "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests"
+need_tracefs "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests" --cpus "$cpus"
 
 begin_work
 port=$(free_port 7390)
-last_cpu=$(($(nproc) - 1))
+((cpus > 1)) || last_cpu=0
 
 # load REQUESTS: sets $rate to requests per second and $cpu to the CPU time both ends took for one,
 # in ns, which is less shaken by what else runs.
@@ -100,7 +102,7 @@ done
 progress ''
 
 mkdir -p "$root/build/bench"
-jq -n -L "$here" --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" \
+jq -n -L "$here" --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$cpus" \
   --slurpfile events "$work/events" --slurpfile pairs "$work/pairs" \
   -f "$here/event.jq" >"$root/build/bench/event.json"
 jq -r -f "$here/event_table.jq" "$root/build/bench/event.json"
