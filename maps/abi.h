@@ -79,7 +79,8 @@ enum slogate_slot_state {
 
 /* Marks of what changed in a slot, so that the agent reads a few cache lines of it instead of 150:
  * the counters, and of each histogram groups of neighbouring buckets, which is where a workload's
- * requests are. */
+ * requests are. What they mean may change without a new version: an agent reads all of a slot
+ * first, and has replaced the programs of another one by then. */
 #define SLOGATE_DIRTY_ALL 1ull
 #define SLOGATE_DIRTY_COUNTERS 2ull
 #define SLOGATE_GROUP_SHIFT 5

@@ -56,11 +56,10 @@ static const __u64 slogate_edge_ns[SLOGATE_EDGES] = {
 
 /*
  * Nanoseconds do not start on an edge (8 * log2(1e9) = 239.18), but within every octave of ns the
- * edges lie at the same eight places. For each sixteenth of an octave: how many of them are below.
- * One more than is used: a constant of 16 bytes goes to a section of its own, .rodata.cst16, and
- * the BTF of clang 14 still says .rodata, which the kernel refuses.
+ * edges lie at the same eight places. For each sixteenth of an octave: how many of them are below,
+ * four bits each, the first sixteenth's lowest.
  */
-static const __u8 slogate_edges_below[17] = {0, 1, 2, 2, 3, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8};
+#define SLOGATE_EDGES_BELOW 0x8877665554332210ull
 
 /* The bucket of a duration in ns: the first whose upper edge is not below it. */
 static inline __attribute__((always_inline)) __u32 slogate_bucket(__u64 ns) {
@@ -77,7 +76,8 @@ static inline __attribute__((always_inline)) __u32 slogate_bucket(__u64 ns) {
 
   /* The first edge stands in octave 9 with seven places below it. A sixteenth of an octave is
    * narrower than a bucket and so holds one edge at the most: one comparison settles it. */
-  __u32 bucket = 8 * (octave - 9) + slogate_edges_below[(ns >> (octave - 4)) & 15] - 7;
+  __u32 sixteenth = (ns >> (octave - 4)) & 15;
+  __u32 bucket = 8 * (octave - 9) + (SLOGATE_EDGES_BELOW >> (4 * sixteenth) & 15) - 7;
   if (bucket >= SLOGATE_EDGES) return SLOGATE_BUCKETS - 1; /* never; for the verifier */
   return bucket + (ns > slogate_edge_ns[bucket]);
 }

@@ -36,6 +36,8 @@ constexpr size_t kChunkBytes = sizeof(slogate_slot) * SLOGATE_CHUNK_SLOTS;
 constexpr size_t kFirstWord = offsetof(slogate_slot, counters) / sizeof(__u64);
 constexpr size_t kWords = sizeof(slogate_slot) / sizeof(__u64);
 
+static_assert(2 + SLOGATE_SIGNALS * SLOGATE_GROUPS <= 64, "one word holds the marks of a slot");
+
 // Words that programs write to at any moment: each is read and written whole, in no order unless
 // it is said.
 uint64_t load(const __u64& word) {
@@ -53,8 +55,6 @@ template <size_t N>
 void load_all(const __u64 (&from)[N], std::array<uint64_t, N>& to) {
   for (size_t i = 0; i < N; ++i) to[i] = load(from[i]);
 }
-
-static_assert(2 + SLOGATE_SIGNALS * SLOGATE_GROUPS <= 64, "one word holds the marks of a slot");
 
 // What is counted while this looks may be missing; it is there the next time.
 template <size_t N>

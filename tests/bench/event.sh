@@ -26,13 +26,14 @@ while (($#)); do
   shift 2
 done
 
+[[ $cpus == [12] ]] || usage_error "$(help_text)"
 here=$root/tests/bench
 subjects=(empty slogate-request slogate bpftrace hash)
 need_tracefs "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests" --cpus "$cpus"
 
 begin_work
 port=$(free_port 7390)
-((cpus > 1)) || last_cpu=0
+((cpus == 2)) || last_cpu=0
 
 # load REQUESTS: sets $rate to requests per second and $cpu to the CPU time both ends took for one,
 # in ns, which is less shaken by what else runs.
@@ -102,7 +103,7 @@ done
 progress ''
 
 mkdir -p "$root/build/bench"
-jq -n -L "$here" --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$cpus" \
+jq -n -L "$here" --argjson requests "$requests" --arg kernel "$(uname -r)" --argjson cpus "$(nproc)" --argjson used_cpus "$cpus" \
   --slurpfile events "$work/events" --slurpfile pairs "$work/pairs" \
   -f "$here/event.jq" >"$root/build/bench/event.json"
 jq -r -f "$here/event_table.jq" "$root/build/bench/event.json"
