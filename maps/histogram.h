@@ -77,7 +77,7 @@ static inline __attribute__((always_inline)) __u32 slogate_bucket(__u64 ns) {
   /* The first edge stands in octave 9 with seven places below it. A sixteenth of an octave is
    * narrower than a bucket and so holds one edge at the most: one comparison settles it. */
   __u32 sixteenth = (ns >> (octave - 4)) & 15;
-  __u32 bucket = 8 * (octave - 9) + (SLOGATE_EDGES_BELOW >> (4 * sixteenth) & 15) - 7;
+  __u32 bucket = 8 * (octave - 9) + ((__u32)(SLOGATE_EDGES_BELOW >> (4 * sixteenth)) & 15) - 7;
   if (bucket >= SLOGATE_EDGES) return SLOGATE_BUCKETS - 1; /* never; for the verifier */
   return bucket + (ns > slogate_edge_ns[bucket]);
 }
