@@ -28,7 +28,7 @@ def part:
       read: ([.[] | select(.hook | part == "read") | .per_request] | add)}] as $sums
 | (INDEX($sums[]; "\(.round) \(.subject)")) as $by
 | {
-    benchmark: "event", $kernel, $cpus, $requests,
+    benchmark: "event", $kernel, $cpus, $used_cpus, $requests,
     programs: [$runs | group_by(.subject, .hook)[]
       | {subject: .[0].subject, program: .[0].program, hook: .[0].hook, ns: (map(.each) | spread),
          runs_per_request: (map(.runs / $requests) | quantile(0.5)), missed: (map(.missed) | add)}],

@@ -27,7 +27,6 @@ while (($#)); do
 done
 
 [[ $cpus == [12] ]] || usage_error "$(help_text)"
-here=$root/tests/bench
 subjects=(empty slogate-request slogate bpftrace hash)
 need_tracefs "$0" --rounds "$rounds" --pairs "$pairs" --requests "$requests" --cpus "$cpus"
 
@@ -39,9 +38,9 @@ port=$(free_port 7390)
 # in ns, which is less shaken by what else runs.
 load() {
   local before after
-  before=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
+  before=$(cpu_ns "$server")
   timed "${ahead[@]}" taskset -c "$last_cpu" redis-benchmark -p "$port" -n "$1" -c 50 -t get --csv >"$work/rate"
-  after=$(cut -d ' ' -f 1 "/proc/$server/schedstat")
+  after=$(cpu_ns "$server")
   cpu=$(((after - before + $(timed_ns)) / $1))
   rate=$(awk -F '"' '$2 == "GET" { print $4 }' "$work/rate")
 }

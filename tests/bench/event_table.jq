@@ -9,7 +9,7 @@ def row($name; $more; $spread; $n):
   ($name | left(16)) + ($more | left(22)) + ($spread.median | places($n) | right(9))
   + ($spread | middle_half($n) | right(16));
 
-"redis GET, \(.requests) requests, 50 connections, both ends traced; kernel \(.kernel), \(.cpus) CPUs",
+"redis GET, \(.requests) requests, 50 connections, both ends traced; kernel \(.kernel), \(.used_cpus) of \(.cpus) CPUs",
 "",
 ("ns per run" | left(38)) + "   median       quartiles  runs/request",
 (.programs[] | row(.subject; .hook; .ns; 1) + (.runs_per_request | places(3) | right(14))),
