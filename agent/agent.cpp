@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "agent/log.h"
+#include "agent/base/log.h"
 
 namespace slogate {
 namespace {
@@ -78,7 +78,7 @@ std::vector<slogate_address> read_node_addresses() {
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
-  auto commands = Commands::make();
+  auto commands = WorkQueue::make();
   if (!commands) return fail(commands.error());
   std::unique_ptr<Agent> agent(new Agent(std::move(*commands), options.cgroup_root));
   if (auto done = agent->open(std::move(options)); !done) return fail(done.error());
@@ -110,8 +110,8 @@ Result<void> Agent::open(Options options) {
   configured_ = std::move(options.settings.slos);
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
-  if (on_pod_writes_) pods_.expect_cluster();
-  court_.know_pods(on_pod_writes_ != nullptr);
+  if (on_pod_writes_) pods_.expect_pods();
+  analysis_.know_pods(on_pod_writes_ != nullptr);
   if (auto done = set_slos({}, now()); !done) return done;
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
@@ -130,11 +130,12 @@ void Agent::tick(TickTime now) {
   refresh_node_addresses(now);
   keep_pins(now);
   look_at_heap(now);
-  auto snapshot = collector_->tick(now, leaves_out_optional() ? kThriftyInventory : 0s);
+  auto snapshot = std::make_shared<Snapshot>(
+      Snapshot{collector_->tick(now, leaves_out_optional() ? kThriftyInventory : 0s)});
   snapshot->agent.cpu = keep_budget(*snapshot, now);
   snapshot->agent.heap = heap_;
   if (cluster_) snapshot->kubernetes = kubernetes_status();
-  court_.tick(*snapshot->workloads, now);
+  analysis_.tick(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
   save();
@@ -145,16 +146,16 @@ void Agent::tick(TickTime now) {
 void Agent::judge(TickTime now) {
   const auto before = snapshot_.load();
   if (!judges() || !before) return;
-  court_.read(collector_->read(court_.cgroups()), now);
+  analysis_.read(collector_->read(analysis_.cgroups()), now);
   if (publish(std::make_shared<Snapshot>(*before))) write_pods(now);
 }
 
 // A veto is on the disk before anyone is told of it. Whether a verdict changed.
 bool Agent::publish(std::shared_ptr<Snapshot> snapshot) {
-  const auto changes = court_.take_changes();
+  const auto changes = analysis_.take_changes();
   if (!changes.empty()) keep(changes);
   event_book_.add(changes);
-  snapshot->verdicts = court_.verdicts();
+  snapshot->verdicts = analysis_.verdicts();
   snapshot->events = event_book_.list();
   snapshot_.store(std::move(snapshot));
   return !changes.empty();
@@ -177,7 +178,7 @@ void Agent::save() {
   if (!state_) return;
   const auto done = [this]() -> Result<void> {
     if (vetoes_unsaved_)
-      if (auto written = state_->write_vetoes(court_.vetoes()); !written) return written;
+      if (auto written = state_->write_vetoes(analysis_.vetoes()); !written) return written;
     vetoes_unsaved_ = false;
     for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
       if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
@@ -189,7 +190,7 @@ void Agent::save() {
 
 Vetoes Agent::vetoes() const {
   Vetoes vetoes;
-  for (const LatchedVeto& veto : court_.vetoes())
+  for (const LatchedVeto& veto : analysis_.vetoes())
     vetoes.emplace(VetoKey(veto.verdict.slo, veto.canary), veto.verdict.message);
   return vetoes;
 }
@@ -214,8 +215,8 @@ Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
                                *slo.port, SLOGATE_CLASS_RULES)});
   }
   if (auto done = maps_->set_class_rules(to_class_rules(classes_, all)); !done) return done;
-  court_.set_slos(all, now);
-  court_.set_problems(std::move(problems));
+  analysis_.set_slos(all, now);
+  analysis_.set_problems(std::move(problems));
   pod_slos_ = std::move(of_pods);
   return {};
 }
@@ -233,13 +234,13 @@ void Agent::open_state() {
 void Agent::restore_vetoes() {
   const auto vetoes = state_->read_vetoes();
   if (!vetoes) return log_line(vetoes.error().line());
-  if (const size_t restored = court_.restore(*vetoes); restored != 0)
+  if (const size_t restored = analysis_.restore(*vetoes); restored != 0)
     log_line(fmt::format("{} of {} vetoes of before are in force again", restored, vetoes->size()));
 }
 
 void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
   cluster_ = std::move(cluster);
-  pods_.set_cluster(cluster_);
+  pods_.set_pods(cluster_->pods);
   // Most of what the API server tells changes no SLO.
   if (PodSlos next = slos_of_cluster(); next != pod_slos_) {
     const auto done = set_slos(std::move(next), now);
@@ -329,11 +330,11 @@ Result<void> Agent::apply(MeasureSettings settings) {
   return {};
 }
 
-Commands::Outcome Agent::resize(const std::string& map, size_t entries) {
-  return commands_.run([this, map, entries] { return resize_now(map, entries); }, kPatience);
+WorkQueue::Outcome Agent::resize(const std::string& map, size_t entries) {
+  return work_queue_.run([this, map, entries] { return resize_now(map, entries); }, kPatience);
 }
 
-Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
+WorkQueue::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   const TickTime moment = now();
   Result<void> done;
   if (map == "slogate_slab")
@@ -356,13 +357,13 @@ Commands::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   return fmt::format("{} has {} entries{}{}", map, row->capacity, under_way, limited);
 }
 
-Commands::Outcome Agent::reset(const std::string& slo) {
-  return commands_.run([this, slo] { return reset_now(slo); }, kPatience);
+WorkQueue::Outcome Agent::reset(const std::string& slo) {
+  return work_queue_.run([this, slo] { return reset_now(slo); }, kPatience);
 }
 
-Commands::Outcome Agent::reset_now(const std::string& slo) {
+WorkQueue::Outcome Agent::reset_now(const std::string& slo) {
   const TickTime moment = now();
-  if (auto done = court_.reset(slo, moment); !done) return fail(done.error());
+  if (auto done = analysis_.reset(slo, moment); !done) return fail(done.error());
   publish(std::make_shared<Snapshot>(*snapshot()));
   write_pods(moment);
   return fmt::format("a new rollout of {} begins", slo);
@@ -370,8 +371,8 @@ Commands::Outcome Agent::reset_now(const std::string& slo) {
 
 Result<MapContents> Agent::contents(const std::string& map) {
   Result<MapContents> contents;
-  const auto done = commands_.run(
-      [this, &map, &contents]() -> Commands::Outcome {
+  const auto done = work_queue_.run(
+      [this, &map, &contents]() -> WorkQueue::Outcome {
         contents = contents_now(map);
         return "";
       },

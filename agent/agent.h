@@ -7,20 +7,20 @@
 #include <optional>
 #include <string>
 
-#include "agent/budget.h"
-#include "agent/cgroups.h"
-#include "agent/class_rules.h"
-#include "agent/collector.h"
-#include "agent/commands.h"
-#include "agent/court.h"
+#include "agent/base/latest.h"
+#include "agent/base/work_queue.h"
+#include "agent/canary/analysis.h"
+#include "agent/canary/state_dir.h"
+#include "agent/config/class_rules.h"
 #include "agent/events.h"
-#include "agent/kubernetes/pod_names.h"
 #include "agent/kubernetes/pod_slos.h"
 #include "agent/kubernetes/readiness.h"
-#include "agent/latest.h"
-#include "agent/probes.h"
-#include "agent/sizer.h"
-#include "agent/state_dir.h"
+#include "agent/measure/budget.h"
+#include "agent/measure/cgroup_names.h"
+#include "agent/measure/collector.h"
+#include "agent/measure/pod_names.h"
+#include "agent/measure/probes.h"
+#include "agent/measure/sizer.h"
 #include "maps/contents.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
@@ -65,7 +65,7 @@ class Agent {
   // Between two ticks: judges what the cgroups of SLOs did, and publishes that.
   void judge(TickTime now);
   // Whether there is anything to judge between two ticks.
-  [[nodiscard]] bool judges() const { return !court_.empty(); }
+  [[nodiscard]] bool judges() const { return !analysis_.empty(); }
   // New owners were announced: learns their names and keeps ahead of them.
   void on_owner_events(TickTime now);
   // The API server has told something new: names pods, takes up their SLOs, answers their gates.
@@ -73,28 +73,28 @@ class Agent {
   Result<void> apply(MeasureSettings settings);
 
   [[nodiscard]] int owner_events_fd() const { return events_->poll_fd(); }
-  [[nodiscard]] Commands& commands() { return commands_; }
+  [[nodiscard]] WorkQueue& work_queue() { return work_queue_; }
   [[nodiscard]] Origin origin() const { return maps_->origin(); }
 
   // From any thread. Never null once the first tick was made.
   [[nodiscard]] std::shared_ptr<const Snapshot> snapshot() const { return snapshot_.load(); }
   // From any thread but the one that ticks: changes a map's size by hand and says what became of
   // it.
-  Commands::Outcome resize(const std::string& map, size_t entries);
+  WorkQueue::Outcome resize(const std::string& map, size_t entries);
   // Likewise: begins a new rollout of an SLO.
-  Commands::Outcome reset(const std::string& slo);
+  WorkQueue::Outcome reset(const std::string& slo);
   // Likewise: what lies in a map, with the paths of its cgroups. The one view that is not of the
   // snapshot, since nobody else needs so much of every tick.
   Result<MapContents> contents(const std::string& map);
 
  private:
-  Agent(Commands commands, std::string cgroup_root)
-      : commands_(std::move(commands)), names_(std::move(cgroup_root)) {}
+  Agent(WorkQueue commands, std::string cgroup_root)
+      : work_queue_(std::move(commands)), names_(std::move(cgroup_root)) {}
   Result<void> open(Options options);
-  Commands::Outcome resize_now(const std::string& map, size_t entries);
+  WorkQueue::Outcome resize_now(const std::string& map, size_t entries);
   Result<MapContents> contents_now(const std::string& map);
   Result<MapContents> sockets_now();
-  Commands::Outcome reset_now(const std::string& slo);
+  WorkQueue::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
   void keep_pins(TickTime now);
   void look_at_heap(TickTime now);
@@ -111,7 +111,7 @@ class Agent {
   bool publish(std::shared_ptr<Snapshot> snapshot);
   void keep(const std::vector<VerdictChange>& changes);
 
-  Commands commands_;
+  WorkQueue work_queue_;
   CgroupNames names_;
   PodNames pods_;
   // In the order in which they need each other.
@@ -134,7 +134,7 @@ class Agent {
   Readiness readiness_;
   std::function<void(PodWrites)> on_pod_writes_;
   std::string node_;
-  Court court_;
+  CanaryAnalysis analysis_;
   EventBook event_book_;
   std::string state_path_;
   std::optional<StateDir> state_;

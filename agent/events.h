@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "agent/court.h"
-#include "agent/event.h"
+#include "agent/canary/analysis.h"
+#include "agent/snapshot.h"
 
 namespace slogate {
 

@@ -13,16 +13,16 @@
 #include <fstream>
 
 #include "agent/agent.h"
-#include "agent/api.h"
-#include "agent/config.h"
-#include "agent/event_loop.h"
-#include "agent/host.h"
-#include "agent/http.h"
+#include "agent/api/api.h"
+#include "agent/base/event_loop.h"
+#include "agent/base/log.h"
+#include "agent/config/config.h"
+#include "agent/host/host.h"
+#include "agent/host/memory_limit.h"
+#include "agent/host/privileges.h"
+#include "agent/host/syscalls.h"
+#include "agent/http/http.h"
 #include "agent/kubernetes/client.h"
-#include "agent/log.h"
-#include "agent/memory_limit.h"
-#include "agent/privileges.h"
-#include "agent/syscalls.h"
 #include "exporter/exporter.h"
 
 namespace slogate {
@@ -348,7 +348,7 @@ Result<void> run(const CommandLine& line, Config config) {
 
   loop->watch((*agent)->owner_events_fd(), [&agent] { (*agent)->on_owner_events(now()); });
   if (kubernetes) loop->watch(kubernetes->poll_fd(), [&] { kubernetes->hand_over(**agent); });
-  loop->watch((*agent)->commands().poll_fd(), [&agent] { (*agent)->commands().work(); });
+  loop->watch((*agent)->work_queue().poll_fd(), [&agent] { (*agent)->work_queue().work(); });
   return loop->run({
       // Only what is judged is read more often than once a second, and only for that it wakes up.
       .tick =

@@ -5,11 +5,11 @@
 #include <atomic>
 #include <memory>
 
-#include "agent/http_message.h"
-#include "agent/latest.h"
-#include "agent/metrics_settings.h"
+#include "agent/base/latest.h"
+#include "agent/base/tick_time.h"
+#include "agent/config/metrics_settings.h"
+#include "agent/http/http_message.h"
 #include "agent/snapshot.h"
-#include "agent/tick_time.h"
 #include "exporter/families.h"
 #include "exporter/ledger.h"
 

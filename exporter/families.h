@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "agent/metrics_settings.h"
+#include "agent/config/metrics_settings.h"
 #include "agent/snapshot.h"
 #include "exporter/ledger.h"
 #include "exporter/negotiate.h"

@@ -10,7 +10,7 @@
 #include <tuple>
 #include <utility>
 
-#include "agent/tick_time.h"
+#include "agent/base/tick_time.h"
 
 namespace slogate {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/metrics_settings.h"
+#include "agent/config/metrics_settings.h"
 #include "exporter/ledger.h"
 #include "exporter/sink.h"
 

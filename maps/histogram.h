@@ -15,7 +15,7 @@
 #define SLOGATE_EDGES (SLOGATE_EDGE_LAST - SLOGATE_EDGE_FIRST + 1)
 #define SLOGATE_BUCKETS (SLOGATE_EDGES + 1)
 
-/* floor(1e9 * 2^(k/8)) ns. tests/unit/histogram_test.cpp computes each of them again. */
+/* floor(1e9 * 2^(k/8)) ns. tests/unit/maps/histogram_test.cpp computes each of them again. */
 static const __u64 slogate_edge_ns[SLOGATE_EDGES] = {
     953u,           1039u,          1134u,          1236u,          1348u,          1470u,
     1603u,          1749u,          1907u,          2079u,          2268u,          2473u,

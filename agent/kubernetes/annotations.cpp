@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "agent/config_fields.h"
+#include "agent/config/config_fields.h"
 #include "agent/kubernetes/cluster.h"
 #include "maps/counts.h"
 

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/slo.h"
+#include "agent/config/slo.h"
 #include "maps/error.h"
 
 namespace slogate {

@@ -10,14 +10,14 @@
 #include <thread>
 #include <utility>
 
+#include "agent/base/log.h"
+#include "agent/host/syscalls.h"
 #include "agent/kubernetes/pods.h"
 #include "agent/kubernetes/reflector.h"
 #include "agent/kubernetes/text.h"
 #include "agent/kubernetes/transport.h"
 #include "agent/kubernetes/workloads.h"
 #include "agent/kubernetes/writer.h"
-#include "agent/log.h"
-#include "agent/syscalls.h"
 
 namespace slogate {
 namespace {

@@ -12,38 +12,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "agent/measure/pod.h"
+
 namespace slogate {
 
 // All our annotations and the type of our condition begin with it.
 inline constexpr std::string_view kAnnotationPrefix = "slogate.io/";
 // The readiness gate and the condition of pods.
 inline constexpr std::string_view kConditionType = "slogate.io/slo";
-
-// "" where there is none: a bare pod, a ReplicaSet without a Deployment.
-struct OwnerReference {
-  std::string kind, name, uid;
-
-  bool operator==(const OwnerReference&) const = default;
-};
-
-// One pod of this node.
-struct Pod {
-  std::string uid, namespace_, name;
-  std::map<std::string, std::string> labels;
-  std::map<std::string, std::string> annotations;  // ours, without the prefix
-  OwnerReference owner;                            // its controller
-  // Ids, without "containerd://", and names of all containers that were ever seen of it: init and
-  // ephemeral ones, and those that have been restarted, included.
-  std::map<std::string, std::string> containers;
-  bool gated = false;             // has our readiness gate
-  std::optional<bool> condition;  // our condition: True or False; nothing while it has none
-  std::string condition_reason, condition_message;
-  bool ready = false;
-  bool leaving = false;  // is being deleted, or has ended
-  bool gone = false;     // deleted; kept for a while for the names of its cgroups
-
-  bool operator==(const Pod&) const = default;
-};
 
 // Whether the pod's Deployment is looked for, and so may be waited for.
 [[nodiscard]] inline bool needs_deployment(const Pod& pod) {

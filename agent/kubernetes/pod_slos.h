@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "agent/canary/verdict.h"
 #include "agent/kubernetes/annotations.h"
 #include "agent/kubernetes/cluster.h"
-#include "agent/verdict.h"
 
 namespace slogate {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/tick_time.h"
 #include "agent/kubernetes/client.h"
 #include "agent/kubernetes/pod_slos.h"
-#include "agent/tick_time.h"
 
 namespace slogate {
 

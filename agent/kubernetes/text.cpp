@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "agent/units.h"
+#include "agent/base/units.h"
 
 namespace slogate {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "agent/base/tick_time.h"
 #include "agent/kubernetes/parse.h"
 #include "agent/kubernetes/text.h"
-#include "agent/tick_time.h"
 
 namespace slogate {
 namespace {

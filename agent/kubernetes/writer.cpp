@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/base/log.h"
+#include "agent/base/tick_time.h"
+#include "agent/base/units.h"
 #include "agent/kubernetes/text.h"
-#include "agent/log.h"
-#include "agent/tick_time.h"
-#include "agent/units.h"
 
 namespace slogate {
 namespace {

@@ -19,8 +19,8 @@
 #include <utility>
 
 #include "agent/agent.h"
-#include "agent/http.h"
-#include "agent/log.h"
+#include "agent/base/log.h"
+#include "agent/http/http.h"
 #include "exporter/exporter.h"
 #include "tests/support/exposition.h"
 #include "tests/support/replay.h"

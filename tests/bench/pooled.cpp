@@ -10,7 +10,7 @@
 #include <limits>
 #include <random>
 
-#include "agent/claims.h"
+#include "agent/canary/hypotheses.h"
 #include "maps/tables.h"
 #include "tests/support/replay.h"
 #include "tools/cli/rules.h"
@@ -72,26 +72,26 @@ class Mixture {
 
 // ---- traffic ----
 
-// The claims that the rules pool where nothing is stated; errors and drops do not happen here.
+// The hypotheses that the rules pool where nothing is stated; errors and drops do not happen here.
 struct Question {
-  std::vector<Claim> claims;
+  std::vector<Hypothesis> hypotheses;
   std::vector<double> weights;
 };
 
 Question question() {
   Question result;
-  for (const Claim& claim : default_claims())
-    if (claim.signal == judged(SLOGATE_SIGNAL_request) ||
-        claim.signal == judged(RatioSignal::ConnectErrors) ||
-        claim.signal == judged(RatioSignal::Drops))
-      result.claims.push_back(claim);
+  for (const Hypothesis& hypothesis : default_hypotheses())
+    if (hypothesis.signal == judged(SLOGATE_SIGNAL_request) ||
+        hypothesis.signal == judged(RatioSignal::ConnectErrors) ||
+        hypothesis.signal == judged(RatioSignal::Drops))
+      result.hypotheses.push_back(hypothesis);
   std::array<bool, kJudgedSignals> active{};
   active.fill(true);
-  result.weights = to_weights(result.claims, active);
+  result.weights = to_weights(result.hypotheses, active);
   return result;
 }
 
-using Shares = std::array<double, kLevels.size()>;
+using Shares = std::array<double, kComparedLevels.size()>;
 
 Shares mixed(const Shares& a, const Shares& b, double share_of_b) {
   Shares shares;
@@ -156,8 +156,8 @@ size_t edge_of(const Survival& survival, double quantile) {
 struct Model {
   explicit Model(const Experiment& of) {
     const Survival slow = support::scaled(of.stable, kBurstFactor);
-    for (size_t i = 0; i < kLevels.size(); ++i) {
-      const size_t edge = edge_of(of.stable, kLevels[i].quantile);
+    for (size_t i = 0; i < kComparedLevels.size(); ++i) {
+      const size_t edge = edge_of(of.stable, kComparedLevels[i].quantile);
       const double own = bucket_edge(edge), allowed = bucket_edge(veto_edge(0, edge));
       stable[i] = of.stable(own);
       good[i] = of.stable(allowed);
@@ -171,9 +171,9 @@ struct Model {
 
 std::vector<double> gains_of(const Question& question, const Drawn& canary, const Drawn& stable) {
   std::vector<double> gains;
-  for (const Claim& claim : question.claims)
-    for (size_t level = 0; level < claim.levels.size(); ++level) {
-      const bool latency = is_latency(claim.signal);
+  for (const Hypothesis& hypothesis : question.hypotheses)
+    for (size_t level = 0; level < hypothesis.levels.size(); ++level) {
+      const bool latency = is_latency(hypothesis.signal);
       const Trial x{latency ? canary.slow[level] : 0, canary.all};
       const Trial y{latency ? stable.slow[level] : 0, stable.all};
       const Margin margin{1, latency ? 0 : kVetoIncrease};

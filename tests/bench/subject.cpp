@@ -17,7 +17,7 @@
 #include <string_view>
 #include <thread>
 
-#include "agent/probes.h"
+#include "agent/measure/probes.h"
 #include "maps/bpf_map.h"
 #include "tests/bench/empty.skel.h"
 #include "tests/bench/hash.skel.h"

@@ -23,7 +23,7 @@ struct Experiment {
   double alpha = 0.01;
   size_t requests = 1000;  // of the canary in one reading
   size_t stable_factor = 1;
-  size_t before = 300;    // readings of the baseline alone: enough for the self-test
+  size_t before = 300;    // readings of the baseline alone: enough for the A/A test
   size_t readings = 200;  // with the canary
   double bursts = 0;      // mean length in readings, 2.4 % of the time half of all 6 times slower
   size_t runs = 0;

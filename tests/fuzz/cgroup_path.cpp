@@ -2,8 +2,8 @@
 // Paths of cgroups: of pods, of ourselves, and as the kernel announces them.
 #include <cstring>
 
-#include "agent/kubernetes/pod_path.h"
-#include "agent/memory_limit.h"
+#include "agent/host/memory_limit.h"
+#include "agent/measure/pod_path.h"
 #include "maps/owner_events.h"
 #include "tests/fuzz/fuzz.h"
 

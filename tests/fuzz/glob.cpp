@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pattern and, on the lines after it, paths. What matches is compared with the regular
 // expression.
-#include "agent/glob.h"
+#include "agent/base/glob.h"
 
 #include <algorithm>
 #include <regex>

@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "agent/api.h"
-#include "agent/http_session.h"
+#include "agent/api/api.h"
+#include "agent/http/http_session.h"
 #include "maps/fd.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // vetoes.json as another agent, or a broken disk, left it. What is read is written and read again.
-#include "agent/state_dir.h"
+#include "agent/canary/state_dir.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <filesystem>
 
-#include "agent/verdict_json.h"
+#include "agent/canary/verdict_json.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {

@@ -2,7 +2,7 @@
 // Traffic classes: the rules of the configuration, on the kernel's side of them.
 #include <algorithm>
 
-#include "agent/class_rules.h"
+#include "agent/config/class_rules.h"
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/tcp.h"
 

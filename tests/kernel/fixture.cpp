@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "agent/host.h"
+#include "agent/host/host.h"
 
 namespace slogate {
 namespace {

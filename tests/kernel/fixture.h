@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "agent/agent.h"
-#include "agent/probes.h"
+#include "agent/measure/probes.h"
 #include "maps/maps.h"
 #include "tests/kernel/world.h"
 

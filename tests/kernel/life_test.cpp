@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <map>
 
-#include "agent/probes.h"
+#include "agent/measure/probes.h"
 #include "maps/bpf_map.h"
 #include "maps/maps.h"
 #include "maps/schema.h"

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <memory>
 
-#include "agent/probes.h"
+#include "agent/measure/probes.h"
 #include "tests/kernel/world.h"
 
 namespace slogate {

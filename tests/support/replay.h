@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/judge.h"
+#include "agent/canary/judge.h"
 
 namespace slogate::support {
 

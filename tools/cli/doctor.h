@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/host.h"
+#include "agent/host/host.h"
 #include "tools/cli/run.h"
 
 namespace slogate::cli {

@@ -5,7 +5,7 @@
 #include <array>
 #include <cmath>
 
-#include "agent/glob.h"
+#include "agent/base/glob.h"
 #include "tools/cli/bars.h"
 #include "tools/cli/buckets.h"
 #include "tools/cli/fields.h"

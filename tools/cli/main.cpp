@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "agent/units.h"
+#include "agent/base/units.h"
 #include "maps/tables.h"
 #include "tools/cli/cgroups.h"
 #include "tools/cli/doctor.h"

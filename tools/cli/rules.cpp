@@ -6,10 +6,10 @@
 #include <set>
 #include <span>
 
-#include "agent/claims.h"
-#include "agent/config.h"
-#include "agent/sentence.h"
-#include "agent/tick_time.h"
+#include "agent/base/figures.h"
+#include "agent/base/tick_time.h"
+#include "agent/canary/hypotheses.h"
+#include "agent/config/config.h"
 #include "maps/tables.h"
 
 namespace slogate::cli {
@@ -54,10 +54,11 @@ std::string namespace_of(const Selector& selector) {
 
 // Of the comparisons nobody asked for only those that a service is most often rolled back for:
 // every rule is work for a Prometheus that serves the whole fleet.
-bool is_pooled(const Claim& claim) {
-  return !claim.absolute && (!claim.implied || claim.signal == judged(SLOGATE_SIGNAL_request) ||
-                             claim.signal == judged(RatioSignal::ConnectErrors) ||
-                             claim.signal == judged(RatioSignal::Drops));
+bool is_pooled(const Hypothesis& hypothesis) {
+  return !hypothesis.absolute &&
+         (!hypothesis.implied || hypothesis.signal == judged(SLOGATE_SIGNAL_request) ||
+          hypothesis.signal == judged(RatioSignal::ConnectErrors) ||
+          hypothesis.signal == judged(RatioSignal::Drops));
 }
 
 // Events and what they are counted against: the metrics that to_ratio() has as counters.
@@ -126,14 +127,14 @@ class PooledRules {
            {"labels", {{"slo", slo_.name}, {"arm", arm.name}}}});
   }
 
-  void add(const Claim& claim, std::span<const double> weights) {
-    const bool latency = is_latency(claim.signal);
-    const double margin = latency ? 0 : claim.implied ? kVetoIncrease : claim.bound;
-    record("margin", claim, {}, fmt::format("vector({})", margin));
-    for (size_t level = 0; level < claim.levels.size(); ++level)
-      record("weight", claim, level_label(claim, level),
+  void add(const Hypothesis& hypothesis, std::span<const double> weights) {
+    const bool latency = is_latency(hypothesis.signal);
+    const double margin = latency ? 0 : hypothesis.implied ? kVetoIncrease : hypothesis.bound;
+    record("margin", hypothesis, {}, fmt::format("vector({})", margin));
+    for (size_t level = 0; level < hypothesis.levels.size(); ++level)
+      record("weight", hypothesis, level_label(hypothesis, level),
              fmt::format("vector({})", weights[level * Grid{}.size()]));
-    latency ? add_latency(claim) : add_ratio(claim);
+    latency ? add_latency(hypothesis) : add_ratio(hypothesis);
   }
 
   [[nodiscard]] const Json& rules() const { return rules_; }
@@ -141,19 +142,20 @@ class PooledRules {
   [[nodiscard]] const Json& now_and_then() const { return now_and_then_; }
 
  private:
-  static Labels level_label(const Claim& claim, size_t level) {
-    if (!is_latency(claim.signal)) return {};
-    return {{"level", quantile_text(claim.levels[level].quantile)}};
+  static Labels level_label(const Hypothesis& hypothesis, size_t level) {
+    if (!is_latency(hypothesis.signal)) return {};
+    return {{"level", quantile_text(hypothesis.levels[level].quantile)}};
   }
 
-  [[nodiscard]] Json rule(std::string_view name, const Claim& claim, const Labels& labels,
+  [[nodiscard]] Json rule(std::string_view name, const Hypothesis& hypothesis, const Labels& labels,
                           std::string expr) const {
-    Json all = {{"slo", slo_.name}, {"objective", claim.name}};
+    Json all = {{"slo", slo_.name}, {"objective", hypothesis.name}};
     for (const auto& [label, value] : labels) all[label] = value;
     return {{"record", pooled(name)}, {"expr", std::move(expr)}, {"labels", all}};
   }
-  void record(std::string_view name, const Claim& claim, const Labels& labels, std::string expr) {
-    rules_.push_back(rule(name, claim, labels, std::move(expr)));
+  void record(std::string_view name, const Hypothesis& hypothesis, const Labels& labels,
+              std::string expr) {
+    rules_.push_back(rule(name, hypothesis, labels, std::move(expr)));
   }
 
   // By how much cumulative counts grew in this block, of those that were there before the warm-up,
@@ -169,8 +171,8 @@ class PooledRules {
   }
 
   // Requests that ended without an answer were slower than any edge.
-  [[nodiscard]] std::string unanswered(const Claim& claim, const Arm& arm) const {
-    const std::string_view role = kSignals[claim.signal].role;
+  [[nodiscard]] std::string unanswered(const Hypothesis& hypothesis, const Arm& arm) const {
+    const std::string_view role = kSignals[hypothesis.signal].role;
     if (role.empty()) return "";
     const std::string series =
         fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}", role, arm.series);
@@ -180,8 +182,8 @@ class PooledRules {
     return fmt::format(" + ({} or vector(0))", growth(arm, counts, counts(settled_)));
   }
 
-  void add_latency(const Claim& claim) {
-    const SignalInfo& signal = kSignals[claim.signal];
+  void add_latency(const Hypothesis& hypothesis) {
+    const SignalInfo& signal = kSignals[hypothesis.signal];
     const auto histogram = [&](const Arm& arm) {
       const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
       return fmt::format("{}{{{}{}}}", signal.metric, role, arm.series);
@@ -190,24 +192,24 @@ class PooledRules {
       const auto counts = [&](std::string_view offset) {
         return fmt::format("histogram_count({}{})", histogram(arm), offset);
       };
-      record("exposures", claim, with_arm({}, arm),
-             growth(arm, counts, histogram(arm) + settled_) + unanswered(claim, arm));
+      record("exposures", hypothesis, with_arm({}, arm),
+             growth(arm, counts, histogram(arm) + settled_) + unanswered(hypothesis, arm));
     }
     // An hour of every pod's histograms is the dearest thing there is to read.
     now_and_then_.push_back(rule(
-        "history", claim, {},
+        "history", hypothesis, {},
         fmt::format("sum(increase({}[1h]{}){})", histogram(arms_[1]), before_, arms_[1].members)));
-    for (size_t level = 0; level < claim.levels.size(); ++level) {
-      const Labels label = level_label(claim, level);
-      add_edges(claim, label, claim.levels[level].quantile);
-      for (const Arm& arm : arms_) add_slow(claim, label, arm, histogram(arm));
+    for (size_t level = 0; level < hypothesis.levels.size(); ++level) {
+      const Labels label = level_label(hypothesis, level);
+      add_edges(hypothesis, label, hypothesis.levels[level].quantile);
+      for (const Arm& arm : arms_) add_slow(hypothesis, label, arm, histogram(arm));
     }
   }
 
-  [[nodiscard]] std::string series(std::string_view name, const Claim& claim,
+  [[nodiscard]] std::string series(std::string_view name, const Hypothesis& hypothesis,
                                    const Labels& labels) const {
     std::string text = fmt::format("{}{{slo={},objective={}", pooled(name), literal(slo_.name),
-                                   literal(claim.name));
+                                   literal(hypothesis.name));
     for (const auto& [label, value] : labels) text += fmt::format(",{}={}", label, literal(value));
     return text + "}";
   }
@@ -225,39 +227,41 @@ class PooledRules {
   // The baseline's edge from before this block, and the canary's beyond which it is worse.
   // Prometheus 2.42 drops a recorded histogram whose buckets add up to more than its count, be it
   // by rounding; the edge of a minute ago is as good.
-  void add_edges(const Claim& claim, const Labels& label, double quantile) {
-    const std::string history = series("history", claim, {});
-    const std::string edge = series("edge", claim, with_arm(label, arms_[1]));
-    const std::string is_there = series("exposures", claim, with_arm({}, arms_[1]));
+  void add_edges(const Hypothesis& hypothesis, const Labels& label, double quantile) {
+    const std::string history = series("history", hypothesis, {});
+    const std::string edge = series("edge", hypothesis, with_arm(label, arms_[1]));
+    const std::string is_there = series("exposures", hypothesis, with_arm({}, arms_[1]));
     now_and_then_.push_back(
-        rule("edge", claim, with_arm(label, arms_[1]),
+        rule("edge", hypothesis, with_arm(label, arms_[1]),
              fmt::format("({} and histogram_count({}) * {:.6g} >= {}) or on () ({} and on () {})",
                          edge_above(fmt::format("histogram_quantile({}, {})", quantile, history)),
                          history, 1 - quantile, kTailSamples, edge, is_there)));
-    const double increase = claim.implied ? least_increase(claim.signal) : claim.bound;
+    const double increase =
+        hypothesis.implied ? least_increase(hypothesis.signal) : hypothesis.bound;
     std::string allowed = fmt::format("{} + {}", edge, increase);
-    if (claim.implied)
+    if (hypothesis.implied)
       allowed = fmt::format("clamp_min({}, scalar({} * {}))", allowed, edge,
                             std::exp2(kVetoStretch / 8.0));
-    now_and_then_.push_back(rule("edge", claim, with_arm(label, arms_[0]), edge_above(allowed)));
+    now_and_then_.push_back(
+        rule("edge", hypothesis, with_arm(label, arms_[0]), edge_above(allowed)));
   }
 
-  void add_slow(const Claim& claim, const Labels& label, const Arm& arm,
+  void add_slow(const Hypothesis& hypothesis, const Labels& label, const Arm& arm,
                 std::string_view histogram) {
-    const std::string edge = series("edge", claim, with_arm(label, arm));
+    const std::string edge = series("edge", hypothesis, with_arm(label, arm));
     const auto counts = [&](std::string_view offset) {
       const std::string then = fmt::format("{}{}", histogram, offset);
       return fmt::format("histogram_count({}) * (1 - histogram_fraction(-Inf, scalar({}), {}))",
                          then, edge, then);
     };
-    record("events", claim, with_arm(label, arm),
+    record("events", hypothesis, with_arm(label, arm),
            fmt::format("({}{}) and on () {}",
                        growth(arm, counts, fmt::format("{}{}", histogram, settled_)),
-                       unanswered(claim, arm), edge));
+                       unanswered(hypothesis, arm), edge));
   }
 
-  void add_ratio(const Claim& claim) {
-    const RatioMetrics& metrics = kRatioMetrics[claim.signal - SLOGATE_SIGNALS];
+  void add_ratio(const Hypothesis& hypothesis) {
+    const RatioMetrics& metrics = kRatioMetrics[hypothesis.signal - SLOGATE_SIGNALS];
     for (const Arm& arm : arms_) {
       const auto exposures = [&](std::string_view offset) {
         return fmt::format("sum without ({}) ({}{{{}{}}}{})", metrics.exposure_labels,
@@ -272,8 +276,9 @@ class PooledRules {
         return metrics.exposed_apart ? fmt::format("({} + {})", exposures(offset), events(offset))
                                      : exposures(offset);
       };
-      record("events", claim, with_arm({}, arm), growth(arm, events, exposures(settled_)));
-      record("exposures", claim, with_arm({}, arm), growth(arm, outcomes, exposures(settled_)));
+      record("events", hypothesis, with_arm({}, arm), growth(arm, events, exposures(settled_)));
+      record("exposures", hypothesis, with_arm({}, arm),
+             growth(arm, outcomes, exposures(settled_)));
     }
   }
 
@@ -291,7 +296,8 @@ Json shared_rule(std::string_view name, std::string expr, Json labels = Json::ob
   return rule;
 }
 
-// worse() of agent/evidence.h with ratio 1, capped for later starts. With c = m / (m + l) it is
+// worse() of agent/canary/evidence.h with ratio 1, capped for later starts. With c = m / (m + l) it
+// is
 //   x log(r) - (x + y) log(1 + (r - 1) c) - (r - 1) increase l c / (1 + (r - 1) c).
 Json gain_rule(double factor) {
   const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
@@ -388,17 +394,17 @@ Json shared_rules(std::chrono::milliseconds interval) {
 }
 
 PooledRules rules_of(const FleetSlo& of, std::chrono::milliseconds interval) {
-  std::vector<Claim> claims = to_claims(of.slo);
-  std::erase_if(claims, [](const Claim& claim) { return !is_pooled(claim); });
+  std::vector<Hypothesis> hypotheses = to_hypotheses(of.slo);
+  std::erase_if(hypotheses, [](const Hypothesis& hypothesis) { return !is_pooled(hypothesis); });
   std::array<bool, kJudgedSignals> active{};
   active.fill(true);
-  const std::vector<double> weights = to_weights(claims, active);
+  const std::vector<double> weights = to_weights(hypotheses, active);
   PooledRules rules(of, interval);
   rules.add_quantiles();
   size_t first = 0;
-  for (const Claim& claim : claims) {
-    rules.add(claim, std::span(weights).subspan(first, claim.components()));
-    first += claim.components();
+  for (const Hypothesis& hypothesis : hypotheses) {
+    rules.add(hypothesis, std::span(weights).subspan(first, hypothesis.components()));
+    first += hypothesis.components();
   }
   return rules;
 }

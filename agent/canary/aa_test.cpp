@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/canary/aa_test.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace slogate {
+namespace {
+
+// The comparison begins anew after so many blocks: what was long ago says little of now.
+constexpr size_t kTestBlocks = 600;
+// After it accused the baseline of being worse than itself, so many blocks must go by in peace.
+constexpr size_t kPeaceBlocks = 120;
+// Looking at every one would cost more than the verdict itself.
+constexpr size_t kLookBlocks = 8;
+// From so many readings of baseline and canary in one rollout on (three minutes) these decide, even
+// where the baseline alone is known.
+constexpr size_t kEnoughPairs = 720;
+// So many readings pass between two measurements of the block length.
+constexpr size_t kPlanReadings = 12;
+
+Trial since(const Trial& now, const Trial& before) {
+  return {now.events - before.events, now.exposures - before.exposures};
+}
+
+}  // namespace
+
+AaTest::AaTest(double alpha)
+    : threshold_(std::log(1 / alpha)),
+      hypotheses_(default_hypotheses()),
+      used_(kTestedQuantiles.size()) {
+  begin();
+}
+
+void AaTest::begin() {
+  std::array<bool, kJudgedSignals> all{};
+  all.fill(true);
+  const std::vector<double> weights = to_weights(hypotheses_, all);
+  forth_.emplace(weights);
+  back_.emplace(weights);
+  blocks_ = 0;
+}
+
+void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
+                         const Edges& edges) {
+  for (size_t level = 0; level < kTestedQuantiles.size(); ++level) {
+    if (!edges[level]) continue;
+    // Beyond the margin, as in a comparison: where most requests take the same time, an edge at the
+    // quantile itself would tell of every change of the CPU's speed.
+    const size_t edge = veto_edge(signal, *edges[level]);
+    const std::array now = {latency_trial(halves[0], signal, edge),
+                            latency_trial(halves[1], signal, edge),
+                            latency_trial(canary, signal, edge)};
+    const auto before = std::exchange(before_[level], now);
+    // Where the edge moved there is nothing to take a difference from.
+    if (used_[level] == edges[level])
+      remember(level, since(now[0], before[0]), since(now[1], before[1]), since(now[2], before[2]));
+  }
+  used_ = edges;
+  if (++since_plan_ >= kPlanReadings) plan();
+}
+
+// A baseline of one cgroup is compared with what it did a moment before, and a canary that begins,
+// slows down or ends changes the load of the node. So it is compared with itself only while there
+// is no canary, and with its canary once that has been there for long: one that is bad has bursts
+// of its own, and would have been vetoed by then.
+void AaTest::remember(size_t level, const Trial& first, const Trial& second, const Trial& canary) {
+  const auto add = [](History& history, const SplitReading& reading) {
+    history.push_back(reading);
+    if (history.size() > kMostHistory) history.pop_front();
+  };
+  const bool one = second.exposures <= 0;
+  if (!one || canary.exposures <= 0) add(alone_[level], {first, second});
+  if (one && canary.exposures > 0) add(paired_[level], {first, canary});
+}
+
+void AaTest::begin_rollout() {
+  for (History& history : paired_) history.clear();
+}
+
+void AaTest::plan() {
+  since_plan_ = 0;
+  const size_t alone = alone_.front().size(), paired = paired_.front().size();
+  const bool together = paired >= (alone < kLeastHistory ? kLeastHistory : kEnoughPairs);
+  size_t length = 1;
+  for (const History& history : together ? paired_ : alone_)
+    length =
+        std::max(length, plan_block(std::vector(history.begin(), history.end()),
+                                    together ? Comparison::Differences : Comparison::Baseline));
+  block_ = std::min(std::max(length, least_), kLongestBlock);
+}
+
+void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges) {
+  if (unstable_ > 0) --unstable_;
+  const auto idle = [](const Tally& half) {
+    for (size_t signal = 0; signal < kJudgedSignals; ++signal)
+      if (exposures(half, signal) != 0) return false;
+    return true;
+  };
+  if (!idle(halves[0]) && !idle(halves[1])) {
+    odd_.reset();
+    compare(halves[0], halves[1], edges);
+  } else if (const Tally& only = idle(halves[0]) ? halves[1] : halves[0]; !odd_) {
+    odd_ = only;
+  } else {
+    compare(*odd_, only, edges);
+    odd_.reset();
+  }
+}
+
+bool AaTest::is_accused() const {
+  const std::array both = {forth_->log_e(), back_->log_e()};
+  return log_mean_exp(both) >= threshold_;
+}
+
+void AaTest::compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges) {
+  std::vector<double> forth, back;
+  for (size_t i = 0; i < hypotheses_.size(); ++i) {
+    const Gains one = weigh(hypotheses_[i], a, &b, edges[i]),
+                other = weigh(hypotheses_[i], b, &a, edges[i]);
+    forth.insert(forth.end(), one.against.begin(), one.against.end());
+    back.insert(back.end(), other.against.begin(), other.against.end());
+  }
+  forth_->add(forth);
+  back_->add(back);
+  ++blocks_;
+  if (blocks_ % kLookBlocks == 0 && is_accused()) {
+    unstable_ = kPeaceBlocks;
+    least_ = std::min(2 * block_, kLongestBlock);
+    block_ = std::max(block_, least_);
+    begin();
+  } else if (blocks_ >= kTestBlocks) {
+    least_ = std::max<size_t>(1, least_ / 2);
+    begin();
+  }
+}
+
+}  // namespace slogate

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The baseline against itself and its canaries: how long blocks must be, and whether the method
+// holds here at all.
+#pragma once
+
+#include <deque>
+#include <optional>
+
+#include "agent/canary/block_length.h"
+#include "agent/canary/hypotheses.h"
+
+namespace slogate {
+
+// Fed with readings and blocks of the baseline's two halves.
+class AaTest {
+ public:
+  // `alpha` of the SLO: what accuses the baseline of being worse than itself at that level would
+  // accuse a canary, too.
+  explicit AaTest(double alpha);
+
+  // What both arms have done up to now.
+  void add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
+                   const Edges& edges);
+  // What is known of a canary is about another one from now on.
+  void begin_rollout();
+  // A block of each half is over. `edges` as for hypotheses().
+  void add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges);
+  // How many readings the next block has.
+  [[nodiscard]] size_t block() const { return block_; }
+  [[nodiscard]] bool quiet() const { return unstable_ == 0; }
+  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
+
+  static constexpr std::array<double, 2> kTestedQuantiles = {0.9, 0.99};
+
+ private:
+  void begin();
+  void compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges);
+  [[nodiscard]] bool is_accused() const;
+  void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
+  void plan();
+
+  double threshold_;
+  std::vector<Hypothesis> hypotheses_;
+  using History = std::deque<SplitReading>;
+  std::array<History, kTestedQuantiles.size()> alone_,
+      paired_;  // paired with the canary of this rollout
+  std::array<std::array<Trial, 3>, kTestedQuantiles.size()> before_{};
+  Edges used_;
+  size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
+  std::optional<Tally> odd_;  // the block before, where there is one half
+  std::optional<Evidence> forth_, back_;
+  size_t blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks
+};
+
+}  // namespace slogate

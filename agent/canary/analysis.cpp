@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/canary/analysis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace slogate {
+namespace {
+
+// More than a node has pods, several times over.
+constexpr size_t kMostAside = 1000;
+
+// A rollout of cgroups has no name of its own: when it began tells it from others.
+std::string rollout_name(const Slo& slo, TickTime now) {
+  return slo.rollout.empty() ? to_rfc3339_ms(now.system) : slo.rollout;
+}
+
+// The evidence that begins with a reset is not what other nodes call by the name.
+std::string reset_name(const Slo& slo, TickTime now) {
+  return slo.rollout.empty() ? to_rfc3339_ms(now.system)
+                             : fmt::format("{}-{}", slo.rollout, to_rfc3339_ms(now.system));
+}
+
+std::vector<std::string> names_of(const std::vector<Hypothesis>& hypotheses) {
+  std::vector<std::string> names;
+  names.reserve(hypotheses.size());
+  for (const Hypothesis& hypothesis : hypotheses) names.push_back(hypothesis.name);
+  return names;
+}
+
+std::string text_of(const std::optional<Selector>& selector) {
+  return selector ? selector_text(*selector) : "";
+}
+
+bool same_question(const Slo& a, const Slo& b) {
+  return text_of(a.baseline) == text_of(b.baseline) && a.alpha == b.alpha && a.warmup == b.warmup &&
+         a.port == b.port && a.objectives == b.objectives;
+}
+
+// One rollout after the other of one workload: what is known of its baseline holds on.
+bool same_workload(const Slo& a, const Slo& b) {
+  return a.name == b.name && !a.rollout.empty() && !b.rollout.empty();
+}
+
+bool same_canary(const Slo& a, const Slo& b) {
+  return a.name == b.name && selector_text(a.canary) == selector_text(b.canary);
+}
+
+std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
+  if (!selects_pods(slo) || pods_known) return {};
+  return {"pods and containers are not known without an API server: select cgroups"};
+}
+
+}  // namespace
+
+void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
+  std::vector<std::unique_ptr<Case>> before = std::exchange(cases_, {});
+  for (const Slo& slo : slos) {
+    const auto old = std::ranges::find_if(before, [&](const auto& one) {
+      return one && (same_canary(one->slo, slo) || same_workload(one->slo, slo));
+    });
+    if (old != before.end() && same_question((*old)->slo, slo)) {
+      const bool next = !same_canary((*old)->slo, slo);
+      cases_.push_back(std::move(*old));
+      if (next) begin_next(*cases_.back(), slo, now);
+      continue;
+    }
+    auto& fresh = cases_.emplace_back(std::make_unique<Case>(slo, rollout_name(slo, now), now));
+    // A bound that is loosened does not lift a veto: reset() does.
+    if (old != before.end()) put_aside(**old);
+    if (!take_up(*fresh)) note(*fresh, now);
+  }
+  for (const auto& old : before)
+    if (old && !old->slo.rollout.empty()) put_aside(*old);
+  for (const auto& one : cases_) describe(*one);
+}
+
+void CanaryAnalysis::begin_next(Case& one, const Slo& slo, TickTime now) {
+  put_aside(one);
+  one.slo = slo;
+  one.arms = Arms(slo);
+  one.judge.reset(rollout_name(slo, now), now);
+  if (!take_up(one)) note(one, now);
+}
+
+// That the veto began was said when it did.
+void CanaryAnalysis::adopt(Case& one, const Verdict& veto) {
+  one.judge.restore(veto);
+  one.rollout = veto.rollout;
+  one.decision = kDecisions[static_cast<size_t>(Decision::Veto)];
+  one.had_canary = true;
+}
+
+void CanaryAnalysis::put_aside(const Case& one) {
+  const auto verdict = one.judge.verdict();
+  if (verdict->decision != Decision::Veto) return;
+  std::string canary = selector_text(one.slo.canary);
+  const auto same = [&](const LatchedVeto& veto) {
+    return veto.verdict.slo == one.slo.name && veto.canary == canary;
+  };
+  if (std::ranges::any_of(aside_, same)) return;
+  if (aside_.size() >= kMostAside) aside_.erase(aside_.begin());
+  aside_.push_back({std::move(canary), *verdict});
+}
+
+bool CanaryAnalysis::take_up(Case& one) {
+  const auto veto = std::ranges::find_if(aside_, [&](const LatchedVeto& candidate) {
+    return candidate.verdict.slo == one.slo.name &&
+           candidate.canary == selector_text(one.slo.canary);
+  });
+  if (veto == aside_.end()) return false;
+  adopt(one, veto->verdict);
+  aside_.erase(veto);
+  return true;
+}
+
+size_t CanaryAnalysis::restore(const std::vector<LatchedVeto>& vetoes) {
+  aside_.insert(aside_.end(), vetoes.begin(), vetoes.end());
+  size_t restored = 0;
+  for (const auto& one : cases_) {
+    if (!take_up(*one)) continue;
+    ++restored;
+    std::erase_if(changes_,
+                  [&](const VerdictChange& change) { return change.now->slo == one->slo.name; });
+  }
+  return restored;
+}
+
+void CanaryAnalysis::tick(const std::vector<Workload>& workloads, TickTime now) {
+  if (cases_.empty()) return;
+  for (const auto& one : cases_) {
+    one->arms.look(workloads, now);
+    describe(*one);
+  }
+  const auto judged = cgroups();
+  CgroupCounts counts;
+  for (const Workload& workload : workloads) {
+    if (!judged.contains(workload.id)) continue;
+    ServiceCounts& of = counts[workload.id];
+    of.all = workload.service;
+    for (const PortShare& share : workload.ports) of.ports.emplace(share.port, share.counts);
+  }
+  for (const auto& one : cases_) observe(*one, counts, now);
+}
+
+void CanaryAnalysis::describe(Case& one) const {
+  one.status =
+      std::make_shared<const SloStatus>(SloStatus{.slo = one.slo,
+                                                  .objectives = names_of(one.judge.hypotheses()),
+                                                  .canary = one.arms.canary(),
+                                                  .baseline = one.arms.baseline(),
+                                                  .notes = notes_of(one.slo, pods_known_)});
+}
+
+void CanaryAnalysis::read(const CgroupCounts& counts, TickTime now) {
+  for (const auto& one : cases_) observe(*one, counts, now);
+}
+
+void CanaryAnalysis::observe(Case& one, const CgroupCounts& counts, TickTime now) {
+  const Observation seen = one.arms.read(counts, now);
+  one.judge.observe(seen);
+  end_empty(one, seen.canary.cgroups, now);
+  note(one, now);
+}
+
+void CanaryAnalysis::end_empty(Case& one, size_t canary_cgroups, TickTime now) {
+  if (canary_cgroups > 0) {
+    one.empty_since.reset();
+    one.had_canary = true;
+    return;
+  }
+  if (!one.slo.rollout.empty()) return;  // it ends when there is another revision
+  if (!one.empty_since) one.empty_since = now.monotonic;
+  if (!one.had_canary || now.monotonic - *one.empty_since < kRolloutEnds) return;
+  one.had_canary = false;
+  one.judge.reset(reset_name(one.slo, now), now);
+}
+
+void CanaryAnalysis::note(Case& one, TickTime now) {
+  const auto verdict = one.judge.verdict();
+  const std::string decision(kDecisions[static_cast<size_t>(verdict->decision)]);
+  const bool began = one.rollout != verdict->rollout;
+  if (!began && decision == one.decision) return;
+  changes_.push_back({now.system, began ? "" : one.decision, verdict});
+  one.decision = decision;
+  one.rollout = verdict->rollout;
+}
+
+std::unordered_set<uint64_t> CanaryAnalysis::cgroups() const {
+  std::unordered_set<uint64_t> ids;
+  for (const auto& one : cases_)
+    for (const uint64_t id : one->arms.cgroups()) ids.insert(id);
+  return ids;
+}
+
+Result<void> CanaryAnalysis::reset(std::string_view slo, TickTime now) {
+  for (const auto& one : cases_) {
+    if (one->slo.name != slo) continue;
+    one->judge.reset(reset_name(one->slo, now), now);
+    std::erase_if(aside_, [&](const LatchedVeto& veto) { return veto.verdict.slo == slo; });
+    note(*one, now);
+    return {};
+  }
+  return fail(fmt::format("no SLO is named {}", slo), "slogate slos lists them");
+}
+
+std::shared_ptr<const Verdicts> CanaryAnalysis::verdicts() const {
+  auto all = std::make_shared<Verdicts>();
+  for (const auto& one : cases_) {
+    all->slos.push_back(one->status);
+    all->list.push_back(one->judge.verdict());
+  }
+  all->problems = problems_;
+  return all;
+}
+
+std::vector<LatchedVeto> CanaryAnalysis::vetoes() const {
+  std::vector<LatchedVeto> vetoes = aside_;
+  for (const auto& one : cases_)
+    if (const auto verdict = one->judge.verdict(); verdict->decision == Decision::Veto)
+      vetoes.push_back({selector_text(one->slo.canary), *verdict});
+  return vetoes;
+}
+
+}  // namespace slogate

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// All SLOs of the configuration under judgement.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include "agent/canary/arms.h"
+
+namespace slogate {
+
+// A canary set that is empty for this long ends its rollout.
+inline constexpr std::chrono::seconds kRolloutEnds{60};
+
+// One change of a decision. `from` is empty where a rollout begins.
+struct VerdictChange {
+  std::chrono::system_clock::time_point time;
+  std::string from;
+  std::shared_ptr<const Verdict> now;
+};
+
+// A veto that has to survive the agent, and what it is about: an SLO of the same name with another
+// canary is another matter.
+struct LatchedVeto {
+  std::string canary;  // selector_text()
+  Verdict verdict;
+};
+
+// Judges every SLO. All of it belongs to one thread.
+class CanaryAnalysis {
+ public:
+  // SLOs whose name and canary stay the same keep evidence and veto where their objectives did not
+  // change, and the veto alone where they did.
+  void set_slos(const std::vector<Slo>& slos, TickTime now);
+  // SLOs that cannot be judged, and why.
+  void set_problems(std::vector<SloProblem> problems) { problems_ = std::move(problems); }
+  // Whether cgroups are told apart by their pods.
+  void know_pods(bool known) { pods_known_ = known; }
+  // Takes up vetoes of another agent. Those without an SLO wait for it. How many there was one for.
+  size_t restore(const std::vector<LatchedVeto>& vetoes);
+
+  // A whole tick: who is there, and what everyone counted.
+  void tick(const std::vector<Workload>& workloads, TickTime now);
+  // Between two ticks: only what the cgroups of cgroups() counted.
+  void read(const CgroupCounts& counts, TickTime now);
+  [[nodiscard]] std::unordered_set<uint64_t> cgroups() const;
+
+  // A new rollout; fails when there is no such SLO.
+  Result<void> reset(std::string_view slo, TickTime now);
+
+  [[nodiscard]] bool empty() const { return cases_.empty(); }
+  [[nodiscard]] std::shared_ptr<const Verdicts> verdicts() const;
+  // Those in force, and those of canaries that are not judged now: of a revision that another one
+  // has followed, or of an SLO that may come back.
+  [[nodiscard]] std::vector<LatchedVeto> vetoes() const;
+  // What changed since the last call.
+  std::vector<VerdictChange> take_changes() { return std::exchange(changes_, {}); }
+
+ private:
+  struct Case {
+    Case(const Slo& of, const std::string& name, TickTime now)
+        : slo(of), arms(of), judge(of, name, now) {}
+    Slo slo;
+    Arms arms;
+    Judge judge;
+    std::shared_ptr<const SloStatus> status;  // as of the last tick or change of the SLO
+    std::string decision;                     // as last reported
+    std::string rollout;
+    std::optional<std::chrono::nanoseconds> empty_since;
+    bool had_canary = false;
+  };
+  void begin_next(Case& one, const Slo& slo, TickTime now);
+  static void adopt(Case& one, const Verdict& veto);
+  void put_aside(const Case& one);
+  bool take_up(Case& one);
+  void describe(Case& one) const;
+  void observe(Case& one, const CgroupCounts& counts, TickTime now);
+  void end_empty(Case& one, size_t canary_cgroups, TickTime now);
+  void note(Case& one, TickTime now);
+
+  std::vector<std::unique_ptr<Case>> cases_;
+  std::vector<LatchedVeto> aside_;  // oldest first
+  std::vector<SloProblem> problems_;
+  bool pods_known_ = false;
+  std::vector<VerdictChange> changes_;
+};
+
+}  // namespace slogate

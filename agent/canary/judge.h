@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// One SLO, from readings of its arms to a verdict. Nothing here touches a map, a file or a clock.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "agent/base/tick_time.h"
+#include "agent/canary/aa_test.h"
+#include "agent/canary/traffic_weight.h"
+#include "agent/canary/verdict.h"
+
+namespace slogate {
+
+// Fewer canary samples or blocks than these end in no veto and no pass.
+inline constexpr uint64_t kLeastSamples = 200;
+inline constexpr size_t kLeastBlocks = 5;
+// ln(1 / .05): what a pass needs of every objective.
+inline constexpr double kProofThreshold = 2.995732273553991;
+
+// The arms at one moment; every kReadInterval.
+struct Observation {
+  TickTime now{};
+  ArmReading canary;
+  std::array<ArmReading, 2> baseline;  // its cgroups in two halves, to be compared with each other
+};
+
+// Judges one SLO. A veto stays until reset(); everything else follows what is observed.
+class Judge {
+ public:
+  // `rollout` names the evidence that begins here.
+  Judge(const Slo& slo, std::string rollout, TickTime now);
+
+  void observe(const Observation& seen);
+
+  // Never null. Values do not change once they were given out.
+  [[nodiscard]] std::shared_ptr<const Verdict> verdict() const { return verdict_; }
+  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
+
+  // A new rollout: no evidence, no veto. What is known of the baseline stays.
+  void reset(std::string rollout, TickTime now);
+  // Takes up a veto of another agent, with its evidence as it was.
+  void restore(Verdict veto);
+
+ private:
+  // What only this rollout knows.
+  struct Rollout {
+    std::string name;
+    std::optional<Evidence> evidence;  // from the first block on, when its weights are decided
+    std::vector<double> proofs;        // sums, one for each component
+    BoundSums bounds;
+    double weight = to_traffic_weight(1e9, 1);
+    size_t blocks = 0;
+    Tally judged_canary, judged_baseline;
+    std::chrono::nanoseconds began{0};
+    std::optional<std::chrono::nanoseconds> last_sample;  // when the canary last answered
+    uint64_t answered = 0;                                // how often it did
+    size_t breaching = 0;  // blocks in a row in which the baseline breached an absolute bound
+    std::shared_ptr<const Verdict> veto;
+  };
+  struct Conclusion {
+    Decision decision;
+    Reason reason;
+    std::string message;
+  };
+
+  void note_activity(const Observation& seen);
+  void end_block();
+  void judge_block(const Tally& canary, const Tally& baseline);
+  void begin_evidence();
+  void learn(const Tally& baseline);
+  [[nodiscard]] size_t main_signal() const;
+
+  // The log of a hypothesis's weight in the mixture.
+  [[nodiscard]] double log_share(size_t hypothesis, size_t first) const;
+  [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
+  void publish(const Observation& seen);
+  [[nodiscard]] Verdict describe() const;
+  [[nodiscard]] ObjectiveVerdict describe_hypothesis(size_t hypothesis, size_t first) const;
+  [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;
+  [[nodiscard]] bool is_trusted(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
+  [[nodiscard]] std::optional<Conclusion> find_doubt(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
+                                                   const Verdict& facts) const;
+  [[nodiscard]] std::string accuse(size_t hypothesis, const ObjectiveVerdict& facts) const;
+
+  Slo slo_;
+  std::vector<Hypothesis> hypotheses_;
+  std::vector<std::string> component_names_;  // of all hypotheses, one after the other
+  double threshold_;
+
+  Arm canary_;
+  std::array<Arm, 2> baseline_;
+  Tally canary_before_;                   // when the block began
+  std::array<Tally, 2> baseline_before_;  // the same
+  size_t readings_ = 0;                   // in this block
+  bool spoiled_ = false;                  // samples of this block were lost
+
+  Tally history_;                          // of the baseline, fading
+  std::vector<Edges> edges_, test_edges_;  // of each hypothesis of the SLO, and of the A/A test
+  Edges bound_edges_, split_edges_;
+  size_t learned_ = 0, faded_ = 0;  // blocks
+  AaTest aa_test_;
+  std::chrono::nanoseconds baseline_seen_{0};  // when it last did anything
+  Tally recent_canary_, recent_baseline_;      // for figures in sentences, fading
+  std::optional<std::chrono::nanoseconds> lost_at_;
+
+  Rollout rollout_;
+  std::optional<Verdict> facts_;  // as of the last block
+  std::shared_ptr<const Verdict> verdict_;
+};
+
+}  // namespace slogate

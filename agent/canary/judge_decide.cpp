@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// What follows from the evidence.
+#include <algorithm>
+#include <cmath>
+
+#include "agent/base/figures.h"
+#include "agent/canary/judge.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long after the last loss of samples no verdict is trusted.
+constexpr auto kLossMemory = 30s;
+// More than this share of requests that overlap others: HTTP/2 or the like. Where there is a
+// baseline it alone tells: clients that do not wait for an answer overlap more on a slow canary,
+// and that must not excuse it. For the same reason a canary alone may have more.
+constexpr double kMostOverlapped = 0.03, kMostOverlappedAlone = 0.1;
+// A canary that answered so often that this many more answers are missed is silent, not idle: a
+// chance of exp(-10) for independent requests. Never sooner than 2 s, never later than a minute.
+constexpr double kMissedAnswers = 10;
+constexpr std::chrono::nanoseconds kShortestSilence = 2s, kLongestSilence = 60s;
+// Nothing completed for this long, and requests are open for longer than ordinary ones take.
+constexpr std::chrono::nanoseconds kHang = 1500ms;
+// So many blocks in a row.
+constexpr size_t kBreachingBlocks = 4;
+// Evidence against the canary that is no veto yet, but should not go with a pass.
+constexpr double kSuspicion = kProofThreshold;
+
+std::string figure(const Hypothesis& hypothesis, std::optional<double> value) {
+  if (!value) return "no samples";
+  return is_latency(hypothesis.signal) ? duration_text(*value) : share_text(*value);
+}
+
+std::string subject(const Hypothesis& hypothesis) {
+  if (!is_latency(hypothesis.signal))
+    return std::string(kRatioSignals[hypothesis.signal - SLOGATE_SIGNALS]);
+  const double quantile = hypothesis.implied ? 0.99 : hypothesis.levels.front().quantile;
+  return fmt::format("{} of {}", quantile_text(quantile), kSignals[hypothesis.signal].name);
+}
+
+std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline) {
+  if (hypothesis.absolute) return "allowed " + figure(hypothesis, hypothesis.bound);
+  if (hypothesis.implied && is_latency(hypothesis.signal)) {
+    const double stretch = std::exp2(kVetoStretch / 8.0), least = least_increase(hypothesis.signal);
+    return baseline.value_or(0) * (stretch - 1) < least
+               ? fmt::format("allowed {} + {}", figure(hypothesis, baseline), duration_text(least))
+               : fmt::format("allowed {} x {:.2f}", figure(hypothesis, baseline), stretch);
+  }
+  return fmt::format("allowed {} + {}", figure(hypothesis, baseline),
+                     figure(hypothesis, hypothesis.implied ? kVetoIncrease : hypothesis.bound));
+}
+
+}  // namespace
+
+// Of what nobody asked for, a pass needs the time of requests alone: a service whose connections
+// are all kept will never have enough of them to prove anything by.
+bool Judge::is_needed(const Hypothesis& hypothesis) const {
+  return !hypothesis.implied || hypothesis.signal == main_signal();
+}
+
+void Judge::publish(const Observation& seen) {
+  if (rollout_.veto) {
+    verdict_ = rollout_.veto;
+    return;
+  }
+  if (!facts_) facts_ = describe();
+  auto next = std::make_shared<Verdict>(*facts_);
+  Conclusion found = decide(seen, *facts_);
+  next->decision = found.decision;
+  next->reason = found.reason;
+  next->message = std::move(found.message);
+  for (ObjectiveVerdict& objective : next->objectives)
+    objective.state = objective.log_e >= threshold_            ? ObjectiveState::Against
+                      : objective.log_proof >= kProofThreshold ? ObjectiveState::Proven
+                                                               : ObjectiveState::Open;
+  const bool same =
+      verdict_ && verdict_->decision == next->decision && verdict_->reason == next->reason;
+  next->since = same ? verdict_->since : seen.now.system;
+  if (next->decision == Decision::Veto) {
+    next->weight = 0;
+    rollout_.veto = next;
+  }
+  verdict_ = std::move(next);
+}
+
+Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) const {
+  if (seen.canary.cgroups == 0)
+    return {Decision::Hold, Reason::NoCanary, "nothing of the canary is running on this node"};
+  if (auto doubt = find_doubt(seen)) return std::move(*doubt);
+  if (auto veto = find_veto(facts)) return std::move(*veto);
+  if (auto silence = find_silence(seen)) return std::move(*silence);
+  if (auto gap = find_gap(seen, facts)) return std::move(*gap);
+  return {Decision::Pass, Reason::Proven,
+          fmt::format("every objective is shown to hold: {} canary samples",
+                      count_text(static_cast<double>(facts.samples.canary)))};
+}
+
+// Where counts are not what they seem, neither side can be believed.
+std::optional<Judge::Conclusion> Judge::find_doubt(const Observation& seen) const {
+  if (lost_at_ && seen.now.monotonic - *lost_at_ < kLossMemory)
+    return Conclusion{Decision::Hold, Reason::SamplesLost,
+                      "samples of the canary or its baseline found no room: see slogate maps"};
+  const bool compared = exposures(recent_baseline_, judged(SLOGATE_SIGNAL_request)) != 0;
+  const Tally& arm = compared ? recent_baseline_ : recent_canary_;
+  const auto requests = static_cast<double>(exposures(arm, judged(SLOGATE_SIGNAL_request)));
+  const double share = static_cast<double>(arm.overlapped) / std::max(1.0, requests);
+  if (requests >= kLeastSamples && share > (compared ? kMostOverlapped : kMostOverlappedAlone))
+    return Conclusion{
+        Decision::Hold, Reason::Multiplexed,
+        fmt::format("{} of the {}'s requests overlap others on their connection, as HTTP/2 and "
+                    "gRPC do: their times cannot be told",
+                    share_text(share), compared ? "baseline" : "canary")};
+  return std::nullopt;
+}
+
+std::optional<Judge::Conclusion> Judge::find_veto(const Verdict& facts) const {
+  if (!rollout_.evidence || facts.log_e < threshold_ || facts.samples.canary < kLeastSamples ||
+      facts.blocks < kLeastBlocks)
+    return std::nullopt;
+  if (slo_.baseline && !aa_test_.quiet()) return std::nullopt;
+  size_t worst = 0;
+  double most = -std::numeric_limits<double>::infinity();
+  for (size_t i = 0, first = 0; i < hypotheses_.size(); first += hypotheses_[i].components(), ++i) {
+    const double part = log_share(i, first) + facts.objectives[i].log_e;
+    if (part <= most) continue;
+    most = part;
+    worst = i;
+  }
+  return Conclusion{
+      Decision::Veto, hypotheses_[worst].absolute ? Reason::Exceeded : Reason::Regressed,
+      fmt::format("{}; {}", accuse(worst, facts.objectives[worst]), odds_text(facts.log_e))};
+}
+
+std::string Judge::accuse(size_t number, const ObjectiveVerdict& facts) const {
+  const Hypothesis& hypothesis = hypotheses_[number];
+  std::string text =
+      fmt::format("{}: canary {}", subject(hypothesis), figure(hypothesis, facts.canary));
+  if (slo_.baseline) text += ", baseline " + figure(hypothesis, facts.baseline);
+  return text + ", " + allowed(hypothesis, facts.baseline);
+}
+
+std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) const {
+  const auto hold = [](Reason reason, std::string message) {
+    return Conclusion{Decision::Hold, reason, std::move(message)};
+  };
+  if (seen.canary.warming == seen.canary.cgroups)
+    return hold(Reason::WarmingUp,
+                fmt::format("the canary has run for less than {}: its first requests do not count",
+                            duration_text(seconds(slo_.warmup))));
+  const auto now = seen.now.monotonic;
+  const auto since = now - rollout_.last_sample.value_or(rollout_.began);
+  const Tally& usual = slo_.baseline ? history_ : canary_.tally();
+  const double slow = tally_quantile(usual, main_signal(), 0.999).value_or(0);
+  if (since >= kHang && seen.canary.overdue > 0 && seconds(seen.canary.oldest) > 2 * slow)
+    return hold(Reason::Stalled,
+                fmt::format("the canary has answered nothing for {}, and {} requests wait, one of "
+                            "them for {}",
+                            duration_text(seconds(since)),
+                            count_text(static_cast<double>(seen.canary.overdue)),
+                            duration_text(seconds(seen.canary.oldest))));
+  if (!rollout_.last_sample) return std::nullopt;  // too few samples, if any
+  const double rate = static_cast<double>(rollout_.answered) /
+                      std::max(1.0, seconds(*rollout_.last_sample - rollout_.began));
+  const std::chrono::nanoseconds patience(
+      static_cast<int64_t>(1e9 * std::min(kMissedAnswers / rate, 60.0)));
+  if (since < std::clamp(patience, kShortestSilence, kLongestSilence)) return std::nullopt;
+  const bool both = slo_.baseline && now - baseline_seen_ >= since;
+  return hold(both ? Reason::InsufficientSamples : Reason::Stalled,
+              fmt::format("{} answered no request for {}",
+                          both ? "neither canary nor baseline has" : "the canary has",
+                          duration_text(seconds(since))));
+}
+
+// What a pass lacks.
+std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
+                                                 const Verdict& facts) const {
+  const auto hold = [](Reason reason, std::string message) {
+    return Conclusion{Decision::Hold, reason, std::move(message)};
+  };
+  if (slo_.baseline && !aa_test_.quiet())
+    return hold(Reason::BaselineUnstable,
+                "the baseline differs from itself as much as a bad canary would: it is watched "
+                "with longer blocks until it has been quiet for a while");
+  if (rollout_.breaching >= kBreachingBlocks)
+    return hold(Reason::BaselineBreaching,
+                "the baseline itself is beyond an objective's bound: what is shared may be slow");
+  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0)
+    return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
+  if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
+    return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
+  if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
+    return hold(Reason::InsufficientSamples,
+                fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
+                            count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
+                            kLeastSamples, kLeastBlocks));
+  if (slo_.baseline && exposures(history_, main_signal()) == 0)
+    return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
+  if (facts.log_e >= kSuspicion)
+    return hold(
+        Reason::InsufficientSamples,
+        fmt::format("something is against it, too little for a veto: {}", odds_text(facts.log_e)));
+  for (size_t i = 0; i < hypotheses_.size(); ++i)
+    if (facts.objectives[i].needed && facts.objectives[i].log_proof < kProofThreshold)
+      return hold(
+          Reason::InsufficientSamples,
+          fmt::format("not shown to hold yet: {} ({} of {:.1f} nats of proof, {} canary "
+                      "samples)",
+                      hypotheses_[i].name,
+                      fmt::format("{:.1f}", std::max(0.0, facts.objectives[i].log_proof)),
+                      kProofThreshold, count_text(static_cast<double>(facts.samples.canary))));
+  return std::nullopt;
+}
+
+}  // namespace slogate

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/canary/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "agent/canary/verdict_json.h"
+
+namespace slogate {
+namespace {
+
+constexpr const char* kVetoes = "vetoes.json";
+constexpr const char* kNewVetoes = "vetoes.json.new";
+constexpr const char* kAudit = "audit.jsonl";
+constexpr const char* kOldAudit = "audit.jsonl.1";
+constexpr int kForm = 1;  // of vetoes.json
+
+// More than the vetoes of all SLOs there can be.
+constexpr size_t kMostBytes = size_t{16} << 20;
+// Deeper than anything written here.
+constexpr int kMostDepth = 16;
+
+Result<void> write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error("cannot write", errno));
+    text.remove_prefix(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+// All of a file of that size; one byte more of a file that has too many.
+Result<std::string> read_all(int fd, off_t bytes) {
+  std::string text(std::min(static_cast<size_t>(bytes), kMostBytes) + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = ::read(fd, text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error("cannot read", errno));
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  if (size > kMostBytes) return fail(fmt::format("it has more than {} bytes", kMostBytes));
+  text.resize(size);
+  return text;
+}
+
+Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
+  bool deep = false;
+  const auto watch = [&deep](int depth, Json::parse_event_t, const Json&) {
+    deep = deep || depth > kMostDepth;
+    return !deep;
+  };
+  const Json json = Json::parse(text, watch, false);
+  if (deep || !json.is_object() || !json.contains("vetoes") || !json["vetoes"].is_array())
+    return fail("it is not a list of vetoes");
+  if (json.value("form", Json()) != Json(kForm)) return fail("it is of another version");
+  std::vector<LatchedVeto> vetoes;
+  for (const Json& one : json["vetoes"]) {
+    if (!one.is_object() || !one.contains("canary") || !one["canary"].is_string() ||
+        !one.contains("verdict"))
+      return fail("an entry is not a veto");
+    auto verdict = parse_verdict(one["verdict"]);
+    if (!verdict) return fail(verdict.error());
+    if (verdict->decision != Decision::Veto) return fail("an entry is not a veto");
+    vetoes.push_back({one["canary"].get<std::string>(), std::move(*verdict)});
+  }
+  return vetoes;
+}
+
+}  // namespace
+
+Result<StateDir> StateDir::open(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::create_directories(path, error))
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) {
+    Error cause = system_error(fmt::format("cannot open {}", path), errno);
+    cause.remedy = "vetoes will not survive a restart; name another place with state_dir";
+    return fail(std::move(cause));
+  }
+  return StateDir(path, std::move(fd));
+}
+
+Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
+  const std::string where = fmt::format("{}/{}", path_, kVetoes);
+  const Fd fd(::openat(directory_.get(), kVetoes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return std::vector<LatchedVeto>{};
+  if (!fd) return fail(system_error("cannot open", errno).within(where));
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
+    return fail(Error{"it is not a file", "remove it"}.within(where));
+  auto text = read_all(fd.get(), status.st_size);
+  if (!text) return fail(text.error().within(where));
+  auto vetoes = parse_vetoes(*text);
+  if (!vetoes) {
+    Error cause = vetoes.error().within(where);
+    cause.remedy = "vetoes of before are not known: check the rollouts that are under way";
+    return fail(std::move(cause));
+  }
+  return vetoes;
+}
+
+// A reader finds the old file or the new one, also after a crash: the data is on the disk before
+// the name, and the name before this returns.
+Result<void> StateDir::write_file(const char* name, std::string_view text) const {
+  const Fd fd(::openat(directory_.get(), kNewVetoes,
+                       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail(system_error("cannot create", errno));
+  if (auto done = write_all(fd.get(), text); !done) return done;
+  if (::fsync(fd.get()) != 0) return fail(system_error("cannot write", errno));
+  if (::renameat(directory_.get(), kNewVetoes, directory_.get(), name) != 0)
+    return fail(system_error("cannot rename", errno));
+  ::fsync(directory_.get());
+  return {};
+}
+
+Result<void> StateDir::write_vetoes(const std::vector<LatchedVeto>& vetoes) const {
+  Json list = Json::array();
+  for (const LatchedVeto& veto : vetoes)
+    list.push_back({{"canary", veto.canary}, {"verdict", verdict_json(veto.verdict)}});
+  const auto done = write_file(kVetoes, dump({{"form", kForm}, {"vetoes", std::move(list)}}));
+  if (!done) return fail(done.error().within(fmt::format("{}/{}", path_, kVetoes)));
+  return {};
+}
+
+Result<void> StateDir::append(const VerdictChange& change) const {
+  const std::string where = fmt::format("{}/{}", path_, kAudit);
+  Fd fd(::openat(directory_.get(), kAudit, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                 0600));
+  if (!fd) return fail(system_error("cannot open", errno).within(where));
+  std::string line = dump({{"from", change.from}, {"verdict", verdict_json(*change.now)}});
+  off_t size = ::lseek(fd.get(), 0, SEEK_END);
+  if (size > 0 && static_cast<size_t>(size) + line.size() > kAuditBytes) {
+    if (::renameat(directory_.get(), kAudit, directory_.get(), kOldAudit) != 0)
+      return fail(system_error("cannot rename", errno).within(where));
+    fd.reset(::openat(directory_.get(), kAudit,
+                      O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return fail(system_error("cannot open", errno).within(where));
+    size = 0;
+  } else if (char last = '\n'; size > 0 && ::pread(fd.get(), &last, 1, size - 1) == 1) {
+    // Where an agent died in the middle of a line, the next one begins on its own.
+    if (last != '\n') line.insert(0, "\n");
+  }
+  if (auto done = write_all(fd.get(), line); !done) {
+    // Not half a line: it will be tried again.
+    [[maybe_unused]] const int cut = ::ftruncate(fd.get(), size);
+    return fail(done.error().within(where));
+  }
+  ::fdatasync(fd.get());
+  return {};
+}
+
+}  // namespace slogate

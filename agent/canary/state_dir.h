@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must survive the agent: vetoes, and the log of how verdicts changed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "agent/canary/analysis.h"
+#include "maps/fd.h"
+
+namespace slogate {
+
+// The audit log has this file and one before it, each at most so large.
+inline constexpr size_t kAuditBytes = size_t{1} << 20;
+
+// A directory of files that belong to the agent:
+//   vetoes.json        vetoes in force, replaced as a whole: never half written
+//   audit.jsonl, .1    one line of JSON for each change of a verdict, oldest in .1
+class StateDir {
+ public:
+  // Makes the directory, readable by its owner only, where it is missing.
+  static Result<StateDir> open(const std::string& path);
+
+  // The vetoes in force when the last agent ended. A missing file is none; one that is damaged is
+  // an error, for the log.
+  [[nodiscard]] Result<std::vector<LatchedVeto>> read_vetoes() const;
+  [[nodiscard]] Result<void> write_vetoes(const std::vector<LatchedVeto>& vetoes) const;
+
+  // Appends a line with the whole evidence.
+  [[nodiscard]] Result<void> append(const VerdictChange& change) const;
+
+ private:
+  StateDir(std::string path, Fd directory)
+      : path_(std::move(path)), directory_(std::move(directory)) {}
+  [[nodiscard]] Result<void> write_file(const char* name, std::string_view text) const;
+
+  std::string path_;
+  Fd directory_;
+};
+
+}  // namespace slogate

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one arm of a comparison did, in the form in which it is judged.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "agent/canary/evidence.h"
+#include "agent/config/slo.h"
+#include "maps/counts.h"
+
+namespace slogate {
+
+// What is judged: the latencies of slogate_signal, then those of RatioSignal.
+inline constexpr size_t kJudgedSignals = SLOGATE_SIGNALS + kRatioSignals.size();
+[[nodiscard]] constexpr size_t judged(slogate_signal signal) {
+  return signal;
+}
+[[nodiscard]] constexpr size_t judged(RatioSignal signal) {
+  return SLOGATE_SIGNALS + static_cast<size_t>(signal);
+}
+[[nodiscard]] constexpr bool is_latency(size_t signal) {
+  return signal < SLOGATE_SIGNALS;
+}
+
+// Ages of the requests that have been open for kOverdue or longer, in buckets. Younger ones are
+// left to the histograms, where they arrive before the next look.
+struct OpenRequests {
+  Histogram server, client;
+};
+
+// What one arm did since the reading before.
+struct ArmReading {
+  Counts added;                      // of cgroups that are old enough to be judged
+  std::optional<OpenRequests> open;  // when the open requests were looked at
+  size_t cgroups = 0, warming = 0;   // how many belong to it; how many of these are too young
+  uint64_t lost = 0;                 // samples that found no slot
+  // Open for kOverdue or longer, and the age of the oldest, as of the last look.
+  uint64_t overdue = 0;
+  std::chrono::nanoseconds oldest{0};
+};
+
+// For each edge how many values did not exceed it, and how many did. Both only grow.
+struct LatencyTally {
+  std::array<uint64_t, SLOGATE_EDGES> fast{}, slow{};
+};
+
+struct RatioTally {
+  uint64_t events = 0, exposures = 0;
+};
+
+// Cumulative; a block is the difference of two.
+struct Tally {
+  std::array<LatencyTally, SLOGATE_SIGNALS> latencies;
+  std::array<RatioTally, kRatioSignals.size()> ratios;
+  uint64_t overlapped = 0;
+
+  Tally& operator+=(const Tally& other);
+  Tally& operator-=(const Tally& before);
+  // Lets the past fade.
+  void halve();
+};
+
+// Events are values beyond the edge.
+[[nodiscard]] Trial latency_trial(const Tally& tally, size_t signal, size_t edge);
+[[nodiscard]] Trial ratio_trial(const Tally& tally, size_t signal);
+
+// How many values or outcomes there are of a judged signal.
+[[nodiscard]] uint64_t exposures(const Tally& tally, size_t signal);
+
+// The smallest edge that at most a share 1 - `quantile` of the values exceed; nothing unless at
+// least kTailSamples are expected beyond it.
+inline constexpr double kTailSamples = 5;
+[[nodiscard]] std::optional<size_t> quantile_edge(const Tally& tally, size_t signal,
+                                                  double quantile);
+
+// The quantile of a latency in seconds, as the geometric middle of its bucket; nothing without
+// values. Requests that are overdue count as slower than their age so far.
+[[nodiscard]] std::optional<double> tally_quantile(const Tally& tally, size_t signal,
+                                                   double quantile);
+
+// Events and exposures of a ratio in what was counted:
+// - connect_errors: errors of connections / those established and errors
+// - drops: dropped packets / segments in and out and drops
+// - resets: in and out / segments in and out. Not per connection: a server that resets kept
+//   connections would be compared with one that opens none.
+// - retransmits / segments out
+[[nodiscard]] RatioTally to_ratio(const Counts& counts, RatioSignal signal);
+
+// Adds up the readings of one arm. A request counts as slower than an edge once: when it completes,
+// when its age is seen to have passed the edge, or when its connection ends without an answer,
+// whichever is first.
+class Arm {
+ public:
+  void add(const ArmReading& reading);
+  [[nodiscard]] const Tally& tally() const { return tally_; }
+
+ private:
+  void add_latency(size_t signal, const Histogram& added, uint64_t unanswered,
+                   const Histogram* open);
+
+  Counts total_;
+  Tally tally_;
+};
+
+}  // namespace slogate

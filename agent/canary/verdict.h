@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is said of a canary, as values: part of the snapshot, and of what the state directory keeps.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/config/slo.h"
+
+namespace slogate {
+
+enum class Decision { Pass, Hold, Veto };
+
+// Names of Decision, in its order.
+inline constexpr std::array<std::string_view, 3> kDecisions = {"pass", "hold", "veto"};
+
+// Why. docs/verdict.md says of each what to do about it.
+enum class Reason {
+  Proven,               // pass: every objective that a pass needs is shown to hold
+  Regressed,            // veto: worse than the baseline by more than allowed
+  Exceeded,             // veto: beyond a bound of its own
+  InsufficientSamples,  // hold, as are all that follow
+  NoCanary,
+  NoBaseline,
+  BaselineUnstable,
+  BaselineBreaching,
+  WarmingUp,
+  Stalled,
+  SamplesLost,
+  Multiplexed,
+};
+
+// Names of Reason, in its order.
+inline constexpr std::array<std::string_view, 12> kReasons = {
+    "proven",     "regressed",   "exceeded",          "insufficient_samples",
+    "no_canary",  "no_baseline", "baseline_unstable", "baseline_breaching",
+    "warming_up", "stalled",     "samples_lost",      "multiplexed"};
+
+// How one objective stands.
+enum class ObjectiveState { Open, Proven, Against };
+
+// Names of ObjectiveState, in its order.
+inline constexpr std::array<std::string_view, 3> kObjectiveStates = {"open", "proven", "against"};
+
+// One component of the evidence: what it adds up to since the rollout began, and its weight in the
+// mixture. Sums of the same component add up over nodes.
+struct EvidenceComponent {
+  std::string name;  // "p99/r2"
+  double sum = 0, weight = 0;
+};
+
+struct ObjectiveVerdict {
+  std::string objective;  // "request p99 max 15 ms"
+  ObjectiveState state = ObjectiveState::Open;
+  double log_e = 0;      // evidence against it alone
+  double log_proof = 0;  // evidence for it; enough at kProofThreshold
+  bool needed = false;   // whether a pass needs it proven
+  // What was measured of late: seconds or shares; nothing where there were no samples.
+  std::optional<double> canary, baseline;
+  std::vector<EvidenceComponent> components;
+};
+
+// Samples of one arm that were judged, of the signal that has most of them.
+struct ArmSamples {
+  uint64_t canary = 0, baseline = 0;
+};
+
+// Everything that is said of one SLO at one moment.
+struct Verdict {
+  std::string slo;
+  Decision decision = Decision::Hold;
+  Reason reason = Reason::InsufficientSamples;
+  std::string message;  // one sentence for people
+  double weight = 0;    // percent of the traffic that bounds justify
+  std::vector<ObjectiveVerdict> objectives;
+  ArmSamples samples;
+  double log_e = 0, threshold = 0;                // a veto needs log_e >= threshold
+  std::chrono::system_clock::time_point since{};  // when decision or reason last changed
+  std::string rollout;                            // names the evidence; another after a reset
+  std::chrono::nanoseconds block{0};              // how much time one block of evidence spans
+  size_t blocks = 0;                              // how many there were
+};
+
+// An SLO as it is judged now: what /v1/slos shows.
+struct SloStatus {
+  Slo slo;
+  std::vector<std::string> objectives;        // those that follow from a baseline included
+  std::vector<std::string> canary, baseline;  // paths of the cgroups that are in the arms
+  std::vector<std::string> notes;             // what of it is not done
+};
+
+// An SLO that cannot be judged, and what has to change.
+struct SloProblem {
+  std::string slo;
+  std::string message;
+
+  bool operator==(const SloProblem&) const = default;
+};
+
+// All SLOs, those of the configuration in its order; `slos` and `list` are of the same length.
+struct Verdicts {
+  std::vector<std::shared_ptr<const SloStatus>> slos;  // never null
+  std::vector<std::shared_ptr<const Verdict>> list;    // likewise
+  std::vector<SloProblem> problems = {};
+
+  [[nodiscard]] const Verdict* find(std::string_view slo) const {
+    for (const auto& verdict : list)
+      if (verdict->slo == slo) return verdict.get();
+    return nullptr;
+  }
+};
+
+}  // namespace slogate

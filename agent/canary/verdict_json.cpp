@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/canary/verdict_json.h"
+
+#include <fmt/chrono.h>
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "agent/base/tick_time.h"
+
+namespace slogate {
+namespace {
+
+using std::chrono::system_clock;
+
+Json number(std::optional<double> value) {
+  return value ? slogate::number(*value) : Json(nullptr);
+}
+
+Json objective_json(const ObjectiveVerdict& objective) {
+  return {{"objective", objective.objective},
+          {"state", kObjectiveStates[static_cast<size_t>(objective.state)]},
+          {"log_e", number(objective.log_e)},
+          {"log_proof", number(objective.log_proof)},
+          {"needed", objective.needed},
+          {"canary", number(objective.canary)},
+          {"baseline", number(objective.baseline)}};
+}
+
+// The place of a name among `names`; throws where it has none, like the library does for what is
+// not there.
+template <typename Enum, size_t N>
+Enum parse_name(const Json& json, const std::array<std::string_view, N>& names) {
+  const auto found = std::ranges::find(names, json.get<std::string>());
+  if (found == names.end()) throw std::invalid_argument("unknown name");
+  return static_cast<Enum>(found - names.begin());
+}
+
+std::optional<double> parse_number(const Json& json) {
+  return json.is_null() ? std::nullopt : std::optional(json.get<double>());
+}
+
+uint64_t parse_count(const Json& json) {
+  if (!json.is_number_unsigned()) throw std::invalid_argument("not a count");
+  return json.get<uint64_t>();
+}
+
+constexpr int kFirstYear = 1970, kLastYear = 2200;  // system_clock ends in 2262
+constexpr int kTmYear = 1900;
+
+ObjectiveVerdict parse_objective(const Json& json) {
+  ObjectiveVerdict objective;
+  objective.objective = json.at("objective").get<std::string>();
+  objective.state = parse_name<ObjectiveState>(json.at("state"), kObjectiveStates);
+  objective.log_e = parse_number(json.at("log_e")).value_or(0);
+  objective.log_proof = parse_number(json.at("log_proof")).value_or(0);
+  objective.needed = json.at("needed").get<bool>();
+  objective.canary = parse_number(json.at("canary"));
+  objective.baseline = parse_number(json.at("baseline"));
+  return objective;
+}
+
+Verdict parse(const Json& json) {
+  Verdict verdict;
+  verdict.slo = json.at("slo").get<std::string>();
+  verdict.decision = parse_name<Decision>(json.at("verdict"), kDecisions);
+  verdict.reason = parse_name<Reason>(json.at("reason"), kReasons);
+  verdict.message = json.at("message").get<std::string>();
+  verdict.weight = json.at("weight").get<double>();
+  for (const Json& objective : json.at("objectives"))
+    verdict.objectives.push_back(parse_objective(objective));
+  verdict.samples.canary = parse_count(json.at("samples").at("canary"));
+  verdict.samples.baseline = parse_count(json.at("samples").at("baseline"));
+  verdict.log_e = parse_number(json.at("log_e")).value_or(0);
+  verdict.threshold = parse_number(json.at("threshold")).value_or(0);
+  // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
+  // so is what the clock cannot hold.
+  std::istringstream since(json.at("since").get<std::string>());
+  std::tm parts{};
+  since >> std::get_time(&parts, "%Y-%m-%dT%H:%M:%S");
+  if (since.fail() || parts.tm_year < kFirstYear - kTmYear || parts.tm_year > kLastYear - kTmYear)
+    throw std::invalid_argument("\"since\" is not a time");
+  verdict.since = system_clock::from_time_t(timegm(&parts));
+  verdict.rollout = json.at("rollout").get<std::string>();
+  verdict.block = std::chrono::nanoseconds(
+      static_cast<int64_t>(std::clamp(json.at("block_seconds").get<double>(), 0.0, 3600.0) * 1e9));
+  verdict.blocks = parse_count(json.at("blocks"));
+  return verdict;
+}
+
+}  // namespace
+
+Json verdict_json(const Verdict& verdict) {
+  Json objectives = Json::array();
+  for (const ObjectiveVerdict& objective : verdict.objectives)
+    objectives.push_back(objective_json(objective));
+  return {{"slo", verdict.slo},
+          {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]},
+          {"reason", kReasons[static_cast<size_t>(verdict.reason)]},
+          {"message", verdict.message},
+          {"weight", number(verdict.weight)},
+          {"objectives", std::move(objectives)},
+          {"samples", {{"canary", verdict.samples.canary}, {"baseline", verdict.samples.baseline}}},
+          {"log_e", number(verdict.log_e)},
+          {"threshold", number(verdict.threshold)},
+          {"since", to_rfc3339_ms(verdict.since)},
+          {"rollout", verdict.rollout},
+          {"blocks", verdict.blocks},
+          {"block_seconds", number(seconds(verdict.block))}};
+}
+
+Result<Verdict> parse_verdict(const Json& json) {
+  try {
+    return parse(json);
+  } catch (const std::exception& error) {
+    return fail(fmt::format("not a verdict: {}", error.what()));
+  }
+}
+
+}  // namespace slogate

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/config.h"
+
+#include <fcntl.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <map>
+
+#include "agent/config/class_rules.h"
+#include "agent/config/config_fields.h"
+#include "maps/fd.h"
+#include "maps/tables.h"
+
+namespace slogate {
+namespace {
+
+// A "" turns listening off.
+Result<std::optional<ListenAddress>> parse_listen(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  return parse_address(text);
+}
+
+Result<std::string> parse_path(std::string_view text) {
+  if (!text.starts_with('/'))
+    return fail(fmt::format("{} is not an absolute path", in_quotes(text)), "start it with \"/\"");
+  return std::string(text);
+}
+
+Result<std::string> parse_socket(std::string_view text) {
+  constexpr size_t longest = sizeof(sockaddr_un::sun_path) - 1;
+  auto path = parse_path(text);
+  if (!path) return path;
+  if (path->size() > longest)
+    return fail(fmt::format("the path has {} bytes", path->size()),
+                fmt::format("a Unix socket's has at most {}", longest));
+  if (path->ends_with('/'))
+    return fail(fmt::format("{} is not the path of a socket", in_quotes(text)),
+                "add the name of the socket");
+  return path;
+}
+
+Result<double> parse_memory_ratio(std::string_view text) {
+  return parse_ratio(text, 0.5);
+}
+
+Result<double> parse_cpu_ratio(std::string_view text) {
+  return parse_ratio(text);
+}
+
+Result<std::chrono::seconds> parse_grace(std::string_view text) {
+  using namespace std::chrono_literals;
+  const auto grace = parse_duration(text);
+  if (!grace) return fail(grace.error());
+  if (*grace < 1s || *grace > 1h)
+    return fail(fmt::format("{} is too {}", in_quotes(text), *grace < 1s ? "short" : "long"),
+                "from 1s to 1h, and longer than the interval of your scrapes");
+  return std::chrono::round<std::chrono::seconds>(*grace);
+}
+
+Result<uint32_t> parse_uid(std::string_view text) {
+  uint32_t uid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), uid);
+  if (error != std::errc{} || end != text.data() + text.size() || uid == UINT32_MAX)
+    return fail(fmt::format("{} is not a uid", in_quotes(text)), "give it as a number: id -u NAME");
+  return uid;
+}
+
+Result<slogate_class> parse_class(std::string_view text) {
+  const auto* found = std::ranges::find(kClasses, text);
+  if (found == kClasses.end()) return fail(unknown_name("class", text, kClasses));
+  return static_cast<slogate_class>(found - kClasses.begin());
+}
+
+// Whether only peers on this node are meant.
+Result<bool> parse_peer(std::string_view text) {
+  constexpr std::array<std::string_view, 2> peers = {"any", "node"};
+  if (std::ranges::find(peers, text) == peers.end()) return fail(unknown_name("peer", text, peers));
+  return text == "node";
+}
+
+void read_filter(const YamlNode& node, ConfigProblems& problems, CgroupFilter& to) {
+  read_fields(node, "the filter of cgroups", problems,
+              {{"include",
+                [&](const YamlNode& v) {
+                  if (v.kind == YamlNode::Kind::Sequence && v.items.empty())
+                    problems.add(v, "nothing is included", "[\"/**\"] includes every cgroup");
+                  read_globs(v, problems, to.include);
+                }},
+               {"exclude", [&](const YamlNode& v) { read_globs(v, problems, to.exclude); }}});
+}
+
+ClassRule read_class_rule(const YamlNode& node, ConfigProblems& problems) {
+  constexpr std::string_view what = "a rule for a class";
+  ClassRule rule;
+  const bool is_map = read_fields(
+      node, what, problems,
+      {{"class", [&](const YamlNode& v) { read_value(v, problems, rule.class_, parse_class); }},
+       {"port", [&](const YamlNode& v) { read_value(v, problems, rule.port, parse_port); }},
+       {"peer", [&](const YamlNode& v) { read_value(v, problems, rule.from_node, parse_peer); }}});
+  if (!is_map) return rule;
+  require_key(node, "class", what, problems);
+  const YamlNode* peer = node.find("peer");
+  if (!node.find("port") && (!peer || peer->text == "any"))
+    problems.add(node, "a rule for every socket", "give it a port or peer: node");
+  return rule;
+}
+
+std::vector<ClassRule> read_classes(const YamlNode& node, ConfigProblems& problems) {
+  std::vector<ClassRule> rules;
+  std::map<std::pair<uint16_t, bool>, int> lines;
+  read_list(node, problems, SLOGATE_CLASS_RULES, [&](const YamlNode& item) {
+    const size_t before = problems.size();
+    const ClassRule& rule = rules.emplace_back(read_class_rule(item, problems));
+    if (problems.size() > before) return;
+    const auto [first, is_new] = lines.try_emplace({rule.port, rule.from_node}, item.line);
+    if (!is_new)
+      problems.add(item, "a second rule with the same port and peer",
+                   fmt::format("the first is in line {}: remove one", first->second));
+  });
+  return rules;
+}
+
+Result<std::string> parse_server(std::string_view text) {
+  constexpr std::string_view scheme = "https://";
+  if (!text.starts_with(scheme) || text.size() == scheme.size() ||
+      text.find_first_of("/? #@", scheme.size()) != std::string_view::npos)
+    return fail(fmt::format("{} is not an API server", in_quotes(text)),
+                "like https://10.0.0.1:6443");
+  return std::string(text);
+}
+
+Result<std::string> parse_node(std::string_view text) {
+  return parse_name(text, 253, "-.", "the name of a node", "kubectl get nodes lists them");
+}
+
+KubernetesConfig read_kubernetes(const YamlNode& node, ConfigProblems& problems) {
+  constexpr std::string_view what = "the access to Kubernetes";
+  KubernetesConfig config;
+  const bool is_map = read_fields(
+      node, what, problems,
+      {{"server", [&](const YamlNode& v) { read_value(v, problems, config.server, parse_server); }},
+       {"token_file",
+        [&](const YamlNode& v) { read_value(v, problems, config.token_file, parse_path); }},
+       {"ca_file", [&](const YamlNode& v) { read_value(v, problems, config.ca_file, parse_path); }},
+       {"node", [&](const YamlNode& v) { read_value(v, problems, config.node, parse_node); }}});
+  if (is_map)
+    for (const char* key : {"server", "token_file", "ca_file", "node"})
+      require_key(node, key, what, problems);
+  return config;
+}
+
+void check_addresses(const YamlNode& node, const Config& config, ConfigProblems& problems) {
+  if (!config.listen || config.listen != config.api_listen) return;
+  const YamlNode* api = node.find("api_listen");
+  problems.add(api ? *api : node, "the address of listen and api_listen is the same",
+               "give one of them another port");
+}
+
+// An SLO for a port that no request of class `service` can come to would wait forever.
+void check_ports(const YamlNode& root, const Config& config, ConfigProblems& problems) {
+  const YamlNode* slos = root.find("slos");
+  for (size_t i = 0; i < config.slos.size(); ++i) {
+    const auto& port = config.slos[i].port;
+    const auto rule = std::ranges::find_if(config.classes, [&](const ClassRule& one) {
+      return port && one.port == *port && !one.from_node && one.class_ != SLOGATE_CLASS_service;
+    });
+    if (rule == config.classes.end()) continue;
+    problems.add(*slos->items[i].find("port"),
+                 fmt::format("port {} is of class {}, and only class service is judged", *port,
+                             kClasses[rule->class_]),
+                 "remove one of the two, or give the rule peer: node");
+  }
+  if (to_class_rules(config.classes, config.slos).size() > SLOGATE_CLASS_RULES)
+    problems.add(
+        *slos,
+        fmt::format("classes and ports of SLOs need more than {} rules", SLOGATE_CLASS_RULES),
+        "name fewer different ports");
+}
+
+Config to_config(const YamlNode& root, ConfigProblems& problems) {
+  Config config;
+  if (root.kind == YamlNode::Kind::Null) return config;
+  read_fields(
+      root, "the configuration", problems,
+      {{"listen", [&](const YamlNode& v) { read_value(v, problems, config.listen, parse_listen); }},
+       {"api_listen",
+        [&](const YamlNode& v) { read_value(v, problems, config.api_listen, parse_listen); }},
+       {"socket", [&](const YamlNode& v) { read_value(v, problems, config.socket, parse_socket); }},
+       {"cgroups", [&](const YamlNode& v) { read_filter(v, problems, config.cgroups); }},
+       {"maps",
+        [&](const YamlNode& v) {
+          read_fields(v, "the limits of maps", problems,
+                      {{"memory_ratio",
+                        [&](const YamlNode& ratio) {
+                          read_value(ratio, problems, config.maps.memory_ratio, parse_memory_ratio);
+                        }},
+                       {"grace", [&](const YamlNode& grace) {
+                          read_value(grace, problems, config.maps.grace, parse_grace);
+                        }}});
+        }},
+       {"cpu_ratio",
+        [&](const YamlNode& v) { read_value(v, problems, config.cpu_ratio, parse_cpu_ratio); }},
+       {"metrics", [&](const YamlNode& v) { read_metrics(v, problems, config.metrics); }},
+       {"admin_uids",
+        [&](const YamlNode& v) {
+          read_list(v, problems, kMaxAdmins, [&](const YamlNode& item) {
+            read_value(item, problems, config.admin_uids.emplace_back(), parse_uid);
+          });
+        }},
+       {"kubernetes", [&](const YamlNode& v) { config.kubernetes = read_kubernetes(v, problems); }},
+       {"state_dir",
+        [&](const YamlNode& v) { read_value(v, problems, config.state_dir, parse_path); }},
+       {"classes", [&](const YamlNode& v) { config.classes = read_classes(v, problems); }},
+       {"slos", [&](const YamlNode& v) { config.slos = read_slos(v, problems); }}});
+  check_addresses(root, config, problems);
+  check_ports(root, config, problems);
+  return config;
+}
+
+// The start of a file, one byte more than parse_yaml takes at the most.
+Result<std::string> read_text(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return fail(system_error("cannot open", errno));
+  std::string text(kMaxYamlBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = ::read(fd.get(), text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(system_error("cannot read", errno));
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  text.resize(size);
+  return text;
+}
+
+}  // namespace
+
+std::string ConfigProblem::line() const {
+  const std::string where =
+      line_number == 0 ? file : fmt::format("{}:{}:{}", file, line_number, column);
+  return Error{message, remedy}.within(where).line();
+}
+
+Checked<Config> parse_config(std::string_view yaml, std::string_view file_name) {
+  ConfigProblems problems(file_name);
+  auto root = parse_yaml(yaml);
+  if (!root) {
+    YamlError& error = root.error();
+    problems.add({.line = error.line, .column = error.column}, std::move(error.message),
+                 std::move(error.remedy));
+    return std::unexpected(problems.take());
+  }
+  Config config = to_config(*root, problems);
+  if (problems.size() > 0) return std::unexpected(problems.take());
+  return config;
+}
+
+Checked<Config> read_config(const std::string& path) {
+  auto text = read_text(path);
+  if (text) return parse_config(*text, path);
+  return std::unexpected(std::vector{ConfigProblem{.file = path,
+                                                   .message = std::move(text.error().message),
+                                                   .remedy = std::move(text.error().remedy)}});
+}
+
+}  // namespace slogate

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration of the agent: a YAML file, checked completely before anything uses it.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/base/units.h"
+#include "agent/config/cgroup_filter.h"
+#include "agent/config/metrics_settings.h"
+#include "agent/config/slo.h"
+#include "maps/abi.h"
+
+namespace slogate {
+
+// Puts server sockets into a traffic class. At least one of the two conditions is set.
+struct ClassRule {
+  slogate_class class_ = SLOGATE_CLASS_service;
+  uint16_t port = 0;       // local port; 0 for any
+  bool from_node = false;  // only peers whose address is one of this node's
+
+  bool operator==(const ClassRule&) const = default;
+};
+
+// Ceilings of the BPF maps.
+struct MapLimits {
+  double memory_ratio = 0.0025;  // of the node's memory, for all maps together; at most 0.5
+  // How long the counts of a removed cgroup stay to be seen: 1 s to 1 h.
+  std::chrono::seconds grace{60};
+
+  bool operator==(const MapLimits&) const = default;
+};
+
+// The API server, where the agent is not a pod and has to be told.
+struct KubernetesConfig {
+  std::string server, token_file, ca_file, node;
+
+  bool operator==(const KubernetesConfig&) const = default;
+};
+
+// Everything a configuration file can say. A Config made from nothing has the defaults.
+struct Config {
+  std::optional<ListenAddress> listen = ListenAddress{.host = "0.0.0.0", .port = 9937};
+  std::optional<ListenAddress> api_listen;
+  std::string socket = "/run/slogate/agent.sock";
+  CgroupFilter cgroups;
+  MapLimits maps;
+  // What the agent and its programs may take of the node's CPUs together: above 0; 1 is no limit.
+  double cpu_ratio = 0.005;
+  MetricsSettings metrics;
+  std::string state_dir = "/var/lib/slogate";
+  std::vector<uint32_t> admin_uids;  // who may change something besides root
+  // Nothing where a pod's own environment says it, or there is no Kubernetes.
+  std::optional<KubernetesConfig> kubernetes;
+  std::vector<ClassRule> classes;  // no two with the same conditions
+  std::vector<Slo> slos;           // no two with the same name
+};
+
+// One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;
+// both are 0 when it is about the file as a whole.
+struct ConfigProblem {
+  std::string file;
+  int line_number = 0, column = 0;
+  std::string message, remedy;
+
+  // "FILE:LINE:COLUMN: message (remedy)"
+  [[nodiscard]] std::string line() const;
+};
+
+template <typename T>
+using Checked = std::expected<T, std::vector<ConfigProblem>>;
+
+// What one list may hold at the most.
+inline constexpr size_t kMaxAdmins = 100;
+inline constexpr size_t kMaxSlos = 1000;
+inline constexpr size_t kMaxObjectives = 100;
+inline constexpr size_t kMaxGlobs = 1000;
+
+// The configuration that a text describes, or every problem it has, by line and column; `file_name`
+// is only repeated in those. A text that is not YAML at all has one problem.
+[[nodiscard]] Checked<Config> parse_config(std::string_view yaml, std::string_view file_name);
+
+// The same for a file of at most 1 MiB.
+[[nodiscard]] Checked<Config> read_config(const std::string& path);
+
+}  // namespace slogate

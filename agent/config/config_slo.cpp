@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <map>
+#include <set>
+
+#include "agent/config/config_fields.h"
+
+namespace slogate {
+namespace {
+
+constexpr std::string_view kWhat = "an SLO";
+
+Result<std::string> parse_slo_name(std::string_view text) {
+  return parse_name(text, 63, "-.", "the name of an SLO",
+                    "at most 63 of a-z, 0-9 and, inside, \"-\" and \".\"");
+}
+
+std::set<std::string> patterns(const std::vector<Glob>& globs) {
+  std::set<std::string> result;
+  for (const Glob& glob : globs) result.insert(glob.pattern());
+  return result;
+}
+
+bool same(const Selector& a, const Selector& b) {
+  if (const auto* pods = std::get_if<PodSelector>(&a)) {
+    const auto* other = std::get_if<PodSelector>(&b);
+    return other && *pods == *other;
+  }
+  const auto* other = std::get_if<std::vector<Glob>>(&b);
+  return other && patterns(std::get<std::vector<Glob>>(a)) == patterns(*other);
+}
+
+void check_arms(const YamlNode& node, const std::optional<Selector>& canary,
+                const std::optional<Selector>& baseline, ConfigProblems& problems) {
+  if (canary && baseline && same(*canary, *baseline))
+    problems.add(*node.find("baseline"), "the baseline is the same as the canary",
+                 "select the stable version, or remove the baseline");
+}
+
+void check_complete(const YamlNode& node, ConfigProblems& problems) {
+  require_key(node, "name", kWhat, problems);
+  require_key(node, "canary", kWhat, problems);
+  // With a baseline the relative objectives are on without being named.
+  if (!node.find("objectives") && !node.find("baseline"))
+    problems.add(node, "an SLO with neither objectives nor a baseline",
+                 "add an objective, like { signal: request, quantile: 0.99, max: 15ms }");
+}
+
+Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
+  Slo slo;
+  std::optional<Selector> canary;
+  const bool has_baseline = node.find("baseline") != nullptr;
+  const bool is_map = read_fields(
+      node, kWhat, problems,
+      {{"name", [&](const YamlNode& v) { read_value(v, problems, slo.name, parse_slo_name); }},
+       {"port", [&](const YamlNode& v) { read_value(v, problems, slo.port, parse_port); }},
+       {"container",
+        [&](const YamlNode& v) { read_value(v, problems, slo.container, parse_container); }},
+       {"canary", [&](const YamlNode& v) { canary = read_selector(v, problems); }},
+       {"baseline", [&](const YamlNode& v) { slo.baseline = read_selector(v, problems); }},
+       {"objectives",
+        [&](const YamlNode& v) { slo.objectives = read_objectives(v, has_baseline, problems); }},
+       {"alpha", [&](const YamlNode& v) { read_value(v, problems, slo.alpha, parse_alpha); }},
+       {"warmup",
+        [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }}});
+  if (is_map) check_complete(node, problems);
+  check_arms(node, canary, slo.baseline, problems);
+  if (canary) slo.canary = std::move(*canary);
+  return slo;
+}
+
+}  // namespace
+
+Result<std::string> parse_container(std::string_view text) {
+  return parse_name(text, 63, "-", "the name of a container",
+                    "at most 63 of a-z, 0-9 and, inside, \"-\"");
+}
+
+Result<double> parse_alpha(std::string_view text) {
+  return parse_ratio(text, 0.5);
+}
+
+std::vector<Slo> read_slos(const YamlNode& node, ConfigProblems& problems) {
+  std::vector<Slo> slos;
+  std::map<std::string, int> lines;
+  read_list(node, problems, kMaxSlos, [&](const YamlNode& item) {
+    Slo& slo = slos.emplace_back(read_slo(item, problems));
+    if (slo.name.empty()) return;
+    const YamlNode& name = *item.find("name");
+    const auto [first, is_new] = lines.try_emplace(slo.name, name.line);
+    if (!is_new)
+      problems.add(name, fmt::format("a second SLO {}", in_quotes(slo.name)),
+                   fmt::format("the first is in line {}: rename one", first->second));
+  });
+  return slos;
+}
+
+}  // namespace slogate

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/host/kernel_features.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+
+#include "maps/abi.h"
+#include "maps/bpf_map.h"
+#include "maps/fd.h"
+
+namespace slogate {
+namespace {
+
+struct BtfDeleter {
+  void operator()(btf* types) const { btf__free(types); }
+};
+
+size_t parameters_of(const btf* types, int typedef_id) {
+  const btf_type* type = btf__type_by_id(types, typedef_id);              // typedef
+  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // pointer
+  type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // function
+  return type != nullptr && btf_is_func_proto(type) ? btf_vlen(type) : 0;
+}
+
+std::vector<std::string> read_drop_reasons(const btf* types) {
+  constexpr std::string_view prefix = "SKB_DROP_REASON_";
+  std::vector<std::string> names;
+  const int id = btf__find_by_name_kind(types, "skb_drop_reason", BTF_KIND_ENUM);
+  if (id < 0) return names;
+  const btf_type* type = btf__type_by_id(types, id);
+  const struct btf_enum* values = btf_enum(type);
+  for (int i = 0; i < btf_vlen(type); ++i) {
+    const std::string_view name = btf__name_by_offset(types, values[i].name_off);
+    // MAX and SUBSYS_MASK are no reasons; past the table they share word 0.
+    if (values[i].val < 0 || values[i].val >= SLOGATE_DROP_REASONS) continue;
+    if (names.size() <= static_cast<size_t>(values[i].val)) names.resize(values[i].val + 1);
+    names[values[i].val] = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+  }
+  return names;
+}
+
+std::vector<std::string_view> functions_of(const ProbeInfo& probe) {
+  std::vector<std::string_view> names;
+  for (std::string_view rest = probe.functions; !rest.empty();) {
+    const size_t end = std::min(rest.find(' '), rest.size());
+    names.push_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return names;
+}
+
+// Whether functions of this kernel could stand in for the probe's tracepoint.
+bool has_functions(const ProbeInfo& probe, const KernelFeatures& features) {
+  return !probe.functions.empty() && features.functions.contains(functions_of(probe).front());
+}
+
+bool needs_fentry(const KernelFeatures& features) {
+  return std::ranges::any_of(kProbes, [&](const ProbeInfo& probe) {
+    return !features.tracepoints.contains(probe.tracepoint) && has_functions(probe, features);
+  });
+}
+
+}  // namespace
+
+std::string try_fentry(const KernelFeatures& features) {
+  if (features.functions.empty()) return "none of the functions is there";
+  const std::string& function = *features.functions.begin();
+  LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_FENTRY);
+  const int id = libbpf_find_vmlinux_btf_id(function.c_str(), BPF_TRACE_FENTRY);
+  if (id < 0) return bpf_error(fmt::format("no function {}", function), id).message;
+  options.attach_btf_id = static_cast<__u32>(id);
+  constexpr std::array<bpf_insn, 2> nothing = {{
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+      {.code = BPF_JMP | BPF_EXIT},
+  }};
+  const Fd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "slogate_try", "GPL", nothing.data(),
+                                 nothing.size(), &options));
+  const Fd link(program ? bpf_raw_tracepoint_open(nullptr, program.get()) : -1);
+  return link ? "" : system_error("fentry is refused", errno).message;
+}
+
+Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
+                                            std::string (*no_fentry)(const KernelFeatures&)) {
+  const std::unique_ptr<btf, BtfDeleter> owned(btf__parse_raw(btf_path.c_str()));
+  if (!owned)
+    return fail(system_error(fmt::format("cannot read {}", btf_path), errno).message,
+                "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y");
+  const btf* const types = owned.get();
+  KernelFeatures features;
+  for (const ProbeInfo& probe : kProbes) {
+    for (const std::string_view function : functions_of(probe))
+      if (btf__find_by_name_kind(types, std::string(function).c_str(), BTF_KIND_FUNC) >= 0)
+        features.functions.emplace(function);
+    const std::string name = fmt::format("btf_trace_{}", probe.tracepoint);
+    const int id = btf__find_by_name_kind(types, name.c_str(), BTF_KIND_TYPEDEF);
+    if (probe.tracepoint.empty() || id < 0) continue;
+    features.tracepoints.emplace(probe.tracepoint);
+    // The first parameter is the tracepoint's own.
+    if (probe.tracepoint == "kfree_skb")
+      features.kfree_skb_has_socket = parameters_of(types, id) >= 5;
+  }
+  features.drop_reasons = read_drop_reasons(types);
+  if (needs_fentry(features)) features.no_fentry = no_fentry(features);
+  return features;
+}
+
+bool closes_at_send_length(const KernelFeatures& features) {
+  return hooks_of(kProbes[SLOGATE_PROBE_send_locked], features).empty();
+}
+
+bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features) {
+  return probe.name != "send_length" || closes_at_send_length(features);
+}
+
+std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features) {
+  const std::string name(probe.name);
+  if (probe.tracepoint.empty()) return {{name, "iter"}};
+  if (!is_wanted(probe, features)) return {};
+  if (features.tracepoints.contains(probe.tracepoint))
+    return {{name, fmt::format("tp_btf/{}", probe.tracepoint)}};
+  std::vector<Hook> hooks;
+  if (!has_functions(probe, features) || !features.no_fentry.empty()) return hooks;
+  for (const std::string_view function : functions_of(probe))
+    if (features.functions.contains(function))
+      hooks.push_back({fmt::format("entry_{}", function), fmt::format("fentry/{}", function)});
+  return hooks;
+}
+
+std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features) {
+  if (!is_wanted(probe, features)) return "not needed: send_locked does it better";
+  std::string reason = fmt::format("this kernel has no tracepoint {}", probe.tracepoint);
+  if (has_functions(probe, features)) reason += ", and " + features.no_fentry;
+  return reason;
+}
+
+std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {
+  static constexpr std::array<std::string_view, 13> not_drops = {
+      "NOT_SPECIFIED",     // freed, and nobody said it was a loss
+      "MAX",               //
+      "SOCKET_CLOSE",      // unread data of a socket the application closed
+      "QUEUE_PURGE",       // the same, by another road
+      "TCP_CLOSE",         // came after the end of its connection
+      "TCP_RESET",         // the reset itself
+      "TCP_FLAGS",         // a segment without ACK, or a SYN where none belongs
+      "TCP_OLD_DATA",      // duplicates: the data is there already
+      "TCP_OLD_ACK",       //
+      "TCP_OLD_SEQUENCE",  //
+      "TCP_TOO_OLD_ACK",   //
+      "TCP_OFOMERGE",      // an out-of-order segment that another one covers
+      "TCP_RFC7323_PAWS_ACK",
+  };
+  std::vector<std::string> names = features.drop_reasons;
+  for (std::string& name : names)
+    if (std::find(not_drops.begin(), not_drops.end(), name) != not_drops.end()) name.clear();
+  return names;
+}
+
+}  // namespace slogate

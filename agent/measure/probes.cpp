@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/measure/probes.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "bpf/connection.skel.h"
+#include "bpf/drops.skel.h"
+#include "bpf/inventory.skel.h"
+#include "bpf/request.skel.h"
+#include "maps/bpf_map.h"
+
+namespace slogate {
+namespace {
+
+// libbpf explains itself through a callback without a context: what it said since the last clear.
+thread_local std::string libbpf_said;  // NOLINT(readability-identifier-naming): not a constant
+
+int keep_message(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN || libbpf_said.size() > (1u << 16)) return 0;
+  // The verifier's whole log comes as one message.
+  char* text = nullptr;
+  if (vasprintf(&text, format, arguments) < 0) return 0;
+  libbpf_said += text;
+  free(text);
+  return 0;
+}
+
+// Why a load failed, as briefly as the verifier lets us: the last line of its log that is not a
+// statistic.
+std::string reason_from_log(const std::string& log, int error) {
+  std::string best;
+  size_t start = 0;
+  while (start < log.size()) {
+    size_t end = log.find('\n', start);
+    if (end == std::string::npos) end = log.size();
+    const std::string_view line(log.data() + start, end - start);
+    const bool about_libbpf = line.starts_with("libbpf:") || line.starts_with("--");
+    if (!line.empty() && !about_libbpf && !line.starts_with("processed ")) best = line;
+    start = end + 1;
+  }
+  const std::string what = system_error("the kernel refused it", error).message;
+  return best.empty() ? what : what + ": " + best;
+}
+
+// Points the object's maps at the shared ones and switches off the programs that are not wanted.
+Result<void> prepare(bpf_object* object, const Maps& maps, const KernelFeatures& features) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const int shared = maps.fd(bpf_map__name(map));
+    if (shared < 0) continue;  // its own constants
+    if (const int error = bpf_map__reuse_fd(map, shared); error != 0)
+      return fail(bpf_error(fmt::format("cannot share map {}", bpf_map__name(map)), error));
+  }
+  std::set<std::string, std::less<>> wanted;
+  for (const ProbeInfo& info : kProbes)
+    for (Hook& hook : hooks_of(info, features)) wanted.insert(std::move(hook.program));
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object)
+      bpf_program__set_autoload(program, wanted.contains(bpf_program__name(program)));
+  return {};
+}
+
+bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
+  if (bpf_program__expected_attach_type(program) != BPF_TRACE_ITER)
+    return bpf_program__attach(program);
+  bpf_iter_link_info link{};
+  link.map.map_fd = static_cast<__u32>(maps.fd("slogate_sockets"));
+  LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &link, .link_info_len = sizeof(link));
+  return bpf_program__attach_iter(program, &options);
+}
+
+using OpenObject = std::unique_ptr<bpf_object, std::function<void(bpf_object*)>>;
+
+// Gives up a skeleton's object together with the skeleton.
+template <typename Skeleton>
+OpenObject opened(Skeleton* skeleton, void (*destroy)(Skeleton*), uint32_t epoch) {
+  if (skeleton == nullptr) return {};
+  skeleton->rodata->slogate_epoch = epoch;
+  return {skeleton->obj, [skeleton, destroy](bpf_object*) { destroy(skeleton); }};
+}
+
+OpenObject open_request(const KernelFeatures& features, uint32_t epoch) {
+  request_bpf* skeleton = request_bpf__open();
+  if (skeleton != nullptr) skeleton->rodata->close_at_send_length = closes_at_send_length(features);
+  return opened(skeleton, request_bpf__destroy, epoch);
+}
+
+OpenObject open_connection(const KernelFeatures&, uint32_t epoch) {
+  return opened(connection_bpf__open(), connection_bpf__destroy, epoch);
+}
+
+OpenObject open_drops(const KernelFeatures& features, uint32_t epoch) {
+  drops_bpf* skeleton = drops_bpf__open();
+  if (skeleton != nullptr) {
+    skeleton->rodata->has_rx_sk = features.kfree_skb_has_socket;
+    const std::vector<std::string> counted = counted_drop_reasons(features);
+    for (size_t i = 0; i < counted.size(); ++i)
+      skeleton->rodata->counted[i] = counted[i].empty() ? 0 : 1;
+  }
+  return opened(skeleton, drops_bpf__destroy, epoch);
+}
+
+OpenObject open_inventory(const KernelFeatures&, uint32_t epoch) {
+  return opened(inventory_bpf__open(), inventory_bpf__destroy, epoch);
+}
+
+// The objects, by the name their rows in signals.def have: opened with the constants of this
+// kernel, and what is hashed to tell whether two agents bring the same programs.
+struct ObjectInfo {
+  std::string_view name;
+  OpenObject (*open)(const KernelFeatures&, uint32_t epoch);
+  const void* (*bytes)(size_t* size);
+};
+constexpr std::array<ObjectInfo, 4> kObjects = {{
+    {"request", open_request, request_bpf__elf_bytes},
+    {"connection", open_connection, connection_bpf__elf_bytes},
+    {"drops", open_drops, drops_bpf__elf_bytes},
+    {"inventory", open_inventory, inventory_bpf__elf_bytes},
+}};
+
+// FNV-1a, over the programs and the features they were adapted to. Never 0.
+uint64_t programs_hash(const KernelFeatures& features) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&hash](std::string_view bytes) {
+    for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  };
+  for (const ObjectInfo& object : kObjects) {
+    size_t size = 0;
+    const void* bytes = object.bytes(&size);
+    add({static_cast<const char*>(bytes), size});
+  }
+  for (const ProbeInfo& info : kProbes)
+    for (const Hook& hook : hooks_of(info, features)) add(hook.target + ";");
+  for (const std::string& reason : features.drop_reasons) add(reason + ";");
+  add(features.kfree_skb_has_socket ? "1" : "0");
+  return hash == 0 ? 1 : hash;
+}
+
+std::string link_pin(std::string_view program, uint32_t epoch) {
+  return fmt::format("link_{}_{}", program, epoch);
+}
+std::string program_pin(std::string_view program, uint32_t epoch) {
+  return fmt::format("program_{}_{}", program, epoch);
+}
+
+// Those of the epoch, or all others.
+void remove_links(const PinDir& pins, uint32_t epoch, bool others) {
+  const std::string suffix = fmt::format("_{}", epoch);
+  for (const std::string& name : pins.names())
+    if ((name.starts_with("link_") || name.starts_with("program_")) &&
+        name.ends_with(suffix) != others)
+      pins.unpin(name);
+}
+
+bool is_only_iterators(std::string_view object) {
+  return std::none_of(kProbes.begin(), kProbes.end(), [object](const ProbeInfo& info) {
+    return info.object == object && !info.tracepoint.empty();
+  });
+}
+
+// The iterator only runs when it is read, so the agent brings its own each time.
+constexpr std::string_view kInventory = kProbes[SLOGATE_PROBE_inventory].name;
+
+}  // namespace
+
+struct Probes::Object {
+  std::string_view name;
+  OpenObject object;
+};
+
+void Probes::LinkDeleter::operator()(bpf_link* link) const {
+  bpf_link__destroy(link);
+}
+
+Probes::Probes() {
+  for (size_t i = 0; i < kProbes.size(); ++i) status_[i].probe = static_cast<slogate_probe>(i);
+}
+Probes::Probes(Probes&&) noexcept = default;
+Probes::~Probes() = default;
+
+Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const PinDir* pins) {
+  libbpf_set_print(keep_message);
+  Probes probes;
+  const uint64_t hash = programs_hash(features);
+  const uint32_t before = maps.programs_epoch();
+  const bool same = pins != nullptr && before != 0 && maps.programs_hash() == hash &&
+                    probes.adopt(*pins, features, before);
+  // Programs of epoch 0 would count while nobody has said so.
+  const uint32_t epoch = same ? before : std::max<uint32_t>(before + 1, 1);
+  probes.load(maps, features, epoch, same);
+  probes.attach_all(maps, features);
+  if (auto complete = probes.require_needed(); !complete) return fail(complete.error());
+  // Before the programs begin to count, so that from then on they outlive this agent.
+  if (pins != nullptr && !same) {
+    remove_links(*pins, epoch, false);  // of an agent that died before it got further
+    if (auto done = probes.keep_pins(*pins, epoch); !done) return fail(done.error());
+  }
+  // Here the new programs begin and the old ones end.
+  if (auto done = maps.activate(epoch, hash); !done) return fail(done.error());
+  if (pins != nullptr) remove_links(*pins, epoch, true);
+  return probes;
+}
+
+// Takes up the programs that another agent left running, all or none.
+bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch) {
+  decltype(attached_) found;
+  for (const ProbeInfo& info : kProbes) {
+    if (info.name == kInventory) continue;
+    for (const Hook& hook : hooks_of(info, features)) {
+      const std::string name = link_pin(hook.program, epoch);
+      // One that could not be attached then has no pin; it would fail again.
+      if (!pins.has(name)) {
+        if (info.needed) return false;
+        continue;
+      }
+      bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
+      if (link == nullptr) return false;
+      Attached& attached = found[hook.program];
+      attached.link.reset(link);
+      if (auto program = pins.get(program_pin(hook.program, epoch)))
+        attached.program = std::move(*program);
+    }
+  }
+  attached_ = std::move(found);
+  return true;
+}
+
+void Probes::load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted) {
+  for (const ObjectInfo& info : kObjects) {
+    if (adopted && !is_only_iterators(info.name)) continue;
+    libbpf_said.clear();
+    OpenObject object = info.open(features, epoch);
+    std::string& reason = refused_[std::string(info.name)];
+    if (!object) {
+      reason = fmt::format("object {} cannot be read", info.name);
+    } else if (auto done = prepare(object.get(), maps, features); !done) {
+      reason = done.error().message;
+    } else if (const int error = bpf_object__load(object.get()); error != 0) {
+      reason = reason_from_log(libbpf_said, error);
+    } else {
+      objects_.push_back(std::make_unique<Object>(info.name, std::move(object)));
+      refused_.erase(std::string(info.name));
+    }
+  }
+}
+
+void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
+  for (ProbeStatus& status : status_) {
+    const ProbeInfo& info = kProbes[status.probe];
+    const std::vector<Hook> hooks = hooks_of(info, features);
+    if (hooks.empty())
+      status.reason = why_no_hooks(info, features);
+    else if (const auto refused = refused_.find(info.object); refused != refused_.end())
+      status.reason = refused->second;
+    else
+      attach_one(status, hooks, maps);
+    status.attached = !hooks.empty() && status.reason.empty();
+    // Of send_locked and send_length one is enough.
+    status.degraded = !status.attached && info.name != "send_length";
+  }
+}
+
+void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps) {
+  for (const Hook& hook : hooks) {
+    if (!attached_.contains(hook.program)) status.reason = attach_program(hook.program, maps);
+    if (!status.reason.empty()) return;
+    programs_of_[status.probe].push_back(hook.program);
+    status.attached_to += (status.attached_to.empty() ? "" : " ") + hook.target;
+  }
+}
+
+std::string Probes::attach_program(const std::string& name, const Maps& maps) {
+  for (const auto& object : objects_) {
+    bpf_program* program = bpf_object__find_program_by_name(object->object.get(), name.c_str());
+    if (program == nullptr) continue;
+    bpf_link* link = attach_to_kernel(program, maps);
+    if (link == nullptr) return bpf_error("cannot attach it", errno).line();
+    Attached& attached = attached_[name];
+    attached.link.reset(link);
+    attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
+    return "";
+  }
+  return "it was missing when these programs were attached";
+}
+
+Result<void> Probes::require_needed() const {
+  for (const ProbeStatus& status : status_) {
+    const ProbeInfo& info = kProbes[status.probe];
+    if (info.needed && !status.attached)
+      return fail(
+          fmt::format("cannot attach {} ({}): {}", info.name, info.tracepoint, status.reason),
+          "run `slogate doctor`");
+  }
+  return {};
+}
+
+Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
+  for (const auto& [program, attached] : attached_) {
+    if (program == kInventory) continue;
+    const int link = bpf_link__fd(attached.link.get());
+    if (auto done = pins.keep(link, link_pin(program, epoch)); !done) return done;
+    if (!attached.program) continue;
+    if (auto done = pins.keep(attached.program.get(), program_pin(program, epoch)); !done)
+      return done;
+  }
+  return {};
+}
+
+Probes::Missed Probes::missed() const {
+  Missed missed;
+  for (size_t probe = 0; probe < missed.size(); ++probe) {
+    missed[probe] = 0;
+    for (const std::string& program : programs_of_[probe]) {
+      const auto runs = missed_runs(attached_.at(program).program.get());
+      missed[probe] = missed[probe] && runs ? std::optional(*missed[probe] + *runs) : std::nullopt;
+    }
+  }
+  return missed;
+}
+
+std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
+  std::vector<ProbeStatus> rows(status_.begin(), status_.end());
+  for (ProbeStatus& row : rows) {
+    row.runs = runs.runs[row.probe];
+    row.timed = runs.timed[row.probe];
+    row.skipped = runs.skipped[row.probe];
+    row.timed_total = std::chrono::nanoseconds(runs.timed_ns[row.probe]);
+  }
+  return rows;
+}
+
+Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
+  std::vector<slogate_inflight> open;
+  const auto inventory = attached_.find(kInventory);
+  if (inventory == attached_.end()) return open;
+  const Fd pass(bpf_iter_create(bpf_link__fd(inventory->second.link.get())));
+  if (!pass) return fail(bpf_error("cannot start an inventory", errno));
+
+  std::array<slogate_inflight, 1024> block;
+  for (;;) {
+    const ssize_t got = read(pass.get(), block.data(), sizeof(block));
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (got < 0) return fail(bpf_error("cannot take an inventory", errno));
+    if (got == 0) return open;
+    // The kernel's buffer holds whole records, and so does ours: none is cut in two.
+    const auto* first = block.data();
+    open.insert(open.end(), first, first + static_cast<size_t>(got) / sizeof(slogate_inflight));
+  }
+}
+
+}  // namespace slogate

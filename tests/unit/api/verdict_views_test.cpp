@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verdict through the API, the CLI and the metrics.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/api/api.h"
+#include "agent/canary/verdict_json.h"
+#include "tests/support/exposition.h"
+#include "tools/cli/events.h"
+#include "tools/cli/verdicts.h"
+
+namespace slogate {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Snapshot snapshot_with(Decision decision) {
+  Verdict verdict{.slo = "demo", .decision = decision, .message = "p99 of request: canary 31 ms"};
+  verdict.rollout = "r1";
+  verdict.log_e = 8.3;
+  verdict.threshold = 6.9;
+  verdict.objectives = {{.objective = "request against the baseline",
+                         .log_e = 8.3,
+                         .needed = true,
+                         .canary = 0.031,
+                         .baseline = 0.012,
+                         .components = {{"p99/r2", 1.5, 0.1}}}};
+  auto verdicts = std::make_shared<Verdicts>();
+  SloStatus status;
+  status.slo.name = "demo";
+  status.slo.canary = std::vector{*Glob::parse("/demo/canary/**")};
+  status.objectives = {"request against the baseline"};
+  status.canary = {"/demo/canary/a"};
+  verdicts->slos = {std::make_shared<const SloStatus>(status)};
+  verdicts->list = {std::make_shared<const Verdict>(verdict)};
+  Snapshot snapshot;
+  snapshot.drop_reasons = std::make_shared<const std::vector<std::string>>();
+  snapshot.verdicts = verdicts;
+  snapshot.events =
+      std::make_shared<const std::deque<Event>>(std::deque<Event>{{.id = 1,
+                                                                   .time = {},
+                                                                   .type = "verdict",
+                                                                   .subject = "demo",
+                                                                   .from = "hold",
+                                                                   .to = "veto",
+                                                                   .message = "slow"}});
+  return snapshot;
+}
+
+HttpResponse ask(Decision decision, std::string path, Pairs query = {}, std::string method = "GET",
+                 std::optional<Peer> peer = Peer{.uid = 7}) {
+  HttpRequest request;
+  request.method = std::move(method);
+  request.path = std::move(path);
+  request.query = std::move(query);
+  request.peer = peer;
+  ApiActions actions;
+  actions.reset = [](const std::string& slo) -> Result<std::string> { return "reset " + slo; };
+  auto later = std::make_shared<const Snapshot>(snapshot_with(decision));
+  actions.latest = [later] { return later; };
+  return answer(request, *later, actions);
+}
+
+TEST(Gate, OpensForAPassAndForAHoldIfAllowed) {
+  const Pairs allow = {{"allow", "hold"}};
+  EXPECT_EQ(ask(Decision::Pass, "/v1/gate/demo").status, 200);
+  EXPECT_EQ(ask(Decision::Hold, "/v1/gate/demo").status, 412);
+  EXPECT_EQ(ask(Decision::Veto, "/v1/gate/demo").status, 412);
+  EXPECT_EQ(ask(Decision::Hold, "/v1/gate/demo", allow).status, 200);
+  EXPECT_EQ(ask(Decision::Veto, "/v1/gate/demo", allow).status, 412);
+  EXPECT_EQ(ask(Decision::Veto, "/v1/gate/demo", {{"allow", "veto"}}).status, 400);
+  EXPECT_EQ(ask(Decision::Pass, "/v1/gate/demo", {}, "POST").status, 200);
+  EXPECT_EQ(ask(Decision::Pass, "/v1/gate/other").status, 404);
+  const Json veto = Json::parse(ask(Decision::Veto, "/v1/gate/demo").body);
+  EXPECT_EQ(veto["verdict"], "veto");
+  EXPECT_EQ(veto["error"], "veto: p99 of request: canary 31 ms");
+}
+
+TEST(VerdictApi, OneAndAll) {
+  const Json all = Json::parse(ask(Decision::Hold, "/v1/verdicts").body);
+  const Json one = Json::parse(ask(Decision::Hold, "/v1/verdicts/demo").body);
+  EXPECT_EQ(all, Json::array({one}));
+  for (const char* key : {"slo", "verdict", "reason", "weight", "objectives", "samples", "log_e",
+                          "threshold", "since", "rollout"})
+    EXPECT_TRUE(one.contains(key)) << key;
+  EXPECT_EQ(one["watched"], 1);
+  // For controllers, which come over TCP: controllers_test.cpp.
+  EXPECT_EQ(ask(Decision::Hold, "/v1/verdicts/other").status, 404);
+  const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
+  EXPECT_EQ(slos[0]["canary"], "/demo/canary/**");
+  EXPECT_EQ(slos[0]["baseline"], nullptr);
+}
+
+TEST(VerdictApi, OnlyRootResets) {
+  const auto reset = [](const char* slo, std::optional<Peer> peer) {
+    return ask(Decision::Veto, fmt::format("/v1/slos/{}/reset", slo), {}, "POST", peer).status;
+  };
+  EXPECT_EQ(reset("demo", Peer{.uid = 0}), 200);
+  EXPECT_EQ(reset("demo", Peer{.uid = 7}), 403);
+  EXPECT_EQ(reset("demo", std::nullopt), 403);
+  EXPECT_EQ(reset("other", Peer{.uid = 0}), 404);
+  EXPECT_EQ(ask(Decision::Veto, "/v1/slos/demo/reset").status, 405);
+}
+
+TEST(EventApi, LinesAndWhatFollows) {
+  const HttpResponse all = ask(Decision::Veto, "/v1/events");
+  EXPECT_EQ(all.content_type, "application/x-ndjson");
+  EXPECT_EQ(Json::parse(all.body)["subject"], "demo");
+  EXPECT_FALSE(all.more);
+  const HttpResponse on = ask(Decision::Veto, "/v1/events", {{"follow", "1"}});
+  ASSERT_TRUE(on.more);
+  EXPECT_EQ(on.more(), "");
+  EXPECT_EQ(ask(Decision::Veto, "/v1/events", {{"follow", "yes"}}).status, 400);
+}
+
+TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
+  const std::string text = support::text_of(snapshot_with(Decision::Veto));
+  EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"veto\"} 1"));
+  EXPECT_THAT(text, HasSubstr("slogate_verdict{slo=\"demo\",verdict=\"pass\"} 0"));
+  EXPECT_THAT(text,
+              HasSubstr("slogate_verdict_reason{reason=\"insufficient_samples\",slo=\"demo\"} 1"));
+  EXPECT_THAT(text, Not(HasSubstr("slogate_verdict_reason{reason=\"proven\"")));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_rollout{revision=\"r1\",slo=\"demo\"} 1"));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
+}
+
+TEST(VerdictMetrics, WhatIsNotTrustedSpeaksForTheCanaryAlone) {
+  constexpr const char* part =
+      "slogate_evidence_component{component=\"p99/r2\","
+      "objective=\"request against the baseline\",revision=\"r1\","
+      "slo=\"demo\"}";
+  const auto exported = [&](Reason reason, double sum) {
+    Snapshot snapshot = snapshot_with(Decision::Hold);
+    Verdict verdict = *snapshot.verdicts->list.front();
+    verdict.reason = reason;
+    verdict.objectives.front().components.front().sum = sum;
+    auto verdicts = std::make_shared<Verdicts>(*snapshot.verdicts);
+    verdicts->list.front() = std::make_shared<const Verdict>(std::move(verdict));
+    snapshot.verdicts = verdicts;
+    return support::parse_text(support::text_of(snapshot)).at(part);
+  };
+  for (const Reason reason : {Reason::SamplesLost, Reason::Multiplexed, Reason::BaselineUnstable}) {
+    EXPECT_EQ(exported(reason, 3), 0);
+    EXPECT_EQ(exported(reason, -3), -3);
+  }
+  EXPECT_EQ(exported(Reason::InsufficientSamples, 3), 3);
+  EXPECT_EQ(exported(Reason::Regressed, 3), 3);
+}
+
+TEST(VerdictMetrics, NamesTheWorkloadsOfAnArmAsTheirCountsAreNamed) {
+  Snapshot snapshot = snapshot_with(Decision::Hold);
+  snapshot.workloads = {support::workload("/demo/canary/a", {}, 1),
+                        support::workload("/demo/canary/a", {}, 2),  // made again
+                        support::workload("/demo/canary/b", {}, 3)};
+  EXPECT_THAT(support::text_of(snapshot),
+              HasSubstr("\nslogate_slo_workload{arm=\"canary\",cgroup=\"/demo/canary/a\","
+                        "slo=\"demo\"} 1\n"));
+  auto pod = std::make_shared<Pod>();
+  pod->namespace_ = "shop";
+  pod->name = "web-1";
+  snapshot.workloads.edit().pop_back();
+  snapshot.workloads.edit().pop_back();
+  snapshot.workloads.edit()[0].pod = {.pod = pod, .container = "app"};
+  EXPECT_THAT(support::text_of(snapshot),
+              HasSubstr("\nslogate_slo_workload{arm=\"canary\",container=\"app\","
+                        "namespace=\"shop\",pod=\"web-1\",slo=\"demo\"} 1\n"));
+}
+
+// ---- the CLI ----
+
+cli::Fetch fetch_of(Decision decision) {
+  return [decision](const std::string& target) -> cli::Outcome<cli::Json> {
+    const HttpResponse response = ask(decision, target);
+    return cli::parse_answer(static_cast<unsigned>(response.status), response.body);
+  };
+}
+
+int gate(Decision decision, bool wait = false, std::string slo = "demo") {
+  size_t looks = 0;
+  const auto outcome = cli::pass_gate(
+      fetch_of(decision),
+      {.slo = std::move(slo), .wait = wait, .timeout = std::chrono::milliseconds(20)}, {},
+      [&looks](std::chrono::milliseconds) { ++looks; });
+  return outcome ? outcome->exit : outcome.error().exit;
+}
+
+TEST(GateCommand, ExitCodes) {
+  EXPECT_EQ(gate(Decision::Pass), 0);
+  EXPECT_EQ(gate(Decision::Veto), 1);
+  EXPECT_EQ(gate(Decision::Hold), 2);
+  EXPECT_EQ(gate(Decision::Hold, true), 2);  // when the time is over
+  EXPECT_EQ(gate(Decision::Veto, true), 1);
+  EXPECT_EQ(gate(Decision::Pass, false, "other"), 64);
+}
+
+TEST(GateCommand, NothingThatFailsLooksLikeAVeto) {
+  for (const cli::Exit exit : {cli::kFailed, cli::kUnreachable}) {
+    const cli::Fetch fetch = [exit](const std::string&) -> cli::Outcome<cli::Json> {
+      return cli::fail(exit, "no");
+    };
+    const auto outcome = cli::pass_gate(fetch, {.slo = "demo", .timeout = {}}, {}, {});
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().exit, cli::kUnreachable);
+  }
+}
+
+TEST(VerdictCommand, SaysItInASentence) {
+  const auto all = cli::show_verdicts(fetch_of(Decision::Veto), "", {});
+  ASSERT_TRUE(all);
+  EXPECT_THAT(all->text, HasSubstr("demo: veto: p99 of request: canary 31 ms"));
+  const auto one = cli::show_verdicts(fetch_of(Decision::Veto), "demo", {});
+  ASSERT_TRUE(one);
+  EXPECT_THAT(one->text, HasSubstr("request against the baseline"));
+  EXPECT_THAT(one->text, HasSubstr("31 ms"));
+  EXPECT_THAT(cli::show_slos(fetch_of(Decision::Veto), {})->text, HasSubstr("/demo/canary/a"));
+}
+
+TEST(VerdictCommand, SaysWhatShareItRestsOn) {
+  Json verdict = Json::parse(ask(Decision::Hold, "/v1/verdicts/demo").body);
+  EXPECT_THAT(cli::render_verdict(verdict, {}), Not(HasSubstr("watched")));
+  verdict["watched"] = 0.25;
+  EXPECT_THAT(cli::render_verdict(verdict, {}),
+              HasSubstr("only 25.0 % of the connections are watched"));
+}
+
+TEST(EventsCommand, FollowsWithoutRepeating) {
+  std::vector<std::string> shown;
+  int asked = 0;
+  const cli::FetchText fetch = [&asked](const std::string&) -> cli::Outcome<std::string> {
+    if (++asked == 4) return cli::fail(cli::kFailed, "enough");
+    std::string lines = R"({"id": 1, "type": "verdict", "subject": "demo", "to": "hold"})"
+                        "\n";
+    if (asked == 3)
+      lines += R"({"id": 2, "type": "verdict", "subject": "demo", "to": "veto"})"
+               "\n";
+    return lines;
+  };
+  const auto done = cli::show_events(
+      fetch, true, {}, [](std::chrono::milliseconds) {},
+      [&shown](std::string_view text) { return shown.emplace_back(text), true; });
+  EXPECT_FALSE(done);
+  ASSERT_EQ(shown.size(), 2u);
+  EXPECT_THAT(shown[1], HasSubstr("veto"));
+  EXPECT_THAT(shown[1], Not(HasSubstr("hold")));
+}
+
+}  // namespace
+}  // namespace slogate

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// From workloads to verdicts, events and what is kept on disk.
+#include "agent/canary/analysis.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "agent/canary/state_dir.h"
+#include "agent/canary/verdict_json.h"
+#include "agent/events.h"
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+using support::Sampler;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+Slo slo_of(const char* canary, const char* baseline) {
+  Slo slo = support::default_slo(0.001);
+  slo.name = "demo";
+  slo.canary = std::vector{*Glob::parse(canary)};
+  if (baseline != nullptr) slo.baseline = std::vector{*Glob::parse(baseline)};
+  slo.warmup = 0s;
+  return slo;
+}
+
+// Cgroups that count, and an analysis that is told of them every 250 ms.
+class Node {
+ public:
+  explicit Node(const Slo& slo) { analysis.set_slos({slo}, now); }
+
+  void add(uint64_t id, const std::string& path) {
+    Workload row;
+    row.id = id;
+    row.path = path;
+    row.service = std::make_shared<const Counts>();
+    rows.push_back(std::move(row));
+  }
+  void answer(size_t row, const Sampler& sampler, size_t requests = 250) {
+    auto counts = std::make_shared<Counts>(*rows[row].service);
+    sampler.draw(random, requests, counts->histograms[SLOGATE_SIGNAL_request]);
+    rows[row].service = std::move(counts);
+  }
+  void step(std::chrono::nanoseconds time = 250ms) {
+    now.monotonic += time;
+    now.system += std::chrono::duration_cast<std::chrono::system_clock::duration>(time);
+    analysis.tick(rows, now);
+  }
+  const Verdict& verdict() { return *analysis.verdicts()->list.front(); }
+
+  CanaryAnalysis analysis;
+  std::vector<Workload> rows;
+  TickTime now{std::chrono::sys_days(std::chrono::year(2026) / 11 / 21), 1h};
+  std::mt19937_64 random{3};
+};
+
+// Ends in a veto.
+void make_bad(Node& node) {
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable/a");
+  for (int i = 0; i < 400 && node.verdict().decision != Decision::Veto; ++i) {
+    node.answer(0, bad);
+    node.answer(1, good);
+    node.step();
+  }
+  ASSERT_EQ(node.verdict().decision, Decision::Veto) << node.verdict().message;
+}
+
+TEST(Arms, WhatBothSelectorsMatchIsTheCanarys) {
+  Node node(slo_of("/demo/canary/**", "/demo/**"));
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable");
+  node.add(3, "/other");
+  node.add(4, "");
+  node.step();
+  const auto verdicts = node.analysis.verdicts();
+  EXPECT_THAT(verdicts->slos[0]->canary, ElementsAre("/demo/canary/a"));
+  EXPECT_THAT(verdicts->slos[0]->baseline, ElementsAre("/demo/stable"));
+}
+
+TEST(Arms, ACountThatFellIsAnotherLife) {
+  Counts before, now;
+  before.counters[0] = 5;
+  now.counters[0] = 7;
+  EXPECT_EQ(added(now, before)->counters[0], 2u);
+  now.counters[1] = 1;
+  before.counters[1] = 2;
+  EXPECT_FALSE(added(now, before));
+}
+
+TEST(Arms, TheYoungAreNotJudged) {
+  Slo slo = slo_of("/canary", "/stable");
+  slo.warmup = 30s;
+  Arms arms(slo);
+  Node node(slo);
+  node.add(1, "/canary");
+  const Sampler good(support::lognormal());
+  const auto judged_at = [&](std::chrono::nanoseconds time) {
+    node.answer(0, good);
+    arms.look(node.rows, {.system = {}, .monotonic = time});
+    const Observation seen =
+        arms.read({{1, {node.rows[0].service}}}, {.system = {}, .monotonic = time});
+    return std::pair(seen.canary.warming, count(seen.canary.added.histograms[0]));
+  };
+  EXPECT_EQ(judged_at(100s), std::pair(size_t{1}, uint64_t{0}));
+  EXPECT_EQ(judged_at(129s), std::pair(size_t{1}, uint64_t{0}));
+  EXPECT_EQ(judged_at(130s), std::pair(size_t{0}, uint64_t{250}));
+}
+
+TEST(Arms, OfAnSloForAPortAreJudgedByThatPortAlone) {
+  Slo slo = slo_of("/canary", nullptr);
+  slo.port = 8080;
+  Arms arms(slo);
+  Node node(slo);
+  node.add(1, "/canary");
+  Workload& row = node.rows[0];
+  const Sampler good(support::lognormal());
+  const auto judged = [&] {
+    arms.look(node.rows, {});
+    ServiceCounts counts{row.service};
+    for (const PortShare& share : row.ports) counts.ports.emplace(share.port, share.counts);
+    const Observation seen = arms.read({{1, counts}}, {});
+    return std::pair(count(seen.canary.added.histograms[0]), seen.canary.overdue);
+  };
+  row.client.overdue = {2s};
+  node.answer(0, good);
+  EXPECT_EQ(judged(), std::pair(uint64_t{0}, size_t{0}));
+  // The first connection to the port comes when the cgroup is known already.
+  row.ports = {{.port = 8080, .counts = row.service, .server = {.overdue = {1s, 2s}}},
+               {.port = 9090, .counts = row.service}};
+  EXPECT_EQ(judged(), std::pair(uint64_t{250}, size_t{2}));
+  node.answer(0, good);
+  EXPECT_EQ(judged().first, 0u);
+}
+
+TEST(Arms, AnIdThatIsUsedAgainIsAnotherCgroup) {
+  Arms arms(slo_of("/canary", "/stable"));
+  Node node(slo_of("/canary", "/stable"));
+  node.add(1, "/canary");
+  const Sampler good(support::lognormal());
+  const auto canary = [&] {
+    node.answer(0, good);
+    arms.look(node.rows, {});
+    return count(arms.read({{1, {node.rows[0].service}}}, {}).canary.added.histograms[0]);
+  };
+  canary();
+  EXPECT_EQ(canary(), 250u);
+  node.rows[0].path = "/other";
+  EXPECT_EQ(canary(), 0u);
+  EXPECT_THAT(arms.canary(), IsEmpty());
+  // Also one that was in neither arm.
+  node.rows[0].path = "/canary";
+  canary();
+  EXPECT_THAT(arms.canary(), ElementsAre("/canary"));
+}
+
+// Somebody sets the clock, or the machine sleeps: only CLOCK_MONOTONIC counts.
+TEST(CanaryAnalysis, StepsOfTheRealTimeChangeNoVerdict) {
+  Node steady(slo_of("/demo/canary/**", "/demo/stable/**"));
+  Node stepped(slo_of("/demo/canary/**", "/demo/stable/**"));
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  for (Node* node : {&steady, &stepped}) {
+    node->add(1, "/demo/canary/a");
+    node->add(2, "/demo/stable/a");
+  }
+  for (int i = 0; i < 400 && steady.verdict().decision != Decision::Veto; ++i) {
+    stepped.now.system += i % 3 == 0 ? -25h : 8h;
+    for (Node* node : {&steady, &stepped}) {
+      node->answer(0, bad);
+      node->answer(1, good);
+      node->step();
+    }
+    ASSERT_EQ(steady.verdict().decision, stepped.verdict().decision) << i;
+    ASSERT_EQ(steady.verdict().log_e, stepped.verdict().log_e) << i;
+  }
+  EXPECT_EQ(stepped.verdict().decision, Decision::Veto);
+}
+
+TEST(CanaryAnalysis, AnEmptyCanarySetEndsTheRollout) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  const std::string rollout = node.verdict().rollout;
+  const Workload canary = node.rows[0];
+  node.rows.erase(node.rows.begin());
+  node.step(30s);
+  node.step(59s);
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+  node.step(1s);
+  EXPECT_EQ(node.verdict().decision, Decision::Hold);
+  EXPECT_EQ(node.verdict().reason, Reason::NoCanary);
+  EXPECT_NE(node.verdict().rollout, rollout);
+}
+
+TEST(CanaryAnalysis, ResetBeginsARolloutAndSaysSo) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  (void)node.analysis.take_changes();
+  EXPECT_TRUE(node.analysis.reset("demo", node.now));
+  EXPECT_FALSE(node.analysis.reset("other", node.now));
+  const auto changes = node.analysis.take_changes();
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].from, "");
+  EXPECT_EQ(changes[0].now->decision, Decision::Hold);
+}
+
+TEST(CanaryAnalysis, LooserObjectivesDoNotLiftAVeto) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  Slo looser = slo_of("/demo/canary/**", "/demo/stable/**");
+  looser.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, {}, 10s}};
+  node.analysis.set_slos({looser}, node.now);
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+  node.analysis.set_slos({slo_of("/demo/canary2/**", "/demo/stable/**")}, node.now);
+  EXPECT_EQ(node.verdict().decision, Decision::Hold);
+}
+
+class StateDirTest : public ::testing::Test {
+ protected:
+  StateDirTest() {
+    std::string name = (fs::temp_directory_path() / "slogate-state-XXXXXX").string();
+    path_ = ::mkdtemp(name.data()) != nullptr ? name : "";
+  }
+  ~StateDirTest() override { fs::remove_all(path_); }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ + "/" + name, std::ios::binary) << text;
+  }
+  [[nodiscard]] std::string read(const std::string& name) const {
+    std::ifstream file(path_ + "/" + name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::string path_;
+};
+
+TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  const auto state = StateDir::open(path_ + "/deep/er");
+  ASSERT_TRUE(state);
+  EXPECT_THAT(*state->read_vetoes(), IsEmpty());
+  ASSERT_TRUE(state->write_vetoes(node.analysis.vetoes()));
+
+  Node after(slo_of("/demo/canary/**", "/demo/stable/**"));
+  const auto vetoes = state->read_vetoes();
+  ASSERT_TRUE(vetoes) << vetoes.error().line();
+  EXPECT_EQ(after.analysis.restore(*vetoes), 1u);
+  EXPECT_EQ(verdict_json(after.verdict()).dump(), verdict_json(node.verdict()).dump());
+  EXPECT_THAT(after.analysis.take_changes(), IsEmpty());
+  Node other(slo_of("/demo/canary2/**", "/demo/stable/**"));
+  EXPECT_EQ(other.analysis.restore(*vetoes), 0u);
+}
+
+TEST_F(StateDirTest, DamagedFilesAreToldOf) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  const std::string deep(100'000, '[');
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[]"),
+        std::string("{\"form\": 2, \"vetoes\": []}"), std::string("{\"form\": 1, \"vetoes\": [7]}"),
+        std::string("\0\xff", 2), deep,
+        std::string(R"({"form": 1, "vetoes": [{"canary": "/a", "verdict": {"slo": 7}}]})")}) {
+    write("vetoes.json", text);
+    const auto vetoes = state->read_vetoes();
+    ASSERT_FALSE(vetoes) << text.substr(0, 80);
+    EXPECT_THAT(vetoes.error().line(), HasSubstr("vetoes.json"));
+  }
+  fs::remove(path_ + "/vetoes.json");
+  fs::create_directory(path_ + "/vetoes.json");
+  EXPECT_FALSE(state->read_vetoes());
+}
+
+// Found by a fuzzer: so many nanoseconds are no number.
+TEST_F(StateDirTest, TimesThatNoClockCanHoldAreDamage) {
+  for (const char* since : {"3706-11-21T08:00:00.250Z", "0001-01-01T00:00:00.000Z"}) {
+    Json verdict = verdict_json({.slo = "demo", .decision = Decision::Veto});
+    ASSERT_TRUE(parse_verdict(verdict));
+    verdict["since"] = since;
+    EXPECT_FALSE(parse_verdict(verdict)) << since;
+  }
+}
+
+VerdictChange change_to(Decision decision) {
+  Verdict verdict{.slo = "demo", .decision = decision};
+  verdict.message = std::string(1000, 'x');
+  return {.time = {}, .from = "hold", .now = std::make_shared<const Verdict>(verdict)};
+}
+
+// Which the library would turn into whatever the processor makes of it.
+TEST_F(StateDirTest, CountsThatAreNoneAreDamage) {
+  for (const Json& count : {Json(1e30), Json(-1), Json(2.5), Json("3"), Json(nullptr)}) {
+    for (const char* place : {"/samples/canary", "/samples/baseline", "/blocks"}) {
+      Json verdict = verdict_json(Verdict{.slo = "demo"});
+      ASSERT_TRUE(parse_verdict(verdict));
+      verdict[Json::json_pointer(place)] = count;
+      EXPECT_FALSE(parse_verdict(verdict)) << place << " " << count;
+    }
+  }
+}
+
+TEST_F(StateDirTest, TheAuditLogIsBoundedAndEveryLineIsWhole) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  write("audit.jsonl", "{\"cut off");
+  for (int i = 0; i < 2000; ++i) ASSERT_TRUE(state->append(change_to(Decision::Veto)));
+  EXPECT_LE(fs::file_size(path_ + "/audit.jsonl"), kAuditBytes);
+  EXPECT_LE(fs::file_size(path_ + "/audit.jsonl.1"), kAuditBytes);
+  std::istringstream lines(read("audit.jsonl"));
+  for (std::string line; std::getline(lines, line);)
+    EXPECT_EQ(Json::parse(line)["verdict"]["verdict"], "veto");
+}
+
+TEST_F(StateDirTest, AFullDiskLeavesNoHalfLine) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  ASSERT_TRUE(state->append(change_to(Decision::Veto)));
+  const std::string before = read("audit.jsonl");
+  // No file may be larger than this for a while.
+  rlimit unlimited{};
+  getrlimit(RLIMIT_FSIZE, &unlimited);
+  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit{.rlim_cur = before.size() + 10, .rlim_max = unlimited.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  const auto done = state->append(change_to(Decision::Veto));
+  setrlimit(RLIMIT_FSIZE, &unlimited);
+  std::signal(SIGXFSZ, ignore);
+  EXPECT_FALSE(done);
+  EXPECT_EQ(read("audit.jsonl"), before);
+  EXPECT_TRUE(state->append(change_to(Decision::Veto)));
+  EXPECT_EQ(read("audit.jsonl"), before + before);
+}
+
+TEST(Events, ResizesAndLossesSinceTheTickBefore) {
+  EventBook book;
+  Snapshot snapshot;
+  snapshot.resizes = {{snapshot.agent.now, "slogate_slab", 32, 64, "old", 1}};
+  snapshot.agent.lost[SLOGATE_SITE_no_slot] = 5;
+  book.compare(snapshot);
+  EXPECT_THAT(*book.list(), IsEmpty());  // what there was before is no news
+  // Somebody has set the clock back.
+  snapshot.resizes.push_back({snapshot.agent.now - 1h, "slogate_slab", 64, 128, "grew", 2});
+  snapshot.agent.lost[SLOGATE_SITE_no_slot] = 7;
+  book.compare(snapshot);
+  book.compare(snapshot);
+  ASSERT_EQ(book.list()->size(), 2u);
+  EXPECT_EQ(book.list()->at(0).message, "grew");
+  EXPECT_EQ(book.list()->at(1).type, "loss");
+  EXPECT_EQ(book.list()->at(1).to, "7");
+  for (int i = 0; i < 1000; ++i) book.add({change_to(Decision::Veto)});
+  EXPECT_EQ(book.list()->size(), kMostEvents);
+  EXPECT_EQ(book.list()->back().id, 1002u);
+}
+
+TEST(VerdictJson, HasNeitherNanNorInfinity) {
+  Verdict verdict{.slo = "demo"};
+  verdict.weight = NAN;
+  verdict.log_e = INFINITY;
+  verdict.objectives.push_back({.objective = "x",
+                                .log_e = -std::numeric_limits<double>::infinity(),
+                                .log_proof = std::numeric_limits<double>::quiet_NaN()});
+  const std::string text = dump(verdict_json(verdict));
+  EXPECT_THAT(text, HasSubstr("\"log_e\":null"));
+  EXPECT_FALSE(Json::parse(text, nullptr, false).is_discarded());
+}
+
+}  // namespace
+}  // namespace slogate

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// Objectives in the form in which they are judged.
+#include "agent/canary/hypotheses.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "agent/base/figures.h"
+#include "agent/canary/block_length.h"
+#include "agent/canary/traffic_weight.h"
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+using support::Sampler;
+
+constexpr size_t kRequest = SLOGATE_SIGNAL_request;
+
+std::vector<std::string> names(const std::vector<Hypothesis>& hypotheses) {
+  std::vector<std::string> result;
+  for (const Hypothesis& hypothesis : hypotheses) result.push_back(hypothesis.name);
+  return result;
+}
+
+Tally tally_of(const Sampler& sampler, size_t requests, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  ArmReading reading;
+  sampler.draw(random, requests, reading.added.histograms[kRequest]);
+  Arm arm;
+  arm.add(reading);
+  return arm.tally();
+}
+
+// The most that any component of the hypothesis gained.
+double most(const std::vector<double>& gains) {
+  return *std::ranges::max_element(gains);
+}
+
+TEST(Hypotheses, OneForEachBoundAndOneForEachSignalWithoutAnIncreaseOfItsOwn) {
+  Slo slo = support::default_slo(0.01);
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, 50ms},
+                    RatioObjective{RatioSignal::Drops, 0.01, {}}};
+  EXPECT_THAT(names(to_hypotheses(slo)),
+              testing::ElementsAre(
+                  "request p99 max 15 ms", "request p99 max_increase 50 ms", "drops max_ratio 1 %",
+                  "client_request against the baseline", "queue against the baseline",
+                  "connect against the baseline", "rtt against the baseline",
+                  "connect_errors against the baseline", "drops against the baseline",
+                  "resets against the baseline", "retransmits against the baseline"));
+  slo.baseline.reset();
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}}};
+  EXPECT_THAT(names(to_hypotheses(slo)), testing::ElementsAre("request p99 max 15 ms"));
+}
+
+TEST(Hypotheses, WeightsAreOneTogetherWhateverIsInUse) {
+  const auto hypotheses = default_hypotheses();
+  for (int used = 0; used < 1 << kJudgedSignals; ++used) {
+    std::array<bool, kJudgedSignals> active{};
+    for (size_t i = 0; i < active.size(); ++i) active[i] = (used >> i & 1) != 0;
+    const auto weights = to_weights(hypotheses, active);
+    EXPECT_NEAR(std::accumulate(weights.begin(), weights.end(), 0.0), 1, 1e-9);
+    EXPECT_GT(*std::ranges::min_element(weights), 0);
+  }
+}
+
+TEST(Hypotheses, AnImpliedOneAllowsAStretchAndWhatASchedulerDoes) {
+  const size_t slow = slogate_bucket(10'000'000), quick = slogate_bucket(100'000);
+  EXPECT_EQ(veto_edge(kRequest, slow), slow + kVetoStretch);
+  EXPECT_GE(bucket_edge(veto_edge(kRequest, quick)), bucket_edge(quick) + least_increase(kRequest));
+  EXPECT_LT(veto_edge(kRequest, SLOGATE_EDGES - 1), size_t{SLOGATE_EDGES});
+}
+
+TEST(Hypotheses, ASlowerCanaryIsEvidenceAgainstAndAnEqualOneIsProof) {
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
+  const Tally before = tally_of(good, 20'000, 1), stable = tally_of(good, 2000, 2);
+  const Hypothesis hypothesis = default_hypotheses()[kRequest];
+  const Edges edges = to_edges(hypothesis, before);
+  const Gains worse = weigh(hypothesis, tally_of(bad, 2000, 3), &stable, edges);
+  EXPECT_GT(most(worse.against), 10);
+  EXPECT_LT(most(worse.proof), 0);
+  const Gains equal = weigh(hypothesis, tally_of(good, 2000, 4), &stable, edges);
+  EXPECT_LT(most(equal.against), 1);
+  EXPECT_GT(most(equal.proof), 1);
+  // With nothing to compare with there is neither.
+  const Gains alone = weigh(hypothesis, stable, nullptr, edges);
+  EXPECT_EQ(most(alone.against), 0);
+}
+
+TEST(Hypotheses, ABoundBetweenTwoEdgesIsRoundedAgainstBoth) {
+  Slo slo = support::default_slo(0.01);
+  slo.baseline.reset();
+  // 10 ms is inside a bucket: its values may be below or above.
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.5, 10ms, {}}};
+  const Hypothesis hypothesis = to_hypotheses(slo).front();
+  Arm arm;
+  ArmReading inside;
+  inside.added.histograms[kRequest][slogate_bucket(10'000'000)] = 1000;
+  arm.add(inside);
+  const Gains gains = weigh(hypothesis, arm.tally(), nullptr, Edges{std::nullopt});
+  EXPECT_LT(most(gains.against), 0);
+  EXPECT_LT(most(gains.proof), 0);
+}
+
+// ---- how long blocks are ----
+
+// `seconds` of 4 readings each in two halves; bursts of mean length `burst` readings hit one half.
+std::vector<SplitReading> history(size_t readings, double burst, bool common) {
+  std::mt19937_64 random(5);
+  std::poisson_distribution<int> calm(3), busy(120);
+  support::Bursts first(std::max(1.0, burst), burst > 0 ? 0.03 : 0),
+      second(std::max(1.0, burst), burst > 0 ? 0.03 : 0);
+  std::vector<SplitReading> all;
+  for (size_t i = 0; i < readings; ++i) {
+    const bool a = first.next(random), b = common ? a : second.next(random);
+    const auto events = [&](bool slow) { return slow ? busy(random) : calm(random); };
+    all.push_back({{static_cast<double>(events(a)), 300}, {static_cast<double>(events(b)), 300}});
+  }
+  return all;
+}
+
+TEST(BlockLength, IsTheShortestWhereNothingLasts) {
+  EXPECT_EQ(plan_block(history(kLeastHistory - 1, 0, false)), kFirstBlock);
+  EXPECT_EQ(plan_block(history(1200, 0, false)), 1u);
+  EXPECT_EQ(plan_block(history(1200, 8, true)), 1u) << "what hits both halves cancels";
+}
+
+TEST(BlockLength, IsTwiceThatOfBursts) {
+  EXPECT_NEAR(dispersion(history(1200, 0, false), 1), 1, 0.2);
+  EXPECT_GT(dispersion(history(1200, 8, false), 1), 10);
+  const size_t length = plan_block(history(1200, 8, false));
+  EXPECT_GE(length, 8u);
+  EXPECT_LE(length, 64u);
+  EXPECT_LE(plan_block(history(1200, 400, false)), kLongestBlock);
+}
+
+TEST(BlockLength, OfDifferencesDependsOnNeitherSharedChangesNorALastingOne) {
+  std::mt19937_64 random(7);
+  std::vector<SplitReading> all;
+  for (size_t i = 0; i < 1200; ++i) {
+    // Load that changes every 20 s, and a second that is three times as bad.
+    const double level = i / 80 % 2 == 0 ? 3 : 9;
+    std::poisson_distribution<int> first(level), second(3 * level);
+    all.push_back(
+        {{static_cast<double>(first(random)), 300}, {static_cast<double>(second(random)), 300}});
+  }
+  EXPECT_EQ(plan_block(all, Comparison::Differences), 1u);
+  EXPECT_NEAR(dispersion(all, 16, Comparison::Differences), 1, 0.5);
+  const auto bursts = history(1200, 8, false);
+  EXPECT_GT(dispersion(bursts, 16, Comparison::Differences), 5);
+  EXPECT_GE(plan_block(bursts, Comparison::Differences), 8u);
+}
+
+// ---- the safe share of traffic ----
+
+TEST(Weight, NoDataNeverRaisesIt) {
+  const Bounds unknown = BoundSums().bounds(0.01);
+  EXPECT_FALSE(std::isfinite(unknown.latency_high));
+  EXPECT_FALSE(std::isfinite(unknown.error_high));
+  EXPECT_EQ(next_traffic_weight(9.5, unknown), 9.5);
+  EXPECT_EQ(next_traffic_weight(30, unknown), 30);
+  EXPECT_EQ(to_traffic_weight(NAN, 0), to_traffic_weight(INFINITY, INFINITY));
+}
+
+TEST(Weight, IsWithinItsLimitsAndFallsWithWhatIsProven) {
+  EXPECT_EQ(to_traffic_weight(-3, -3), kMostTrafficWeight);
+  EXPECT_EQ(to_traffic_weight(kLatencyFree, kErrorFree), kMostTrafficWeight);
+  EXPECT_NEAR(to_traffic_weight(100, 1), 9.5, 1e-9);
+  const Bounds good{.latency_low = -1, .latency_high = 0, .error_low = -1, .error_high = 0};
+  EXPECT_EQ(next_traffic_weight(10, good), 10 + kWeightStep);
+  EXPECT_EQ(next_traffic_weight(48, good), kMostTrafficWeight);
+  Bounds bad = good;
+  bad.latency_low = kLatencyBreak + 0.01;
+  EXPECT_EQ(next_traffic_weight(50, bad), 0);
+  EXPECT_EQ(round_traffic_weight(9.44), 9.4);
+  EXPECT_EQ(round_traffic_weight(9.46), 9.5);
+}
+
+TEST(Weight, BoundsHoldTheTruth) {
+  const Sampler good(support::lognormal()), slow(support::scaled(support::lognormal(), 2));
+  const Edges edges = {quantile_edge(tally_of(good, 20'000, 1), kRequest, 0.95),
+                       quantile_edge(tally_of(good, 20'000, 1), kRequest, 0.99)};
+  BoundSums equal, twice;
+  for (uint64_t block = 0; block < 60; ++block) {
+    const Tally stable = tally_of(good, 1000, 10 + block);
+    equal.add(tally_of(good, 1000, 1000 + block), stable, kRequest, edges);
+    twice.add(tally_of(slow, 1000, 2000 + block), stable, kRequest, edges);
+  }
+  EXPECT_LE(equal.bounds(0.01).latency_low, 0);
+  EXPECT_GE(equal.bounds(0.01).latency_high, 0);
+  EXPECT_LT(equal.bounds(0.01).latency_high, 1);
+  EXPECT_GT(twice.bounds(0.01).latency_low, 0.4);
+  EXPECT_LE(twice.bounds(0.01).latency_low, 1);
+}
+
+// ---- words ----
+
+TEST(Sentence, HasFiguresThatAPersonReads) {
+  EXPECT_EQ(duration_text(0.0000123), "12 us");
+  EXPECT_EQ(duration_text(0.0312), "31 ms");
+  EXPECT_EQ(duration_text(0.9996), "1 s");
+  EXPECT_EQ(duration_text(150), "150 s");
+  EXPECT_EQ(share_text(0.0015), "0.15 %");
+  EXPECT_EQ(quantile_text(0.999), "p99.9");
+  EXPECT_EQ(count_text(1234567), "1,234,567");
+  EXPECT_EQ(odds_text(std::log(4123)), "odds 1 : 4,100 against chance");
+  EXPECT_EQ(odds_text(1000), "odds 1 : more than 1,000,000,000 against chance");
+  EXPECT_EQ(odds_text(0), "");
+}
+
+}  // namespace
+}  // namespace slogate

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/canary/judge.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+using support::default_slo;
+using support::Replay;
+using support::Sampler;
+using ::testing::HasSubstr;
+
+constexpr size_t kRequests = 250;  // in a reading: 1,000 a second
+
+// Readings in seconds.
+constexpr size_t readings(size_t seconds) {
+  return seconds * 4;
+}
+
+class JudgeTest : public ::testing::Test {
+ protected:
+  Histogram draw(const Sampler& sampler, size_t requests = kRequests) {
+    Histogram histogram{};
+    sampler.draw(random_, requests, histogram);
+    return histogram;
+  }
+  // Seconds of traffic on the baseline alone.
+  void baseline_only(Replay& replay, size_t seconds = 70) {
+    for (size_t i = 0; i < readings(seconds); ++i) replay.step({}, draw(good_));
+  }
+  // Readings of both arms until something other than `decision` is decided.
+  size_t while_decided(Replay& replay, Decision decision, const Sampler& canary, size_t most) {
+    size_t steps = 0;
+    while (steps < most && replay.step(draw(canary), draw(good_)).decision == decision) ++steps;
+    return steps;
+  }
+
+  std::mt19937_64 random_{1};
+  Sampler good_{support::lognormal()};
+  Sampler twice_{support::scaled(support::lognormal(), 2)};
+};
+
+Observation seen(const Histogram& canary, const Histogram& baseline) {
+  Observation one;
+  one.canary.added.histograms[SLOGATE_SIGNAL_request] = canary;
+  one.baseline[0].added.histograms[SLOGATE_SIGNAL_request] = baseline;
+  one.canary.cgroups = one.baseline[0].cgroups = 1;
+  return one;
+}
+
+TEST_F(JudgeTest, AWorseCanaryIsVetoedInSeconds) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  const size_t steps = while_decided(replay, Decision::Hold, twice_, readings(60));
+  EXPECT_LE(steps, readings(5));
+  const Verdict& verdict = *replay.judge().verdict();
+  EXPECT_EQ(verdict.decision, Decision::Veto);
+  EXPECT_EQ(verdict.reason, Reason::Regressed);
+  EXPECT_EQ(verdict.weight, 0);
+  EXPECT_EQ(verdict.block, 250ms);
+  EXPECT_GE(verdict.blocks, 8u);  // what alpha .001 takes at one nat a block
+  EXPECT_THAT(verdict.message, HasSubstr("p99 of request: canary"));
+  EXPECT_THAT(verdict.message, HasSubstr("odds 1 : "));
+}
+
+TEST_F(JudgeTest, AVetoStaysUntilReset) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  while_decided(replay, Decision::Hold, twice_, readings(60));
+  EXPECT_EQ(while_decided(replay, Decision::Veto, good_, readings(30)), readings(30));
+  replay.judge().reset("2", replay.now());
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+  EXPECT_EQ(replay.judge().verdict()->rollout, "2");
+  EXPECT_LT(while_decided(replay, Decision::Hold, good_, readings(300)), readings(300));
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+}
+
+TEST_F(JudgeTest, AVetoOfAnotherAgentIsTakenUp) {
+  Replay replay(default_slo(0.001));
+  Verdict veto{.slo = "replay", .decision = Decision::Veto, .reason = Reason::Regressed};
+  veto.message = "p99 was bad";
+  veto.rollout = "old";
+  replay.judge().restore(veto);
+  EXPECT_EQ(replay.step(draw(good_), draw(good_)).message, "p99 was bad");
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Veto);
+}
+
+TEST_F(JudgeTest, IdenticalArmsPassAndAreNeverVetoed) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  const size_t steps = while_decided(replay, Decision::Hold, good_, readings(300));
+  EXPECT_LT(steps, readings(300)) << replay.judge().verdict()->message;
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::Proven);
+  for (size_t i = 0; i < readings(120); ++i)
+    ASSERT_NE(replay.step(draw(good_), draw(good_)).decision, Decision::Veto);
+}
+
+TEST_F(JudgeTest, NoProofNoPass) {
+  Replay replay(default_slo(0.001));
+  EXPECT_EQ(replay.step({}, draw(good_)).decision, Decision::Hold);
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::InsufficientSamples);
+  Observation nobody = seen({}, draw(good_));
+  nobody.canary.cgroups = 0;
+  nobody.now.monotonic = 2h;
+  replay.judge().observe(nobody);
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::NoCanary);
+}
+
+TEST_F(JudgeTest, ASharedSlowdownIsNobodysFault) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  for (size_t i = 0; i < readings(60); ++i) {
+    const Sampler& both = i < readings(20) || i > readings(40) ? good_ : twice_;
+    ASSERT_NE(replay.step(draw(both), draw(both)).decision, Decision::Veto);
+  }
+}
+
+// Hung requests never complete: only their age tells.
+TEST_F(JudgeTest, AHangIsSeenWithinThreeSecondsAndEndsInAVeto) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  while_decided(replay, Decision::Hold, good_, readings(300));
+  ASSERT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+  size_t hung = 0, steps_to_hold = 0, steps_to_veto = 0;
+  for (size_t i = 1; i <= readings(30) && steps_to_veto == 0; ++i) {
+    Observation one = seen({}, draw(good_));
+    if (i % 4 == 0) {  // once a second the open requests are looked at
+      hung = 8 * (i / 4);
+      one.canary.open.emplace();
+      one.canary.open->server[slogate_bucket(i * 250'000'000)] = hung;
+    }
+    one.canary.overdue = hung;
+    one.canary.oldest = i * 250ms;
+    const Decision decision = replay.step(one).decision;
+    if (decision == Decision::Hold && steps_to_hold == 0) steps_to_hold = i;
+    if (decision == Decision::Veto) steps_to_veto = i;
+    ASSERT_TRUE(i < readings(3) || decision != Decision::Pass);
+  }
+  EXPECT_GT(steps_to_hold, 0u);
+  EXPECT_LE(steps_to_hold, readings(3));
+}
+
+TEST_F(JudgeTest, ACanaryThatFallsSilentDoesNotPass) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  while_decided(replay, Decision::Hold, good_, readings(300));
+  for (size_t i = 0; i < readings(3); ++i) replay.step({}, draw(good_));
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::Stalled);
+  EXPECT_THAT(replay.judge().verdict()->message, HasSubstr("answered no request"));
+}
+
+TEST_F(JudgeTest, HoldsSayWhy) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  const auto reason = [&](auto change) {
+    Observation one = seen(draw(good_), draw(good_));
+    change(one);
+    return replay.step(one).reason;
+  };
+  EXPECT_EQ(reason([](Observation& one) { one.canary.warming = 1; }), Reason::WarmingUp);
+  EXPECT_EQ(reason([](Observation& one) { one.canary.lost = 1; }), Reason::SamplesLost);
+  Replay other(default_slo(0.001));
+  for (size_t i = 0; i < readings(5); ++i) {
+    Observation one = seen(draw(good_), draw(good_));
+    one.baseline[0].added.counters[SLOGATE_COUNTER_overlapped] = kRequests / 10;
+    other.step(one);
+  }
+  EXPECT_EQ(other.judge().verdict()->reason, Reason::Multiplexed);
+}
+
+Slo with_bound(std::chrono::nanoseconds max, bool baseline) {
+  Slo slo = default_slo(0.001);
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, max}};
+  if (!baseline) slo.baseline.reset();
+  return slo;
+}
+
+// The p99 of the traffic is 102 ms, of the slow one 204 ms.
+TEST_F(JudgeTest, ABoundOfItsOwnNeedsNoBaseline) {
+  Replay bad(with_bound(80ms, false)), good(with_bound(200ms, false));
+  while_decided(bad, Decision::Hold, good_, readings(300));
+  EXPECT_EQ(bad.judge().verdict()->reason, Reason::Exceeded);
+  while_decided(good, Decision::Hold, good_, readings(60));
+  EXPECT_EQ(good.judge().verdict()->reason, Reason::Proven);
+}
+
+TEST_F(JudgeTest, ABoundThatTheBaselineBreachesBlamesNobody) {
+  Replay replay(with_bound(60ms, true));
+  baseline_only(replay);
+  EXPECT_EQ(while_decided(replay, Decision::Hold, good_, readings(120)), readings(120));
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::BaselineBreaching);
+}
+
+TEST_F(JudgeTest, ResetsAreComparedBySegments) {
+  Replay replay(default_slo(0.001));
+  const auto step = [&](uint64_t resets) {
+    Observation one = seen(draw(good_), draw(good_));
+    for (ArmReading* arm : {&one.canary, &one.baseline[0]})
+      arm->added.counters[SLOGATE_COUNTER_segments_in] =
+          arm->added.counters[SLOGATE_COUNTER_segments_out] = 2 * kRequests;
+    one.canary.added.counters[SLOGATE_COUNTER_resets_out] = resets;
+    return replay.step(one).decision;
+  };
+  for (size_t i = 0; i < readings(70); ++i) step(0);
+  size_t steps = 0;
+  while (steps < readings(60) && step(kRequests / 20) != Decision::Veto) ++steps;
+  EXPECT_LE(steps, readings(8));  // late: after 70 good seconds
+  EXPECT_THAT(replay.judge().verdict()->message, HasSubstr("resets: canary"));
+}
+
+}  // namespace
+}  // namespace slogate

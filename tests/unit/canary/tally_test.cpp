@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an arm did, as trials.
+#include "agent/canary/tally.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "maps/histogram.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr size_t kRequest = SLOGATE_SIGNAL_request;
+
+// The edge at or above a time.
+size_t edge_of(std::chrono::nanoseconds time) {
+  return slogate_bucket(static_cast<uint64_t>(time.count()));
+}
+
+ArmReading answered(std::chrono::nanoseconds time, uint64_t requests) {
+  ArmReading reading;
+  reading.added.histograms[kRequest][edge_of(time)] = requests;
+  return reading;
+}
+
+ArmReading waiting(std::initializer_list<std::chrono::nanoseconds> ages) {
+  ArmReading reading;
+  reading.open.emplace();
+  for (const auto age : ages) ++reading.open->server[edge_of(age)];
+  return reading;
+}
+
+TEST(Tally, CountsWhatIsBeyondEachEdge) {
+  Arm arm;
+  arm.add(answered(10ms, 90));
+  arm.add(answered(100ms, 10));
+  const Trial at_10 = latency_trial(arm.tally(), kRequest, edge_of(10ms));
+  EXPECT_EQ(at_10.events, 10);
+  EXPECT_EQ(at_10.exposures, 100);
+  EXPECT_EQ(latency_trial(arm.tally(), kRequest, edge_of(100ms)).events, 0);
+  EXPECT_EQ(latency_trial(arm.tally(), kRequest, edge_of(10ms) - 1).events, 100);
+  EXPECT_EQ(exposures(arm.tally(), kRequest), 100u);
+}
+
+TEST(Tally, AWaitingRequestIsSlowOnceWhateverBecomesOfIt) {
+  Arm arm;
+  const auto slow = [&] { return latency_trial(arm.tally(), kRequest, edge_of(1s)).events; };
+  arm.add(waiting({3s, 4s}));
+  EXPECT_EQ(slow(), 2);
+  arm.add(waiting({4s, 5s}));
+  EXPECT_EQ(slow(), 2);
+  // One is answered while the other still waits.
+  ArmReading both = answered(5s, 1);
+  both.open = waiting({6s}).open;
+  arm.add(both);
+  EXPECT_EQ(slow(), 2);
+  // The other one's connection ends without an answer.
+  ArmReading ended = waiting({});
+  ended.added.counters[SLOGATE_COUNTER_unanswered_server] = 1;
+  arm.add(ended);
+  EXPECT_EQ(slow(), 2);
+  arm.add(waiting({2s}));
+  EXPECT_EQ(slow(), 3);
+}
+
+TEST(Tally, QuantilesNeedATail) {
+  Arm arm;
+  arm.add(answered(10ms, 499));
+  EXPECT_EQ(quantile_edge(arm.tally(), kRequest, 0.99), std::nullopt);
+  arm.add(answered(10ms, 2));
+  EXPECT_EQ(quantile_edge(arm.tally(), kRequest, 0.99), edge_of(10ms));
+  EXPECT_EQ(tally_quantile(Tally{}, kRequest, 0.5), std::nullopt);
+  EXPECT_NEAR(*tally_quantile(arm.tally(), kRequest, 0.5), 0.010, 0.010 * 0.045);
+}
+
+TEST(Tally, RatiosAreOfWhatCouldHaveFailed) {
+  Counts counts;
+  counts.counters[SLOGATE_COUNTER_connections_server] = 90;
+  counts.counters[SLOGATE_COUNTER_server_listen_overflow] = 6;
+  counts.counters[SLOGATE_COUNTER_client_refused] = 4;
+  counts.counters[SLOGATE_COUNTER_segments_in] = 600;
+  counts.counters[SLOGATE_COUNTER_segments_out] = 300;
+  counts.counters[SLOGATE_COUNTER_retransmits] = 30;
+  counts.counters[SLOGATE_COUNTER_resets_in] = 3;
+  counts.drops[2] = 100;
+  const auto expect = [&](RatioSignal signal, uint64_t events, uint64_t of) {
+    const RatioTally ratio = to_ratio(counts, signal);
+    EXPECT_EQ(ratio.events, events);
+    EXPECT_EQ(ratio.exposures, of);
+  };
+  expect(RatioSignal::ConnectErrors, 10, 100);
+  expect(RatioSignal::Drops, 100, 1000);
+  expect(RatioSignal::Resets, 3, 900);
+  expect(RatioSignal::Retransmits, 30, 300);
+}
+
+TEST(Tally, ABlockIsTheDifferenceOfTwo) {
+  Arm arm;
+  arm.add(answered(10ms, 90));
+  const Tally before = arm.tally();
+  arm.add(answered(10ms, 7));
+  Tally block = arm.tally();
+  block -= before;
+  EXPECT_EQ(exposures(block, kRequest), 7u);
+  block += block;
+  block.halve();
+  EXPECT_EQ(exposures(block, kRequest), 7u);
+}
+
+}  // namespace
+}  // namespace slogate
