@@ -5,6 +5,7 @@
 #include <ifaddrs.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,6 +76,15 @@ std::vector<slogate_address> read_node_addresses() {
   return addresses;
 }
 
+// Of the network namespace that these addresses are of. 0, which none has, where the kernel does
+// not say: before 5.14.
+uint64_t read_netns_cookie() {
+  const Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  return ::getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
@@ -113,6 +123,7 @@ Result<void> Agent::open(Options options) {
   if (on_pod_writes_) pods_.expect_pods();
   analysis_.know_pods(on_pod_writes_ != nullptr);
   if (auto done = set_slos({}, now()); !done) return done;
+  maps_->set_node_netns(read_netns_cookie());
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());

@@ -89,13 +89,22 @@ struct in6_addr {
     __be32 u6_addr32[4];
   } in6_u;
 };
+struct net {
+  u64 net_cookie;
+};
+typedef struct {
+  struct net* net;
+} possible_net_t;
 struct sock_common {
   __be32 skc_daddr;
+  __be32 skc_rcv_saddr;
   unsigned int skc_hash;
   __u16 skc_num;
   unsigned short skc_family;
   volatile unsigned char skc_state;
+  possible_net_t skc_net; /* where the kernel has network namespaces */
   struct in6_addr skc_v6_daddr;
+  struct in6_addr skc_v6_rcv_saddr;
   struct sock* skc_listener; /* of a struct request_sock: in a union with other things */
 };
 struct sock {

@@ -20,18 +20,58 @@ static __always_inline bool is_full(const struct sock* sk) {
   return state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
 }
 
+static __always_inline bool is_v4(const struct slogate_address* address) {
+  return !address->words[0] && !address->words[1] && address->words[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool is_loopback(const struct slogate_address* address) {
+  if (is_v4(address)) return address->bytes[12] == 127;
+  return !address->words[0] && !address->words[1] && !address->words[2] &&
+         address->words[3] == bpf_htonl(1);
+}
+
+static __always_inline bool is_same(const struct slogate_address* one,
+                                    const struct slogate_address* other) {
+  return one->words[0] == other->words[0] && one->words[1] == other->words[1] &&
+         one->words[2] == other->words[2] && one->words[3] == other->words[3];
+}
+
+/* Both ends of a socket. */
+static __always_inline void read_addresses(const struct sock* sk, struct slogate_address* own,
+                                           struct slogate_address* peer) {
+  if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
+    BPF_CORE_READ_INTO(own, sk, __sk_common.skc_v6_rcv_saddr);
+    BPF_CORE_READ_INTO(peer, sk, __sk_common.skc_v6_daddr);
+    return;
+  }
+  own->words[2] = peer->words[2] = bpf_htonl(0xffff);
+  own->words[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+  peer->words[3] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+}
+
+static __always_inline bool is_in_nodes_namespace(const struct sock* sk) {
+  struct slogate_control* c = control();
+  /* Where the kernel has no network namespaces there is but one. */
+  if (!bpf_core_field_exists(sk->__sk_common.skc_net)) return 1;
+  return c && BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) == c->node_netns;
+}
+
+/* Whether a socket's peer is this node. In another network namespace than the node's, loopback is
+ * that namespace itself, and so is the socket's own address: two namespaces may well have the same
+ * one, such as a bridge's. */
+static __always_inline bool has_node_for_peer(const struct sock* sk) {
+  struct slogate_address own = {}, peer = {};
+  read_addresses(sk, &own, &peer);
+  bool in_nodes = is_in_nodes_namespace(sk);
+  if (is_loopback(&peer)) return in_nodes;
+  if (!in_nodes && is_same(&own, &peer)) return 0;
+  return bpf_map_lookup_elem(&slogate_node, &peer) != 0;
+}
+
 /* Enters what the configuration says of a server's socket; a client's local port says nothing about
  * it. Reads through bpf_core_read, so that any pointer to a socket will do. */
 COLD void classify(const struct sock* sk, struct slogate_key* owner) {
-  struct slogate_address peer = {};
-  if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6) {
-    BPF_CORE_READ_INTO(&peer, sk, __sk_common.skc_v6_daddr);
-  } else {
-    __be32 v4 = BPF_CORE_READ(sk, __sk_common.skc_daddr);
-    peer.bytes[10] = peer.bytes[11] = 0xff;
-    __builtin_memcpy(&peer.bytes[12], &v4, 4);
-  }
-  bool local = bpf_map_lookup_elem(&slogate_node, &peer) != 0;
+  bool local = has_node_for_peer(sk);
 
   /* The most particular rule wins: port and peer, port, peer. */
   struct slogate_class_key key = {.port = BPF_CORE_READ(sk, __sk_common.skc_num), .peer = 1};

@@ -13,7 +13,7 @@
 #include "histogram.h"
 
 /* Rises with every change of layout or meaning below. */
-#define SLOGATE_ABI_VERSION 2
+#define SLOGATE_ABI_VERSION 3
 
 enum slogate_signal {
 #define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
@@ -170,6 +170,7 @@ struct slogate_control {
   __u64 fold;
   __u32 programs_epoch; /* the one that was activated last; epoch may have fallen to 0 since */
   __u32 list_sockets;   /* 1: the inventory reports every socket, not only open requests */
+  __u64 node_netns;     /* cookie of the network namespace that the node's addresses are of */
 };
 
 /* Programs go quiet when no agent came for this long. */
@@ -190,7 +191,10 @@ struct slogate_class_rule {
 
 /* An IPv6 address, or an IPv4 address mapped into it; network order. */
 struct slogate_address {
-  __u8 bytes[16];
+  union {
+    __u8 bytes[16];
+    __u32 words[4];
+  };
 };
 
 enum slogate_role {

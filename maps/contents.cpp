@@ -150,6 +150,7 @@ Result<MapContents> control(const Maps& maps) {
   add(contents, {"epoch", uint64_t{value->epoch}});
   add(contents, {"programs_epoch", uint64_t{value->programs_epoch}});
   add(contents, {"class_rules", uint64_t{value->class_rules}});
+  add(contents, {"node_netns", uint64_t{value->node_netns}});
   add(contents, {"heartbeat_ns", uint64_t{value->heartbeat}});
   add(contents, {"free_taken", uint64_t{value->free_taken}});
   add(contents, {"free_listed", uint64_t{value->free_listed}});

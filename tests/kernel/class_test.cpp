@@ -16,6 +16,15 @@ slogate_address mapped(std::array<uint8_t, 4> v4) {
   return address;
 }
 
+// Of the test's own network namespace.
+uint64_t netns_cookie() {
+  const Fd any(check(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket"));
+  uint64_t cookie = 0;
+  socklen_t size = sizeof(cookie);
+  check(getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size), "SO_NETNS_COOKIE");
+  return cookie;
+}
+
 class Class : public BestMode {
  protected:
   void SetUp() override {
@@ -23,10 +32,12 @@ class Class : public BestMode {
     slogate_address v6{};
     v6.bytes[15] = 1;
     set_addresses({mapped({127, 0, 0, 1}), v6});
+    kernel().maps().set_node_netns(netns_cookie());
   }
   void TearDown() override {
     set_rules({});
     set_addresses({});
+    kernel().maps().set_node_netns(0);
     BestMode::TearDown();
   }
 
@@ -108,6 +119,51 @@ TEST_F(Class, IsThatOfPeersOnThisNodeAlone) {
   link.left.run([&] { use(service, 5); });
   EXPECT_EQ(requests(SLOGATE_CLASS_probe), 11u);
   EXPECT_EQ(requests(SLOGATE_CLASS_service), 4u);
+}
+
+// What a pod does over its own loopback is not the node's doing.
+TEST_F(Class, LoopbackOfAnotherNamespaceIsNotTheNode) {
+  set_rules({{{.port = 0, .peer = 1}, {SLOGATE_CLASS_probe, 0}}});
+  set_addresses({mapped({127, 0, 0, 1}), mapped({10, 77, 0, 1})});
+  const Link link;
+  Service service;
+  link.right.run([&] {
+    service = serve(kRightIp);
+    use(serve("127.0.0.1"), 9);
+  });
+  link.left.run([&] { use(service, 12); });
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 9u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 12u);
+}
+
+TEST_F(Class, AllOfLoopbackIsTheNamespacesOwn) {
+  set_rules({{{.port = 0, .peer = 1}, {SLOGATE_CLASS_probe, 0}}});
+  const std::array ips = {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "::ffff:127.0.0.9"};
+  // A client that connects to any of 127.0.0.0/8 comes from that address itself.
+  for (const char* ip : ips) use(serve(ip), 1);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), ips.size());
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 0u);
+  const Netns pod;
+  pod.run([&] {
+    for (const char* ip : ips) use(serve(ip), 1);
+  });
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), ips.size());
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), ips.size());
+}
+
+// Such as the address of a bridge that both the node and a pod have, each its own.
+TEST_F(Class, AnAddressThatTheNodeHasTooIsTheNamespacesOwnToItself) {
+  set_rules({{{.port = 0, .peer = 1}, {SLOGATE_CLASS_probe, 0}}});
+  set_addresses({mapped({10, 77, 0, 1}), mapped({10, 77, 0, 2})});
+  const Link link;
+  Service service;
+  link.right.run([&] {
+    service = serve(kRightIp);
+    use(service, 3);
+  });
+  link.left.run([&] { use(service, 5); });
+  EXPECT_EQ(requests(SLOGATE_CLASS_service), 3u);
+  EXPECT_EQ(requests(SLOGATE_CLASS_probe), 5u);
 }
 
 TEST_F(Class, APortMayBeCountedApart) {
