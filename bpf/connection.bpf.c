@@ -24,9 +24,12 @@ static __always_inline void established(struct sock* sk, int from) {
   struct slogate_slot* slot = state ? slot_of(sk, state) : 0;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!slot || !tp) return;
+  bool subflow = is_subflow(tp);
+  if (subflow)
+    add(slot, client ? SLOGATE_COUNTER_unmeasured_client : SLOGATE_COUNTER_unmeasured_server, 1);
   if (!client) {
     add(slot, SLOGATE_COUNTER_connections_server, 1);
-    opened_by_syn(state, tp);
+    if (!subflow) opened_by_syn(state, tp);
     return;
   }
   add(slot, SLOGATE_COUNTER_connections_client, 1);

@@ -122,6 +122,7 @@ struct inet_connection_sock {
 };
 struct tcp_sock {
   struct inet_connection_sock inet_conn;
+  bool is_mptcp; /* where the kernel has MPTCP */
   u32 segs_in;
   u32 rcv_nxt;
   u32 copied_seq;

@@ -94,7 +94,7 @@ static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
   if (opened) {
     state->opened = 0;
     close_client_request(sk, state, opened, now);
-  } else if (close_at_send_length && has_sent(sk, tp, state)) {
+  } else if (close_at_send_length && !is_subflow(tp) && has_sent(sk, tp, state)) {
     /* Answered before sock_send_length ran for the request; TCP knows when it was sent. */
     close_client_request(sk, state, tp->rack.mstamp * 1000, now);
   }
@@ -116,7 +116,7 @@ static __always_inline void on_data_ready(struct sock* sk) {
   if (unread <= 0) return;
   if (state->role == SLOGATE_ROLE_server)
     request_arrived(sk, tp, state, arrival_time(tp));
-  else
+  else if (state->role == SLOGATE_ROLE_client)
     answer_arrived(sk, tp, state, arrival_time(tp));
 }
 

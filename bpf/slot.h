@@ -57,6 +57,12 @@ static __always_inline bool is_tcp(const struct sock* sk) {
   return (family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP;
 }
 
+/* One of the TCP connections of an MPTCP socket. A listener of MPTCP also has plain ones, for
+ * clients that do not speak it. */
+static __always_inline bool is_subflow(const struct tcp_sock* tp) {
+  return bpf_core_field_exists(tp->is_mptcp) && tp->is_mptcp;
+}
+
 /* ---- counts that TCP keeps itself ---- */
 
 /* Books what a count of the socket grew by since it was last booked. Several CPUs may try: one of

@@ -277,6 +277,8 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   state->drops = sk->sk_drops.counter;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (tp) {
+    /* MPTCP has ways of its own to send: a request that opened here would never close. */
+    if (role == SLOGATE_ROLE_server && is_subflow(tp)) state->role = SLOGATE_ROLE_subflow;
     state->sent = tp->write_seq;
     state->segs_in = adopted ? tp->segs_in : 0;
     state->segs_out = adopted ? tp->segs_out : 0;

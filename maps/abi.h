@@ -202,6 +202,7 @@ enum slogate_role {
   SLOGATE_ROLE_server,
   SLOGATE_ROLE_client,
   SLOGATE_ROLE_listener,
+  SLOGATE_ROLE_subflow, /* a server's, of MPTCP: its requests cannot be told */
 };
 
 enum slogate_sock_flags {

@@ -42,10 +42,10 @@ void set_option(int fd, int level, int option, int value) {
   check(setsockopt(fd, level, option, &value, sizeof(value)), "setsockopt");
 }
 
-Fd open_socket(const TestCgroup& owner, int family) {
+Fd open_socket(const TestCgroup& owner, int family, int protocol) {
   const Channel channel;
   Child maker(owner, [&] {
-    const Fd made(check(socket(family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP), "socket"));
+    const Fd made(check(socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol), "socket"));
     send_fd(channel.other.get(), made.get());
   });
   Fd fd = receive_fd(channel.one.get());
@@ -57,8 +57,8 @@ Fd open_socket(const TestCgroup& owner, int family) {
   return fd;
 }
 
-Fd listen_on(const TestCgroup& owner, const Address& address, int backlog) {
-  Fd fd = open_socket(owner, address.family());
+Fd listen_on(const TestCgroup& owner, const Address& address, int backlog, int protocol) {
+  Fd fd = open_socket(owner, address.family(), protocol);
   set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
   check(bind(fd.get(), address.data(), address.size()), "bind");
   check(listen(fd.get(), backlog), "listen");
@@ -69,8 +69,8 @@ int try_connect(int fd, const Address& address) {
   return connect(fd, address.data(), address.size()) == 0 ? 0 : errno;
 }
 
-Fd connect_to(const TestCgroup& owner, const Address& address) {
-  Fd fd = open_socket(owner, address.family());
+Fd connect_to(const TestCgroup& owner, const Address& address, int protocol) {
+  Fd fd = open_socket(owner, address.family(), protocol);
   retry([&] { return connect(fd.get(), address.data(), address.size()); }, "connect");
   return fd;
 }

@@ -37,13 +37,15 @@ class Address {
 inline const std::string kLoopback = "127.0.0.1";
 
 // A TCP socket that belongs to the cgroup, made in the calling thread's network namespace.
-Fd open_socket(const TestCgroup& owner, int family = AF_INET);
+// `protocol`: IPPROTO_TCP or IPPROTO_MPTCP.
+Fd open_socket(const TestCgroup& owner, int family = AF_INET, int protocol = IPPROTO_TCP);
 void set_option(int fd, int level, int option, int value);
 
 // Port 0: any that is free; Address::of_socket tells which.
-Fd listen_on(const TestCgroup& owner, const Address& address, int backlog = 128);
+Fd listen_on(const TestCgroup& owner, const Address& address, int backlog = 128,
+             int protocol = IPPROTO_TCP);
 // Connects; throws when refused.
-Fd connect_to(const TestCgroup& owner, const Address& address);
+Fd connect_to(const TestCgroup& owner, const Address& address, int protocol = IPPROTO_TCP);
 // The errno of an attempt to connect, 0 when it worked.
 int try_connect(int fd, const Address& address);
 Fd accept_from(int listener);

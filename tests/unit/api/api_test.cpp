@@ -141,6 +141,7 @@ TEST(Api, Cgroups) {
     "signals": {"request": {"count": 1000, "sum": 0, "p50": 0, "p90": 0, "p99": 0, "p999": 0}},
     "counters": {
       "connections": {"server": 10, "client": 0},
+      "unmeasured_connections": {"server": {"mptcp": 0}, "client": {"mptcp": 0}},
       "connection_errors": {
         "server": {"timed_out": 0, "reset": 0, "unreachable": 0, "listen_overflow": 0, "other": 0},
         "client": {"refused": 2, "timed_out": 0, "reset": 0, "unreachable": 0, "other": 0}},

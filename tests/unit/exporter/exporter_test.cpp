@@ -152,7 +152,7 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
       ElementsAre(
           "slogate_request_duration_seconds", "slogate_queue_duration_seconds",
           "slogate_connect_duration_seconds", "slogate_rtt_seconds", "slogate_connections_total",
-          "slogate_connection_errors_total", "slogate_retransmits_total", "slogate_segments_total",
+          "slogate_unmeasured_connections_total", "slogate_connection_errors_total", "slogate_retransmits_total", "slogate_segments_total",
           "slogate_resets_total", "slogate_unanswered_requests_total",
           "slogate_overlapped_requests_total", "slogate_drops_total", "slogate_inflight_requests",
           "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
