@@ -62,6 +62,8 @@ enum {
   EHOSTUNREACH = 113
 };
 
+#define TCP_NO_RTT (~0u) /* in rtt_min before the first sample */
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct kernfs_node {
@@ -120,6 +122,11 @@ struct inet_bind_bucket {
 struct inet_connection_sock {
   struct inet_bind_bucket* icsk_bind_hash;
 };
+struct minmax {
+  struct {
+    u32 v;
+  } s[3];
+};
 struct tcp_sock {
   struct inet_connection_sock inet_conn;
   bool is_mptcp; /* where the kernel has MPTCP */
@@ -130,7 +137,8 @@ struct tcp_sock {
   u32 write_seq;
   u32 srtt_us; /* times 8 */
   u32 total_retrans;
-  u64 tcp_clock_cache; /* ns, the clock of bpf_ktime_get_ns */
+  struct minmax rtt_min; /* us; from now or earlier, each later than the one before */
+  u64 tcp_clock_cache;   /* ns, the clock of bpf_ktime_get_ns */
   struct {
     u64 mstamp; /* us: when the newest segment that was delivered had been sent */
   } rack;

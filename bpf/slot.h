@@ -84,13 +84,17 @@ static __always_inline void settle(struct slogate_slot* slot, struct slogate_soc
   advance(slot, SLOGATE_COUNTER_retransmits, &state->retransmits, tp->total_retrans);
 }
 
+/* The smoothed round-trip time would not do: it holds how long the peer took to acknowledge, which
+ * is until its next request or its delayed ACK, and for a client until the answer. TCP's minimum
+ * has the handshake, and later samples that are higher only where no delayed ACK can be in them. Of
+ * the three minima that TCP keeps this is the latest: 75 to 150 s old, the first one 300. */
 static __always_inline void sample_rtt(struct slogate_slot* slot, struct slogate_sock* state,
                                        struct tcp_sock* tp) {
-  __u32 segs = tp->segs_in, srtt = tp->srtt_us;
+  __u32 segs = tp->segs_in, rtt = tp->rtt_min.s[2].v;
   __u32 before = *(volatile __u32*)&state->rtt_segs;
-  if (!srtt || segs == before) return;
+  if (rtt == TCP_NO_RTT || segs == before) return;
   if (__sync_val_compare_and_swap(&state->rtt_segs, before, segs) == before)
-    record(slot, SLOGATE_SIGNAL_rtt, 0, (__u64)srtt * 1000 / 8);
+    record(slot, SLOGATE_SIGNAL_rtt, 0, (__u64)rtt * 1000);
 }
 
 /* ---- what every program does around its work ---- */

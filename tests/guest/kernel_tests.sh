@@ -22,7 +22,7 @@ done
 filter='-*Accuracy*:Ceiling.OfAHundred*:Redis*:Nginx*:Postgres*'
 new_tree
 pack "$programs/kernel_tests" "$(command -v ip)" "$(command -v tc)"
-pack_modules veth sch_netem sch_tbf tls gcm ctr ghash_generic aesni_intel
+pack_modules veth tun sch_netem sch_tbf tls gcm ctr ghash_generic aesni_intel
 printf '#!/usr/bin/env bash\ncd /tmp && exec %s "--gtest_filter=%s" --gtest_output=json:/out/report.json %s\n' \
   "$programs/kernel_tests" "$filter" "${arguments[*]@Q}" >"$tree/job"
 status=0

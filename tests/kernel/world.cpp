@@ -3,17 +3,23 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -196,6 +202,56 @@ Link::Link() {
   right.command({"ip", "addr", "add", fmt::format("{}/24", kRightIp), "dev", "right"});
   left.command({"ip", "link", "set", "left", "up"});
   right.command({"ip", "link", "set", "right", "up"});
+}
+
+// ---- SlowLink ----
+
+Fd SlowLink::open_end(const Netns& netns, const std::string& name, const char* ip) {
+  Fd end;
+  netns.run([&] {
+    end.reset(check(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), "/dev/net/tun"));
+    ifreq device{};
+    device.ifr_flags = IFF_TUN | IFF_NO_PI;
+    name.copy(device.ifr_name, sizeof(device.ifr_name) - 1);
+    check(ioctl(end.get(), TUNSETIFF, &device), "TUNSETIFF");
+  });
+  netns.command({"ip", "addr", "add", fmt::format("{}/24", ip), "dev", name});
+  netns.command({"ip", "link", "set", name, "up"});
+  return end;
+}
+
+SlowLink::SlowLink(std::chrono::microseconds one_way)
+    : left_end_(open_end(left, "left", kLeftIp)),
+      right_end_(open_end(right, "right", kRightIp)),
+      forwarder_([this, one_way](const std::stop_token& stop) { forward(stop, one_way); }) {}
+
+void SlowLink::forward(const std::stop_token& stop, std::chrono::microseconds one_way) const {
+  using Clock = std::chrono::steady_clock;
+  struct Packet {
+    Clock::time_point due;
+    int to;
+    std::string bytes;
+  };
+  std::deque<Packet> held;  // in the order of their time: all are held back as long
+  std::string buffer(1 << 16, '\0');
+  while (!stop.stop_requested()) {
+    std::array<pollfd, 2> ends = {{{.fd = left_end_.get(), .events = POLLIN, .revents = 0},
+                                   {.fd = right_end_.get(), .events = POLLIN, .revents = 0}}};
+    const std::chrono::nanoseconds wait =
+        held.empty() ? std::chrono::milliseconds(10)
+                     : std::max(held.front().due - Clock::now(), Clock::duration::zero());
+    const timespec timeout{.tv_sec = 0, .tv_nsec = wait.count()};
+    ppoll(ends.data(), ends.size(), &timeout, nullptr);
+    for (size_t from = 0; from < ends.size(); ++from) {
+      const ssize_t size = read(ends[from].fd, buffer.data(), buffer.size());
+      if (size > 0)
+        held.push_back({Clock::now() + one_way, ends[1 - from].fd,
+                        buffer.substr(0, static_cast<size_t>(size))});
+    }
+    for (; !held.empty() && held.front().due <= Clock::now(); held.pop_front())
+      // A device that takes no packet drops it, like any router.
+      (void)!write(held.front().to, held.front().bytes.data(), held.front().bytes.size());
+  }
 }
 
 // ---- Channel ----

@@ -11,6 +11,7 @@
 #include <functional>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "maps/fd.h"
@@ -93,6 +94,23 @@ struct Link {
 };
 inline constexpr const char* kLeftIp = "10.77.0.1";
 inline constexpr const char* kRightIp = "10.77.0.2";
+
+// The same two, on a path that holds every packet back. Routers here are TUN devices with a thread
+// between them, for kernels without netem; throws where there is no /dev/net/tun.
+class SlowLink {
+ public:
+  explicit SlowLink(std::chrono::microseconds one_way);
+
+  Netns left, right;
+
+ private:
+  // A device of the namespace with this address, and its other end.
+  static Fd open_end(const Netns& netns, const std::string& name, const char* ip);
+  void forward(const std::stop_token& stop, std::chrono::microseconds one_way) const;
+
+  Fd left_end_, right_end_;
+  std::jthread forwarder_;
+};
 
 // Descriptors from one process to another, through a Unix socket.
 struct Channel {
