@@ -51,10 +51,11 @@ struct Hypothesis {
   [[nodiscard]] size_t components() const { return levels.size() * Grid{}.size(); }
 };
 
-// One hypothesis for each bound of the SLO, and with a baseline one for every signal on which the
-// SLO states no increase of its own: who allows 50 ms more wants to be told of nothing less.
+// One hypothesis for each bound of the SLO, and with a baseline one for every signal but rtt on
+// which the SLO states no increase of its own: who allows 50 ms more wants to be told of nothing
+// less.
 [[nodiscard]] std::vector<Hypothesis> to_hypotheses(const Slo& slo);
-// The hypotheses of a comparison for which nothing is stated: one for every signal.
+// The hypotheses of a comparison for which nothing is stated: one for every signal but rtt.
 [[nodiscard]] std::vector<Hypothesis> default_hypotheses();
 
 // The weight of each component of each hypothesis in the mixture, together at most 1. Signals have

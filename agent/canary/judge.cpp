@@ -38,8 +38,8 @@ Edges edges_at(const std::array<double, N>& quantiles, const Tally& history, siz
 
 // Of the signals that tell of requests the first that is in use.
 size_t first_used(const Tally& tally) {
-  for (const slogate_signal signal : {SLOGATE_SIGNAL_request, SLOGATE_SIGNAL_client_request,
-                                      SLOGATE_SIGNAL_connect, SLOGATE_SIGNAL_rtt})
+  for (const slogate_signal signal :
+       {SLOGATE_SIGNAL_request, SLOGATE_SIGNAL_client_request, SLOGATE_SIGNAL_connect})
     if (exposures(tally, judged(signal)) != 0) return judged(signal);
   return kJudgedSignals;
 }

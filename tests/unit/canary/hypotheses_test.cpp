@@ -45,16 +45,30 @@ TEST(Hypotheses, OneForEachBoundAndOneForEachSignalWithoutAnIncreaseOfItsOwn) {
   Slo slo = support::default_slo(0.01);
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, 50ms},
                     RatioObjective{RatioSignal::Drops, 0.01, {}}};
-  EXPECT_THAT(names(to_hypotheses(slo)),
-              testing::ElementsAre(
-                  "request p99 max 15 ms", "request p99 max_increase 50 ms", "drops max_ratio 1 %",
-                  "client_request against the baseline", "queue against the baseline",
-                  "connect against the baseline", "rtt against the baseline",
-                  "connect_errors against the baseline", "drops against the baseline",
-                  "resets against the baseline", "retransmits against the baseline"));
+  EXPECT_THAT(
+      names(to_hypotheses(slo)),
+      testing::ElementsAre("request p99 max 15 ms", "request p99 max_increase 50 ms",
+                           "drops max_ratio 1 %", "client_request against the baseline",
+                           "queue against the baseline", "connect against the baseline",
+                           "connect_errors against the baseline", "drops against the baseline",
+                           "resets against the baseline", "retransmits against the baseline"));
   slo.baseline.reset();
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}}};
   EXPECT_THAT(names(to_hypotheses(slo)), testing::ElementsAre("request p99 max 15 ms"));
+}
+
+// A connection repeats its round-trip time each second: of four connections the samples are four.
+TEST(Hypotheses, RoundTripsAreComparedOnlyWhereThatIsStated) {
+  constexpr auto of_rtt = [](const Hypothesis& one) {
+    return one.signal == judged(SLOGATE_SIGNAL_rtt);
+  };
+  EXPECT_TRUE(std::ranges::none_of(default_hypotheses(), of_rtt));
+  Slo slo = support::default_slo(0.01);
+  EXPECT_TRUE(std::ranges::none_of(to_hypotheses(slo), of_rtt));
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_rtt, 0.99, {}, 20ms}};
+  const auto stated = to_hypotheses(slo);
+  ASSERT_EQ(std::ranges::count_if(stated, of_rtt), 1);
+  EXPECT_EQ(std::ranges::find_if(stated, of_rtt)->name, "rtt p99 max_increase 20 ms");
 }
 
 TEST(Hypotheses, WeightsAreOneTogetherWhateverIsInUse) {
