@@ -2,8 +2,9 @@
 /* Packets of TCP sockets that the kernel threw away, by its own reason. */
 #include "socket.h"
 
-/* Set by the agent before loading: the reasons that count as a drop, by number (see maps/reasons),
- * and whether the tracepoint names the receiving socket (since 6.11). */
+/* Set by the agent before loading: the reasons that count as a drop, by the running kernel's number
+ * (counted_drop_reasons() in agent/host/kernel_features.cpp), and whether the tracepoint names the
+ * receiving socket (since 6.11). */
 const volatile __u8 counted[SLOGATE_DROP_REASONS] = {};
 const volatile bool has_rx_sk = 0;
 
