@@ -9,15 +9,10 @@
  * sk_data_ready and tcp_sendmsg_locked both run under the socket's lock, so nothing here races.
  * Where these tracepoints are missing (before 6.3 and 6.16), programs at the entry of functions
  * stand in that run at the same places, where the kernel allows that (fentry).
- * Where neither is to be had for tcp_sendmsg_locked, sock_send_length stands in. It runs after the
- * lock has been dropped, so the next request may already be there: write_seq tells whether an
- * answer has begun since the request opened, and compare-and-exchange on `opened` lets exactly one
- * of the two programs close it.
+ * Where neither is to be had for tcp_sendmsg_locked, sock_send_length stands in, which runs without
+ * the lock: send_length.h.
  */
-#include "socket.h"
-
-/* Set by the agent before loading. */
-const volatile bool close_at_send_length = 0;
+#include "send_length.h"
 
 /* tcp_clock_cache is the time at which TCP began to handle the segment, in the clock of
  * bpf_ktime_get_ns: right to a microsecond here, and a load instead of a clock read. A child made
@@ -41,17 +36,6 @@ static __always_inline void close_client_request(struct sock* sk, struct slogate
   if (slot) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
 }
 
-#define FIN_SENT                                                                            \
-  ((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
-   (1 << TCP_TIME_WAIT))
-
-/* Whether the application has sent something since `sent` was noted; its FIN is nothing. */
-static __always_inline bool has_sent(const struct sock* sk, const struct tcp_sock* tp,
-                                     const struct slogate_sock* state) {
-  int fin = ((1 << sk->__sk_common.skc_state) & FIN_SENT) != 0;
-  return (__s32)(tp->write_seq - state->sent) > fin;
-}
-
 /* One request of more bytes than this is taken for an upload. */
 #define LARGE_REQUEST 8192
 
@@ -64,24 +48,22 @@ static __always_inline bool overlaps(const struct tcp_sock* tp, const struct slo
          since_last > (__u64)tp->srtt_us * 1000 / 8 && tp->rcv_nxt - state->begun <= LARGE_REQUEST;
 }
 
+static __always_inline void begin_request(const struct tcp_sock* tp, struct slogate_sock* state) {
+  state->begun = tp->copied_seq;
+  state->flags = SLOGATE_SOCK_unread;
+}
+
 static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
                                             struct slogate_sock* state, __u64 now) {
   __u64 opened = state->opened;
   __u64 last = state->last;
   state->last = now;
-  if (close_at_send_length && opened && has_sent(sk, tp, state)) {
-    /* The answer has begun but sock_send_length has not run yet. */
-    state->sent = tp->write_seq;
-    if (__sync_val_compare_and_swap(&state->opened, opened, now) == opened)
-      close_request(sk, state, opened, now);
-    else
-      state->opened = now;
-    state->begun = tp->copied_seq;
-    state->flags = SLOGATE_SOCK_unread;
+  if (opened && send_is_unseen(sk, tp, state)) {
+    if (replace_answered(tp, state, opened, now)) close_request(sk, state, opened, now);
+    begin_request(tp, state);
   } else if (!opened) {
     state->sent = tp->write_seq;
-    state->begun = tp->copied_seq;
-    state->flags = SLOGATE_SOCK_unread;
+    begin_request(tp, state);
     state->opened = now;
   } else if (overlaps(tp, state, now - last)) {
     state->flags |= SLOGATE_SOCK_overlapped;
@@ -94,11 +76,10 @@ static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
   if (opened) {
     state->opened = 0;
     close_client_request(sk, state, opened, now);
-  } else if (close_at_send_length && !is_subflow(tp) && has_sent(sk, tp, state)) {
-    /* Answered before sock_send_length ran for the request; TCP knows when it was sent. */
-    close_client_request(sk, state, tp->rack.mstamp * 1000, now);
+  } else if (!is_subflow(tp) && send_is_unseen(sk, tp, state)) {
+    close_client_request(sk, state, unseen_request(tp), now);
   }
-  if (close_at_send_length) state->sent = tp->write_seq;
+  note_answered(tp, state);
 }
 
 static __always_inline void on_data_ready(struct sock* sk) {
@@ -176,25 +157,11 @@ int BPF_PROG(entry_do_tcp_sendpages, struct sock* sk, void* page, int offset, un
 }
 
 static __always_inline void on_send_length(struct sock* sk, int bytes) {
-  struct slogate_sock* state = known_socket(sk);
+  struct slogate_sock* state = socket_that_sent(sk, bytes);
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
-  if (!state) {
-    state = adopt(sk);
-    /* The first event of an older socket: what has been sent here is its news. */
-    if (state) state->sent -= bytes;
-  }
   if (!state || !tp) return;
-  /* Before the check, so that it is not a request's that arrives after it. */
-  __u64 opened = *(volatile __u64*)&state->opened;
-  if (tp->write_seq == *(volatile __u32*)&state->sent) return;
-  if (state->role == SLOGATE_ROLE_server) {
-    if (opened && __sync_val_compare_and_swap(&state->opened, opened, 0) == opened)
-      close_request(sk, state, opened, bpf_ktime_get_ns());
-  } else if (!opened) {
-    state->opened = bpf_ktime_get_ns();
-    /* The answer may have come between the check and the store. */
-    if (tp->write_seq == *(volatile __u32*)&state->sent) state->opened = 0;
-  }
+  __u64 answered = take_answered(tp, state);
+  if (answered) close_request(sk, state, answered, bpf_ktime_get_ns());
 }
 
 SEC("tp_btf/sock_send_length")

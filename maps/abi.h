@@ -213,7 +213,7 @@ enum slogate_sock_flags {
 /*
  * What is remembered with each socket. Written under the socket's lock, but for the fields from
  * segs_in to rtt_segs, which settle() in bpf/slot.h moves with compare-and-exchange, and for
- * `opened` where tcp_sendmsg_locked is missing (see bpf/request.bpf.c). Times are those of
+ * `opened` where tcp_sendmsg_locked is missing (see bpf/send_length.h). Times are those of
  * CLOCK_MONOTONIC in ns.
  */
 struct slogate_sock {
