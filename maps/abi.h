@@ -278,7 +278,7 @@ struct slogate_schema {
   __s32 edge_first;  /* k of the first bucket's upper edge, 2^(k/8) s */
   __u64 programs;    /* hash of the attached programs */
   __u32 fold_offset; /* of `fold` in struct slogate_control; its top bit names the copy */
-  __u32 pad;
+  __u32 tables;      /* hash of the names of probes and sites, by whose rows runs and losses lie */
   char counter_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
   char signal_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 namespace slogate {
@@ -41,6 +42,18 @@ bool fits(const slogate_schema& schema, uint64_t offset, uint64_t words) {
   return offset % sizeof(__u64) == 0 && offset + words * sizeof(__u64) <= schema.slot_bytes;
 }
 
+// FNV-1a. Never 0, which is what agents wrote that did not know of it.
+uint32_t hash_of_names() {
+  uint32_t hash = 0x811c9dc5;
+  const auto add = [&hash](std::string_view name) {
+    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193;
+    hash *= 0x01000193;  // the end of a name is part of it
+  };
+  for (const ProbeInfo& row : kProbes) add(row.name);
+  for (const SiteInfo& row : kSites) add(row.name);
+  return hash == 0 ? 1 : hash;
+}
+
 }  // namespace
 
 slogate_schema own_schema(uint64_t programs_hash) {
@@ -62,6 +75,7 @@ slogate_schema own_schema(uint64_t programs_hash) {
   schema.edge_first = SLOGATE_EDGE_FIRST;
   schema.programs = programs_hash;
   schema.fold_offset = offsetof(slogate_control, fold);
+  schema.tables = hash_of_names();
   for (size_t i = 0; i < kCounters.size(); ++i)
     set_name(schema.counter_names[i], kCounters[i].name);
   for (size_t i = 0; i < kSignals.size(); ++i) set_name(schema.signal_names[i], kSignals[i].name);

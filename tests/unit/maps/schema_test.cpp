@@ -23,6 +23,10 @@ TEST(Schema, AnyChangeOfLayoutIsIncompatible) {
   schema = own_schema(42);
   std::strcpy(schema.counter_names[3], "renamed");
   EXPECT_FALSE(is_compatible(schema));
+  // A probe or a site more or less, or in another order: runs and losses would be another's.
+  schema = own_schema(42);
+  schema.tables += 1;
+  EXPECT_FALSE(is_compatible(schema));
 }
 
 TEST(Schema, RefusesWhatPointsOutsideASlot) {
