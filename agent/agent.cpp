@@ -128,7 +128,7 @@ Result<void> Agent::open(Options options) {
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
-  if (options.wait_on_threads) maps_->wait_on_threads();
+  if (options.wait_on_threads) maps_->resizer().wait_on_threads();
   on_tick_ = std::move(options.on_tick);
   state_path_ = std::move(options.state_dir);
   open_state();
@@ -292,7 +292,7 @@ void Agent::keep_pins(TickTime now) {
   const size_t before = pins_->is_reachable() ? pins_->names().size() : 0;
   Result<void> done = pins_->is_reachable() ? Result<void>{} : pins_->make_anew();
   if (done) done = maps_->keep_pins();
-  if (done) done = probes_->keep_pins(*pins_, maps_->programs_epoch());
+  if (done) done = probes_->keep_pins(*pins_, maps_->control().programs_epoch());
   log_change("pins", done ? "" : done.error().line());
   if (const size_t after = pins_->names().size(); done && after > before)
     log_line(fmt::format("{} pins were gone and are there again", after - before));
@@ -321,7 +321,7 @@ CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {
   cpu.watched = 1.0 / one_in;
   uint32_t off = 0;
   for (const slogate_probe probe : cpu.off) off |= 1u << probe;
-  maps_->spare(off, one_in - 1);
+  maps_->control().spare(off, one_in - 1);
   log_change("CPU", describe(cpu));
   return cpu;
 }
@@ -351,7 +351,7 @@ WorkQueue::Outcome Agent::resize_now(const std::string& map, size_t entries) {
   if (map == "slogate_slab")
     done = sizer_->resize_slab(entries, moment);
   else if (map == "slogate_index")
-    done = maps_->resize_index(entries, "by hand", moment.system);
+    done = maps_->resizer().resize_index(entries, "by hand", moment.system);
   else
     return fail(fmt::format("map {} cannot be resized", map),
                 "those that can are slogate_slab and slogate_index");
@@ -394,9 +394,9 @@ Result<MapContents> Agent::contents(const std::string& map) {
 
 // Every socket that is remembered, reached through the iterator of the inventory.
 Result<MapContents> Agent::sockets_now() {
-  maps_->list_sockets(true);
+  maps_->control().list_sockets(true);
   const auto sockets = probes_->take_inventory();
-  maps_->list_sockets(false);
+  maps_->control().list_sockets(false);
   if (!sockets) return fail(sockets.error());
   return socket_contents(*maps_, *sockets, static_cast<uint64_t>(now().monotonic.count()));
 }

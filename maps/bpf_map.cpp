@@ -20,17 +20,6 @@ Error bpf_error(std::string_view what, int errno_value) {
   return error;
 }
 
-size_t whole_pages(size_t bytes) {
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
-
-Result<void*> map_memory(int fd, size_t bytes, std::string_view name) {
-  void* memory = mmap(nullptr, whole_pages(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) return fail(bpf_error(fmt::format("cannot map {}", name), errno));
-  return memory;
-}
-
 Result<MapFacts> map_facts(int fd) {
   bpf_map_info info{};
   __u32 size = sizeof(info);

@@ -14,9 +14,6 @@ namespace slogate {
 // What a BPF call needs when the kernel refuses it.
 [[nodiscard]] Error bpf_error(std::string_view what, int errno_value);
 
-// Maps a BPF_F_MMAPABLE array of `bytes` for reading and writing.
-Result<void*> map_memory(int fd, size_t bytes, std::string_view name);
-
 // Bytes the kernel charges for a map ("memlock" of its fdinfo), 0 when it does not tell.
 [[nodiscard]] uint64_t charged_bytes(int fd);
 
@@ -29,8 +26,5 @@ Result<MapFacts> map_facts(int fd);
 // Runs of a program that the kernel left out because they had interrupted another one of it on the
 // same CPU, as it counts them itself. Nothing for what is no program.
 [[nodiscard]] std::optional<uint64_t> missed_runs(int program);
-
-// Rounded up as mmap needs it.
-[[nodiscard]] size_t whole_pages(size_t bytes);
 
 }  // namespace slogate

@@ -74,13 +74,13 @@ Result<MapContents> slab(const Maps& maps) {
   const auto reserved = [&](size_t slot, std::string use, const Counts& of) {
     add(contents, {slot, std::move(use), uint64_t{0}, uint64_t{0}, "", samples(of)});
   };
-  reserved(SLOGATE_UNATTRIBUTED, "unattributed", maps.unattributed());
-  reserved(SLOGATE_TOTALS, "removed", maps.totals());
-  for (size_t slot = SLOGATE_FIRST_SLOT; slot < maps.slots(); ++slot) {
-    const Owner owner = maps.owner(slot);
+  reserved(SLOGATE_UNATTRIBUTED, "unattributed", maps.slab().unattributed());
+  reserved(SLOGATE_TOTALS, "removed", maps.slab().totals());
+  for (size_t slot = SLOGATE_FIRST_SLOT; slot < maps.slab().slots(); ++slot) {
+    const Owner owner = maps.slab().owner(slot);
     if (owner.cgroup == 0) continue;
     counts = {};
-    maps.copy(slot, counts);
+    maps.slab().copy(slot, counts);
     add(contents, {slot, "cgroup", uint64_t{owner.generation}, owner.cgroup,
                    class_name(owner.class_, owner.port), samples(counts)});
   }
@@ -90,7 +90,7 @@ Result<MapContents> slab(const Maps& maps) {
 Result<MapContents> index(const Maps& maps) {
   MapContents contents{{"cgroup", "class", "slot", "generation"}, {}};
   walk_hash<slogate_key, slogate_ref>(
-      maps.index_fd(), contents, [](const slogate_key& key, const slogate_ref& ref) -> Row {
+      maps.index().fd(), contents, [](const slogate_key& key, const slogate_ref& ref) -> Row {
         return {uint64_t{key.cgroup}, class_name(key.class_, key.port), uint64_t{ref.slot},
                 uint64_t{ref.generation}};
       });
@@ -235,7 +235,8 @@ MapContents socket_contents(const Maps& maps, const std::vector<slogate_inflight
   MapContents contents{
       {"cgroup", "class", "slot", "generation", "role", "port", "state", "open_ns"}, {}};
   for (const slogate_inflight& socket : sockets) {
-    const Owner owner = socket.ref.slot < maps.slots() ? maps.owner(socket.ref.slot) : Owner{};
+    const Owner owner =
+        socket.ref.slot < maps.slab().slots() ? maps.slab().owner(socket.ref.slot) : Owner{};
     const bool current = owner.generation == socket.ref.generation;
     const uint64_t age = socket.opened != 0 && now_ns > socket.opened ? now_ns - socket.opened : 0;
     add(contents,

@@ -17,7 +17,6 @@
 #include "maps/slab.h"
 
 #include <bpf/bpf.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -120,18 +119,6 @@ Result<void> unpublish(int outer_fd, size_t first, size_t end) {
 }
 
 }  // namespace
-
-// ---- SharedMemory ----
-
-Result<SharedMemory> SharedMemory::map(int fd, size_t bytes, std::string_view name) {
-  auto memory = map_memory(fd, bytes, name);
-  if (!memory) return fail(memory.error());
-  return SharedMemory(*memory, bytes);
-}
-
-SharedMemory::~SharedMemory() {
-  if (memory_ != nullptr) munmap(memory_, whole_pages(bytes_));
-}
 
 // ---- life ----
 
@@ -310,8 +297,16 @@ void Slab::copy(size_t number, Counts& to, uint64_t marks) const {
   }
 }
 
-size_t Slab::totals() const {
-  return SLOGATE_TOTALS + fold_copy(control_->fold);
+Counts Slab::totals() const {
+  Counts counts;
+  copy(SLOGATE_TOTALS + fold_copy(control_->fold), counts);
+  return counts;
+}
+
+Counts Slab::unattributed() const {
+  Counts counts;
+  copy(SLOGATE_UNATTRIBUTED, counts);
+  return counts;
 }
 
 // ---- growing and shrinking ----

@@ -12,29 +12,10 @@
 #include "maps/index.h"
 #include "maps/kernel_wait.h"
 #include "maps/pins.h"
+#include "maps/shared_memory.h"
 #include "maps/sizing.h"
 
 namespace slogate {
-
-// Memory of a map that the programs write to while it is read.
-class SharedMemory {
- public:
-  static Result<SharedMemory> map(int fd, size_t bytes, std::string_view name);
-  SharedMemory(SharedMemory&& other) noexcept
-      : memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
-  SharedMemory& operator=(SharedMemory&&) = delete;
-  ~SharedMemory();
-
-  template <typename T>
-  [[nodiscard]] T* as() const {
-    return static_cast<T*>(memory_);
-  }
-
- private:
-  SharedMemory(void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
-  void* memory_;
-  size_t bytes_;
-};
 
 // Who a slot belongs to at the moment.
 struct Owner {
@@ -70,9 +51,11 @@ class Slab {
   // The marks that the next call of it would take.
   [[nodiscard]] uint64_t dirty(size_t number) const;
   // What is marked, word by word, each as it is at that moment; every word only grows.
-  void copy(size_t number, Counts& to, uint64_t marks) const;
+  void copy(size_t number, Counts& to, uint64_t marks = SLOGATE_DIRTY_ALL) const;
   // Everything of owners that lost their slot.
-  [[nodiscard]] size_t totals() const;
+  [[nodiscard]] Counts totals() const;
+  // What found no slot.
+  [[nodiscard]] Counts unattributed() const;
   // Adds to the totals what another version had counted.
   void add_to_totals(const Counts& counts);
 

@@ -92,7 +92,7 @@ Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNa
 
 Measurements Collector::tick(TickTime now, std::chrono::nanoseconds inventory_interval) {
   const auto started = std::chrono::steady_clock::now();
-  maps_.beat();
+  maps_.control().beat();
   log_result("maps", sizer_.keep_room(now));
   Measurements seen;
   // The inventory first: what it settles is in the slots when they are read.
@@ -103,8 +103,8 @@ Measurements Collector::tick(TickTime now, std::chrono::nanoseconds inventory_in
   check_gone(now);
   seen.workloads = workloads(now);
   // Together with the workloads, these are all there is at one moment: nothing leaves in between.
-  seen.removed = std::make_shared<const Counts>(maps_.totals());
-  seen.unattributed = std::make_shared<const Counts>(maps_.unattributed());
+  seen.removed = std::make_shared<const Counts>(maps_.slab().totals());
+  seen.unattributed = std::make_shared<const Counts>(maps_.slab().unattributed());
   log_result("release", sizer_.make_room(tenants(now), now));
 
   seen.probes = probes_.status(maps_.runs());
@@ -114,10 +114,10 @@ Measurements Collector::tick(TickTime now, std::chrono::nanoseconds inventory_in
   }
   for (ProbeStatus& probe : seen.probes) probe.missed = missed_[probe.probe];
   seen.maps = maps_.status(sockets_);
-  seen.resizes.assign(maps_.resizes().begin(), maps_.resizes().end());
+  seen.resizes.assign(maps_.resizer().resizes().begin(), maps_.resizer().resizes().end());
   seen.drop_reasons = drop_reasons_;
   for (size_t site = 0; site < SLOGATE_SITES; ++site)
-    status_.lost[site] = maps_.lost(static_cast<slogate_site>(site));
+    status_.lost[site] = maps_.control().lost(static_cast<slogate_site>(site));
   status_.problems = current_problems();
   status_.refused_calls = refused_system_calls();
   status_.now = now.system;
@@ -133,16 +133,16 @@ Measurements Collector::tick(TickTime now, std::chrono::nanoseconds inventory_in
 // The marks of changes are left for the tick, which also wants to know.
 CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const {
   CgroupCounts found;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size() && i < maps_.slots(); ++i) {
+  for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size() && i < maps_.slab().slots(); ++i) {
     const Owner& owner = slots_[i].owner;
     if (owner.class_ != SLOGATE_CLASS_service || !cgroups.contains(owner.cgroup)) continue;
     std::shared_ptr<const Counts> counts = slots_[i].counts;
-    if (const uint64_t marks = maps_.dirty(i); marks != 0) {
+    if (const uint64_t marks = maps_.slab().dirty(i); marks != 0) {
       auto newer = std::make_shared<Counts>(*counts);
-      maps_.copy(i, *newer, marks);
+      maps_.slab().copy(i, *newer, marks);
       counts = std::move(newer);
     }
-    if (maps_.owner(i) != owner) continue;
+    if (maps_.slab().owner(i) != owner) continue;
     ServiceCounts& of = found[owner.cgroup];
     of.all = plus(of.all, counts);
     if (owner.port != 0) of.ports[owner.port] = plus(of.ports[owner.port], counts);
@@ -162,25 +162,25 @@ void Collector::take_inventory(TickTime now, std::chrono::nanoseconds interval) 
 }
 
 void Collector::read_slots(TickTime now) {
-  slots_.resize(maps_.slots());
+  slots_.resize(maps_.slab().slots());
   for (size_t i = SLOGATE_FIRST_SLOT; i < slots_.size(); ++i) read_slot(i, now);
 }
 
 void Collector::read_slot(size_t number, TickTime now) {
   Slot& slot = slots_[number];
-  const Owner owner = maps_.owner(number);
+  const Owner owner = maps_.slab().owner(number);
   if (owner.cgroup == 0) {
     if (slot.counts) slot = {};
     return;
   }
-  const uint64_t marks = maps_.take_dirty(number);
+  const uint64_t marks = maps_.slab().take_dirty(number);
   const bool same_owner = slot.counts && slot.owner == owner;
   if (same_owner && marks == 0) {
     slot.rate = 0;
     return;
   }
   auto counts = same_owner ? std::make_shared<Counts>(*slot.counts) : std::make_shared<Counts>();
-  maps_.copy(number, *counts, same_owner ? marks : SLOGATE_DIRTY_ALL);
+  maps_.slab().copy(number, *counts, same_owner ? marks : SLOGATE_DIRTY_ALL);
   const uint64_t samples = total(*counts);
   const double passed = seconds(now.monotonic - last_tick_);
   const uint64_t before = same_owner ? slot.samples : 0;

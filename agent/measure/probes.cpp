@@ -189,7 +189,7 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
   libbpf_set_print(keep_message);
   Probes probes;
   const uint64_t hash = programs_hash(features);
-  const uint32_t before = maps.programs_epoch();
+  const uint32_t before = maps.control().programs_epoch();
   const bool same = pins != nullptr && before != 0 && maps.programs_hash() == hash &&
                     probes.adopt(*pins, features, before);
   // Programs of epoch 0 would count while nobody has said so.

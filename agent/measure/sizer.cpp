@@ -15,7 +15,7 @@ constexpr double kGrowthMemory = 0.8;
 // Counts what came since the last look. A burst between two ticks is seen at once, and forgotten
 // slowly: where a thousand cgroups came, more may follow.
 void Sizer::watch_growth(TickTime now) {
-  const size_t used = maps_.used_slots();
+  const size_t used = maps_.slab().used();
   const double passed = seconds(now.monotonic - watched_);
   const double came = used > used_before_ ? static_cast<double>(used - used_before_) : 0;
   if (watched_.count() != 0 && passed > 0) {
@@ -29,7 +29,7 @@ void Sizer::watch_growth(TickTime now) {
 SizingPlan Sizer::plan(TickTime now) {
   SizingInput input{
       .used = used_before_,
-      .capacity = maps_.slots() - SLOGATE_FIRST_SLOT,
+      .capacity = maps_.slab().slots() - SLOGATE_FIRST_SLOT,
       .growth = growth_,
       .ceiling = limits_.ceiling,
       .floor = floor_,
@@ -48,18 +48,19 @@ SizingPlan Sizer::plan(TickTime now) {
 
 Result<void> Sizer::keep_room(TickTime now) {
   watch_growth(now);
-  const size_t capacity = maps_.slots() - SLOGATE_FIRST_SLOT;
+  const size_t capacity = maps_.slab().slots() - SLOGATE_FIRST_SLOT;
   const SizingPlan wanted = plan(now);
   reserve_ = wanted.reserve;
-  if (wanted.capacity == capacity) return maps_.resize(maps_.slots(), "", now.system);
+  if (wanted.capacity == capacity)
+    return maps_.resizer().resize(maps_.slab().slots(), "", now.system);
   const char* reason = capacity < floor_            ? "by hand"
                        : wanted.capacity > capacity ? "free slots ran short"
                                                     : "more than was needed for a while";
-  return maps_.resize(wanted.capacity, reason, now.system);
+  return maps_.resizer().resize(wanted.capacity, reason, now.system);
 }
 
 Result<void> Sizer::keep_room_if_short(TickTime now) {
-  if (maps_.free_slots() > reserve_ / 2) return {};
+  if (maps_.slab().listed() > reserve_ / 2) return {};
   return keep_room(now);
 }
 
@@ -69,8 +70,8 @@ size_t Sizer::possible(size_t slots) const {
 
 Result<void> Sizer::resize_slab(size_t slots, TickTime now) {
   floor_ = possible(slots);
-  return maps_.resize(SLOGATE_FIRST_SLOT + std::max(floor_, maps_.used_slots()), "by hand",
-                      now.system);
+  return maps_.resizer().resize(SLOGATE_FIRST_SLOT + std::max(floor_, maps_.slab().used()),
+                                "by hand", now.system);
 }
 
 std::vector<LeftOut> Sizer::left_out_rates(double passed) {
@@ -92,7 +93,7 @@ Result<void> Sizer::make_room(std::vector<Tenant> tenants, TickTime now) {
   const std::vector<Leaver> leavers =
       choose_leavers(std::move(tenants), plan(now).evict, left_out_rates(passed),
                      static_cast<double>(limits_.grace.count()));
-  return maps_.release(leavers);
+  return maps_.slab().release(leavers);
 }
 
 }  // namespace slogate

@@ -66,11 +66,12 @@ Result<void> run_alternative(Skeleton* skeleton) {
 // What the agent does to the maps in each tick.
 Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read) {
   const auto now = std::chrono::system_clock::now();
-  if (auto done = maps.resize(maps.slots(), "", now); !done) return done;
+  if (auto done = maps.resizer().resize(maps.slab().slots(), "", now); !done) return done;
   if (auto open = probes.take_inventory(); !open) return fail(open.error());
-  read.resize(maps.slots());
-  for (size_t slot = 0; slot < maps.slots(); ++slot)
-    if (const uint64_t marks = maps.take_dirty(slot)) maps.copy(slot, read[slot], marks);
+  read.resize(maps.slab().slots());
+  for (size_t slot = 0; slot < maps.slab().slots(); ++slot)
+    if (const uint64_t marks = maps.slab().take_dirty(slot))
+      maps.slab().copy(slot, read[slot], marks);
   return {};
 }
 

@@ -43,7 +43,7 @@ class Spared : public AllModes {
 SLOGATE_IN_ALL_MODES(Spared);
 
 TEST_P(Spared, OfSomeConnectionsEverythingIsCounted) {
-  maps().spare(0, kOneInFour);
+  maps().control().spare(0, kOneInFour);
   connect_all();
   exchange_all();
   const uint64_t server = samples(of(server_), SLOGATE_SIGNAL_request);
@@ -65,7 +65,7 @@ TEST_P(Spared, ConnectionsThatComeBackBringNothingOld) {
   connect_all();
   exchange_all(1);
   for (const Connection& one : all_) send_text(one.client.get(), "ping");  // open on both sides
-  maps().spare(0, ~0u);
+  maps().control().spare(0, ~0u);
   for (const Connection& one : all_) {
     read_exactly(one.server.get(), 4);
     send_text(one.server.get(), "pong");
@@ -73,7 +73,7 @@ TEST_P(Spared, ConnectionsThatComeBackBringNothingOld) {
   }
   take_inventory();
   std::this_thread::sleep_for(200ms);
-  maps().spare(0, 0);
+  maps().control().spare(0, 0);
   exchange_all();
   const uint64_t whole = kConnections * (1 + kExchanges);
   EXPECT_EQ(samples(of(server_), SLOGATE_SIGNAL_request), whole);
@@ -86,7 +86,7 @@ TEST_P(Spared, ConnectionsThatComeBackBringNothingOld) {
 }
 
 TEST_P(Spared, AProgramThatIsSwitchedOffMissesNothingElse) {
-  maps().spare(1u << SLOGATE_PROBE_first_read, 0);
+  maps().control().spare(1u << SLOGATE_PROBE_first_read, 0);
   connect_all();
   exchange_all();
   EXPECT_EQ(samples(of(server_), SLOGATE_SIGNAL_request), kConnections * kExchanges);

@@ -17,9 +17,9 @@ T value_of(Result<T> result) {
 
 // Lists the free slots, and makes more when few are left.
 void keep_slots_free(Maps& maps) {
-  const size_t wanted = std::max<size_t>(maps.slots(), maps.used_slots() + 64);
+  const size_t wanted = std::max<size_t>(maps.slab().slots(), maps.slab().used() + 64);
   const auto now = std::chrono::system_clock::now();
-  if (auto done = maps.resize(wanted, "test", now); !done)
+  if (auto done = maps.resizer().resize(wanted, "test", now); !done)
     throw std::runtime_error(done.error().line());
 }
 
@@ -99,10 +99,10 @@ Kernel::Kernel(const KernelFeatures& features)
 
 Counts Kernel::counts(uint64_t cgroup, slogate_class class_, uint16_t port) const {
   Counts total, one;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < maps_.slots(); ++i) {
-    const Owner owner = maps_.owner(i);
+  for (size_t i = SLOGATE_FIRST_SLOT; i < maps_.slab().slots(); ++i) {
+    const Owner owner = maps_.slab().owner(i);
     if (owner.cgroup != cgroup || owner.class_ != class_ || owner.port != port) continue;
-    maps_.copy(i, one);
+    maps_.slab().copy(i, one);
     total += one;
   }
   return total;
@@ -111,7 +111,7 @@ Counts Kernel::counts(uint64_t cgroup, slogate_class class_, uint16_t port) cons
 std::vector<slogate_inflight> Kernel::inflight(const TestCgroup& cgroup) const {
   std::vector<slogate_inflight> open = value_of(probes_.take_inventory());
   std::erase_if(open, [&](const slogate_inflight& one) {
-    return maps_.owner(one.ref.slot).cgroup != cgroup.id();
+    return maps_.slab().owner(one.ref.slot).cgroup != cgroup.id();
   });
   return open;
 }
@@ -151,12 +151,12 @@ uint64_t errors(const Counts& counts) {
 void KernelTest::start(Mode mode) {
   kernel_ = &shared_kernel(mode);
   keep_slots_free(kernel_->maps());
-  without_memory_ = kernel_->maps().lost(SLOGATE_SITE_no_storage);
+  without_memory_ = kernel_->maps().control().lost(SLOGATE_SITE_no_storage);
 }
 
 void KernelTest::TearDown() {
   if (kernel_ == nullptr) return;
-  EXPECT_EQ(kernel_->maps().lost(SLOGATE_SITE_no_storage), without_memory_);
+  EXPECT_EQ(kernel_->maps().control().lost(SLOGATE_SITE_no_storage), without_memory_);
   // Other cgroups of this machine may come by the hundred, and nobody makes room for them here.
   for (const auto& [cgroup, lost] : kernel_->maps().left_out()) {
     EXPECT_NE(cgroup, server_.id()) << lost << " samples of the server found no slot";

@@ -6,11 +6,13 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "agent/measure/probes.h"
 #include "maps/bpf_map.h"
 #include "maps/maps.h"
 #include "maps/schema.h"
+#include "maps/shared_maps.h"
 #include "tests/kernel/tcp.h"
 #include "tests/kernel/traffic.h"
 
@@ -45,9 +47,9 @@ uint64_t requests(const Counts& counts) {
 // Everything a cgroup's slots hold at the moment.
 Counts counts_of(const Maps& maps, uint64_t cgroup) {
   Counts sum, counts;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slots(); ++i) {
-    if (maps.owner(i).cgroup != cgroup) continue;
-    maps.copy(i, counts);
+  for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slab().slots(); ++i) {
+    if (maps.slab().owner(i).cgroup != cgroup) continue;
+    maps.slab().copy(i, counts);
     sum += counts;
   }
   return sum;
@@ -55,14 +57,14 @@ Counts counts_of(const Maps& maps, uint64_t cgroup) {
 
 // And what was taken away from it, if it is the only one whose slots were.
 uint64_t all_requests(const Maps& maps, uint64_t cgroup) {
-  return requests(counts_of(maps, cgroup)) + requests(maps.totals()) +
-         requests(maps.unattributed());
+  return requests(counts_of(maps, cgroup)) + requests(maps.slab().totals()) +
+         requests(maps.slab().unattributed());
 }
 
 std::vector<Leaver> slots_of(const Maps& maps, uint64_t cgroup) {
   std::vector<Leaver> slots;
-  for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slots(); ++i)
-    if (maps.owner(i).cgroup == cgroup) slots.push_back({i});
+  for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slab().slots(); ++i)
+    if (maps.slab().owner(i).cgroup == cgroup) slots.push_back({i});
   return slots;
 }
 
@@ -95,20 +97,32 @@ class Pins : public testing::Test {
   std::string path_;
 };
 
+// A map that bpf/maps.h declares is shared with every program; none is left out of what is shown.
+TEST(MapsStatus, HasEverySharedMap) {
+  const Maps maps = must(Maps::open());
+  std::set<std::string> shown, shared;
+  for (const MapStatus& row : maps.status(0)) shown.insert(row.name);
+  for (const std::string& name : must(shared_map_names())) {
+    shared.insert(name);
+    EXPECT_GE(maps.fd(name), 0) << name;
+  }
+  EXPECT_EQ(shown, shared);
+}
+
 TEST(Release, CountsEveryRequestOnceWhileItsOwnerKeepsLosingTheSlot) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));
   const TestCgroup cgroup;
   Traffic traffic(cgroup);
   for (int i = 0; i < 50; ++i) {
-    must(maps.release(slots_of(maps, cgroup.id())));
+    must(maps.slab().release(slots_of(maps, cgroup.id())));
     usleep(1000);
   }
   const uint64_t answered = traffic.stop();
   expect_all_counted(all_requests(maps, cgroup.id()), answered, all_missed(probes.missed()));
-  EXPECT_EQ(requests(maps.unattributed()), 0u);
-  EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
-  EXPECT_GT(requests(maps.totals()), 0u);
+  EXPECT_EQ(requests(maps.slab().unattributed()), 0u);
+  EXPECT_EQ(maps.control().lost(SLOGATE_SITE_no_slot), 0u);
+  EXPECT_GT(requests(maps.slab().totals()), 0u);
 }
 
 // `tools/bench maps` does it a hundred times: on a busy machine the kernel takes a tenth of a
@@ -119,56 +133,57 @@ TEST(Resize, UnderLoadLosesNothing) {
   const TestCgroup cgroup;
   Traffic traffic(cgroup);
   for (int i = 0; i < 8; ++i) {
-    must(maps.resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
-    must(maps.resize(SLOGATE_CHUNK_SLOTS, "test", now()));
-    must(maps.resize_index(i % 2 == 0 ? 4096 : 256, "test", now()));
+    must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
+    must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS, "test", now()));
+    must(maps.resizer().resize_index(i % 2 == 0 ? 4096 : 256, "test", now()));
   }
   const uint64_t answered = traffic.stop();
   expect_all_counted(requests(counts_of(maps, cgroup.id())), answered, all_missed(probes.missed()));
-  EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
+  EXPECT_EQ(maps.slab().slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
 }
 
 // As the agent does it: nothing waits, and what is under way when the next change comes goes on.
 TEST(Resize, AndReleaseOnThreadsUnderLoadLoseNothing) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));
-  maps.wait_on_threads();
+  maps.resizer().wait_on_threads();
   const TestCgroup cgroup;
   Traffic traffic(cgroup);
   for (int i = 0; i < 100; ++i) {
-    must(maps.resize(SLOGATE_CHUNK_SLOTS * (i % 2 == 0 ? 9 : 2), "test", now()));
-    must(maps.resize_index(i % 3 == 0 ? 4096 : 2048, "test", now()));
-    must(maps.release(slots_of(maps, cgroup.id())));
+    must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * (i % 2 == 0 ? 9 : 2), "test", now()));
+    must(maps.resizer().resize_index(i % 3 == 0 ? 4096 : 2048, "test", now()));
+    must(maps.slab().release(slots_of(maps, cgroup.id())));
     usleep(5'000);
   }
   EXPECT_TRUE(eventually(
       [&] {
-        must(maps.go_on(now()));
-        return maps.is_settled();
+        must(maps.resizer().go_on(now()));
+        return maps.resizer().is_settled();
       },
       30s));
   const uint64_t answered = traffic.stop();
   expect_all_counted(all_requests(maps, cgroup.id()), answered, all_missed(probes.missed()));
-  EXPECT_EQ(maps.lost(SLOGATE_SITE_no_slot), 0u);
-  EXPECT_GT(maps.resizes().size(), 4u);
+  EXPECT_EQ(maps.control().lost(SLOGATE_SITE_no_slot), 0u);
+  EXPECT_GT(maps.resizer().resizes().size(), 4u);
 }
 
 TEST(Resize, NewOwnersWhileTheSizeChangesAllFindASlot) {
   Maps maps = must(Maps::open());
   const Probes probes = must(Probes::attach(maps, features()));
-  must(maps.resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
+  must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * 4, "test", now()));
   std::vector<std::unique_ptr<TestCgroup>> cgroups;
   for (int i = 0; i < 200; ++i) {
-    if (i % 10 == 0) must(maps.resize(SLOGATE_CHUNK_SLOTS * (i % 20 == 0 ? 7 : 11), "test", now()));
-    if (i % 15 == 0) must(maps.resize_index(i % 30 == 0 ? 64 : 4096, "test", now()));
+    if (i % 10 == 0)
+      must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * (i % 20 == 0 ? 7 : 11), "test", now()));
+    if (i % 15 == 0) must(maps.resizer().resize_index(i % 30 == 0 ? 64 : 4096, "test", now()));
     cgroups.push_back(std::make_unique<TestCgroup>());
     exchange(connect_both(*cgroups.back(), *cgroups.back()));
-    must(maps.resize(maps.slots(), "", now()));
+    must(maps.resizer().resize(maps.slab().slots(), "", now()));
   }
   for (const auto& cgroup : cgroups) EXPECT_EQ(requests(counts_of(maps, cgroup->id())), 1u);
-  EXPECT_EQ(requests(maps.unattributed()), 0u);
+  EXPECT_EQ(requests(maps.slab().unattributed()), 0u);
   for (const slogate_site site : {SLOGATE_SITE_no_slot, SLOGATE_SITE_index_full})
-    EXPECT_EQ(maps.lost(site), 0u);
+    EXPECT_EQ(maps.control().lost(site), 0u);
 }
 
 TEST(Ceiling, WhatFindsNoSlotIsCountedAndNamed) {
@@ -184,13 +199,13 @@ TEST(Ceiling, WhatFindsNoSlotIsCountedAndNamed) {
   uint64_t kept = 0;
   for (const auto& cgroup : cgroups) kept += requests(counts_of(maps, cgroup->id()));
   EXPECT_EQ(requests(counts_of(maps, last.id())), 0u);
-  EXPECT_EQ(kept + requests(maps.unattributed()), cgroups.size());
-  EXPECT_GT(maps.lost(SLOGATE_SITE_no_slot), 0u);
+  EXPECT_EQ(kept + requests(maps.slab().unattributed()), cgroups.size());
+  EXPECT_GT(maps.control().lost(SLOGATE_SITE_no_slot), 0u);
   const auto left_out = maps.left_out();
   EXPECT_TRUE(std::any_of(left_out.begin(), left_out.end(),
                           [&last](const auto& row) { return row.first == last.id(); }));
   // With room again, the next request finds it.
-  must(maps.resize(SLOGATE_CHUNK_SLOTS * 2, "test", now()));
+  must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * 2, "test", now()));
   exchange(connect_both(last, last));
   EXPECT_EQ(requests(counts_of(maps, last.id())), 1u);
 }
@@ -207,7 +222,7 @@ TEST_F(Pins, CountingGoesOnWithoutAnAgentAndIsTakenUp) {
     programs.take(pins);
     for (const auto& runs : probes.missed()) EXPECT_TRUE(runs.has_value());
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
-    must(maps.release(slots_of(maps, cgroup.id())));
+    must(maps.slab().release(slots_of(maps, cgroup.id())));
     usleep(20'000);
   }
   usleep(100'000);  // nobody is there
@@ -230,7 +245,7 @@ TEST_F(Pins, OtherProgramsTakeOverInOneMoment) {
     const PinDir pins = must(PinDir::open(path_));
     Maps maps = must(Maps::open(&pins));
     const Probes probes = must(Probes::attach(maps, life % 2 == 0 ? features() : renamed, &pins));
-    EXPECT_EQ(maps.programs_epoch(), static_cast<uint32_t>(life + 1));
+    EXPECT_EQ(maps.control().programs_epoch(), static_cast<uint32_t>(life + 1));
     programs.take(pins);
     if (life == 0) traffic = std::make_unique<Traffic>(cgroup);
     usleep(20'000);
@@ -363,17 +378,17 @@ TEST_F(Crash, WhileAChunkWasGivenBack) {
   {
     const PinDir pins = must(PinDir::open(path_));
     Maps maps = must(Maps::open(&pins));
-    must(maps.resize(SLOGATE_CHUNK_SLOTS * 3, "test", now()));
+    must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS * 3, "test", now()));
     // Retired, and out of the slab, but still pinned.
     const __u32 last = 2;
     ASSERT_EQ(bpf_map_delete_elem(maps.fd("slogate_slab"), &last), 0);
   }
   const PinDir pins = must(PinDir::open(path_));
   Maps maps = must(Maps::open(&pins));
-  EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS * 3));
+  EXPECT_EQ(maps.slab().slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS * 3));
   EXPECT_EQ(all_requests(maps, cgroup_.id()), 10u);
-  must(maps.resize(SLOGATE_CHUNK_SLOTS, "test", now()));
-  EXPECT_EQ(maps.slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
+  must(maps.resizer().resize(SLOGATE_CHUNK_SLOTS, "test", now()));
+  EXPECT_EQ(maps.slab().slots(), static_cast<size_t>(SLOGATE_CHUNK_SLOTS));
 }
 
 TEST_F(Crash, AnotherLayoutsCountsAreFoldedIn) {
@@ -383,10 +398,10 @@ TEST_F(Crash, AnotherLayoutsCountsAreFoldedIn) {
     for (const std::string& name : pins.names())
       if (name.starts_with("link_")) pins.unpin(name);
     const Maps maps = must(Maps::open(&pins));
-    counted = requests(maps.totals()) + requests(maps.unattributed());
+    counted = requests(maps.slab().totals()) + requests(maps.slab().unattributed());
     Counts counts;
-    for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slots(); ++i) {
-      maps.copy(i, counts);
+    for (size_t i = SLOGATE_FIRST_SLOT; i < maps.slab().slots(); ++i) {
+      maps.slab().copy(i, counts);
       counted += requests(counts);
     }
     const Fd schema_map = must(pins.get("slogate_schema"));
@@ -399,8 +414,8 @@ TEST_F(Crash, AnotherLayoutsCountsAreFoldedIn) {
   const Maps maps = must(Maps::open(&pins));
   EXPECT_EQ(maps.origin(), Origin::folded);
   EXPECT_GE(counted, 10u);
-  EXPECT_EQ(requests(maps.totals()), counted);
-  EXPECT_EQ(maps.used_slots(), 0u);
+  EXPECT_EQ(requests(maps.slab().totals()), counted);
+  EXPECT_EQ(maps.slab().used(), 0u);
 }
 
 TEST_F(Crash, DamagedPinsAreRefusedWithARemedy) {

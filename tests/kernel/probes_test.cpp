@@ -63,8 +63,8 @@ TEST(MissingProbe, ThatIsNeededIsRefusedWithAReason) {
     // And nothing counts.
     const TestCgroup cgroup;
     exchange(connect_both(cgroup, cgroup));
-    for (size_t i = SLOGATE_FIRST_SLOT; i < maps->slots(); ++i)
-      EXPECT_EQ(maps->owner(i).cgroup, 0u);
+    for (size_t i = SLOGATE_FIRST_SLOT; i < maps->slab().slots(); ++i)
+      EXPECT_EQ(maps->slab().owner(i).cgroup, 0u);
   }
 }
 

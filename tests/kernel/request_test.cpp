@@ -45,14 +45,14 @@ TEST_P(Request, MarksSayWhatChanged) {
     send_text(connection.server.get(), "pong");
     read_exactly(connection.client.get(), 4);
     kernel().take_inventory();
-    for (size_t slot = SLOGATE_FIRST_SLOT; slot < maps.slots(); ++slot) {
-      const uint64_t cgroup = maps.owner(slot).cgroup;
+    for (size_t slot = SLOGATE_FIRST_SLOT; slot < maps.slab().slots(); ++slot) {
+      const uint64_t cgroup = maps.slab().owner(slot).cgroup;
       if (cgroup != server_.id() && cgroup != client_.id()) continue;
-      const uint64_t marks = maps.take_dirty(slot);
+      const uint64_t marks = maps.slab().take_dirty(slot);
       EXPECT_NE(marks, 0u);
-      maps.copy(slot, read[slot], marks);
+      maps.slab().copy(slot, read[slot], marks);
       Counts all;
-      maps.copy(slot, all);
+      maps.slab().copy(slot, all);
       EXPECT_EQ(read[slot], all) << "after request " << i;
     }
   }

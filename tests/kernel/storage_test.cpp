@@ -34,14 +34,14 @@ TEST(Storage, WithoutMemoryTrafficGoesOnAndEachLossIsCounted) {
   EXPECT_EQ(samples(kernel.counts(server.id()), SLOGATE_SIGNAL_request), 0u);
   EXPECT_EQ(samples(kernel.counts(client.id()), SLOGATE_SIGNAL_client_request), 0u);
   // Each of these asked for memory on both sides, and so did opening.
-  EXPECT_GE(kernel.maps().lost(SLOGATE_SITE_no_storage), 20u);
+  EXPECT_GE(kernel.maps().control().lost(SLOGATE_SITE_no_storage), 20u);
 
   // Those of other sockets are not concerned.
   const Connection other = connect_both(server, client);
-  const uint64_t lost = kernel.maps().lost(SLOGATE_SITE_no_storage);
+  const uint64_t lost = kernel.maps().control().lost(SLOGATE_SITE_no_storage);
   for (int i = 0; i < 10; ++i) exchange(other);
   EXPECT_EQ(samples(kernel.counts(server.id()), SLOGATE_SIGNAL_request), 10u);
-  EXPECT_EQ(kernel.maps().lost(SLOGATE_SITE_no_storage), lost);
+  EXPECT_EQ(kernel.maps().control().lost(SLOGATE_SITE_no_storage), lost);
 }
 
 }  // namespace

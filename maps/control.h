@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What agent and programs tell each other by the words of struct slogate_control.
+#pragma once
+
+#include <linux/types.h>
+
+#include <cstdint>
+
+#include "maps/abi.h"
+#include "maps/error.h"
+#include "maps/shared_memory.h"
+
+namespace slogate {
+
+class Control {
+ public:
+  static Result<Control> open(int fd);
+
+  // Of which epoch the programs are that were activated last, 0 for none.
+  [[nodiscard]] uint32_t programs_epoch() const;
+  // From this moment on those of `epoch` count.
+  void activate(uint32_t epoch);
+  // Tells the programs that an agent is here; without one for an hour they fall silent.
+  void beat();
+  // Leaves out runs of these programs (a bit for each, by slogate_probe), and connections whose
+  // hash has one of these bits; 0 for nothing. Both change with one store.
+  void spare(uint32_t programs, uint32_t hash_bits);
+  // Whether the inventory reports every socket or only those with an open request.
+  void list_sockets(bool all);
+  // How many class rules there are: at 0 nobody looks them up.
+  void set_class_rules(uint32_t rules);
+  [[nodiscard]] uint32_t class_rules() const;
+
+  [[nodiscard]] uint64_t lost(slogate_site site) const;
+
+  // For the slab, which keeps the ring of free slots and the totals' commit word there.
+  [[nodiscard]] slogate_control* words() const { return memory_.as<slogate_control>(); }
+
+ private:
+  explicit Control(SharedMemory memory) : memory_(std::move(memory)) {}
+  SharedMemory memory_;
+};
+
+}  // namespace slogate
