@@ -316,7 +316,7 @@ CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {
   budget_.look({.agent = own_cpu_time(), .programs = program_cost_.add(seen.probes)},
                now.monotonic);
   CpuStatus cpu = budget_.status();
-  if (leaves_out_optional()) cpu.off.push_back(SLOGATE_PROBE_first_read);
+  if (leaves_out_optional()) cpu.off = optional_programs();
   const uint32_t one_in = watched_one_in(cpu.step);
   cpu.watched = 1.0 / one_in;
   uint32_t off = 0;

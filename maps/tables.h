@@ -4,6 +4,7 @@
 
 #include <linux/types.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -36,16 +37,34 @@ inline constexpr std::array<SiteInfo, SLOGATE_SITES> kSites = {{
 #include "maps/signals.def"
 }};
 
+// How badly a probe is wanted.
+enum class Need { needed, wanted, optional };
+
 struct ProbeInfo {
-  std::string_view name, object, tracepoint, functions;
-  bool needed;
+  std::string_view name, object, tracepoint, since, functions, stands_in_for;
+  Need need;
   std::string_view what;
+
+  // Runs when the agent asks, not when something happens.
+  [[nodiscard]] constexpr bool is_iterator() const { return tracepoint.empty(); }
 };
 inline constexpr std::array<ProbeInfo, SLOGATE_PROBES> kProbes = {{
-#define SLOGATE_PROBE(name, object, tracepoint, functions, needed, what) \
-  {#name, #object, (tracepoint), (functions), (needed) != 0, (what)},
+#define SLOGATE_PROBE(name, object, tracepoint, since, functions, stands_in_for, need, what) \
+  {#name, #object, (tracepoint), (since), (functions), (stands_in_for), Need::need, (what)},
 #include "maps/signals.def"
 }};
+
+// The probe whose place this one takes, null for none.
+constexpr const ProbeInfo* stood_in_for(const ProbeInfo& probe) {
+  for (const ProbeInfo& other : kProbes)
+    if (other.name == probe.stands_in_for) return &other;
+  return nullptr;
+}
+// One step: who is stood in for stands in for nobody.
+static_assert(std::ranges::all_of(kProbes, [](const ProbeInfo& probe) {
+  const ProbeInfo* const other = stood_in_for(probe);
+  return other == nullptr ? probe.stands_in_for.empty() : other->stands_in_for.empty();
+}));
 
 inline constexpr std::array<std::string_view, SLOGATE_CLASSES> kClasses = {"service", "probe",
                                                                            "scrape", "proxy"};

@@ -78,19 +78,8 @@ Finding inspect_btf(const HostRoots& roots, const Result<KernelFeatures>& featur
           .remedy = features.error().remedy};
 }
 
-// Tracepoints that came after the oldest kernel slogate is meant for.
-struct Since {
-  std::string_view tracepoint, kernel;
-};
-constexpr std::array<Since, 3> kSince = {{
-    {"sk_data_ready", "6.3"},
-    {"sock_send_length", "6.3"},
-    {"tcp_sendmsg_locked", "6.16"},
-}};
-
-std::string tracepoint_remedy(std::string_view tracepoint) {
-  for (const Since& row : kSince)
-    if (row.tracepoint == tracepoint) return fmt::format("kernels since {} have it", row.kernel);
+std::string tracepoint_remedy(const ProbeInfo& probe) {
+  if (!probe.since.empty()) return fmt::format("kernels since {} have it", probe.since);
   return "boot a kernel built with CONFIG_INET=y and CONFIG_TRACEPOINTS=y";
 }
 
@@ -113,11 +102,11 @@ Finding inspect_tracepoint(const ProbeInfo& probe, const KernelFeatures* feature
     finding.detail = "not in this kernel; " + other;
     return finding;
   }
-  finding.state = probe.needed ? FindingState::Missing : FindingState::Degraded;
+  finding.state = probe.need == Need::needed ? FindingState::Missing : FindingState::Degraded;
   finding.detail = fmt::format(
       "{}; lost without it: {}",
       features != nullptr ? why_no_hooks(probe, *features) : "unknown without BTF", probe.what);
-  if (features != nullptr) finding.remedy = tracepoint_remedy(probe.tracepoint);
+  if (features != nullptr) finding.remedy = tracepoint_remedy(probe);
   return finding;
 }
 
@@ -247,7 +236,7 @@ std::vector<Finding> inspect_host(const HostRoots& roots) {
   const auto features = read_features(roots);
   std::vector<Finding> findings = {inspect_kernel(roots), inspect_btf(roots, features)};
   for (const ProbeInfo& probe : kProbes)
-    if (!probe.tracepoint.empty())
+    if (!probe.is_iterator())
       findings.push_back(inspect_tracepoint(probe, features ? &*features : nullptr));
   const auto status = read_text(roots.proc + "/self/status");
   const auto effective = status ? parse_cap_eff(*status) : fail(status.error());

@@ -21,7 +21,14 @@ struct BtfDeleter {
   void operator()(btf* types) const { btf__free(types); }
 };
 
+// The type of its programs, negative when the kernel has no such tracepoint.
+int find_tracepoint(const btf* types, const ProbeInfo& probe) {
+  const std::string name = fmt::format("btf_trace_{}", probe.tracepoint);
+  return btf__find_by_name_kind(types, name.c_str(), BTF_KIND_TYPEDEF);
+}
+
 size_t parameters_of(const btf* types, int typedef_id) {
+  if (typedef_id < 0) return 0;
   const btf_type* type = btf__type_by_id(types, typedef_id);              // typedef
   type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // pointer
   type = type != nullptr ? btf__type_by_id(types, type->type) : nullptr;  // function
@@ -45,16 +52,6 @@ std::vector<std::string> read_drop_reasons(const btf* types) {
   return names;
 }
 
-std::vector<std::string_view> functions_of(const ProbeInfo& probe) {
-  std::vector<std::string_view> names;
-  for (std::string_view rest = probe.functions; !rest.empty();) {
-    const size_t end = std::min(rest.find(' '), rest.size());
-    names.push_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return names;
-}
-
 // Whether functions of this kernel could stand in for the probe's tracepoint.
 bool has_functions(const ProbeInfo& probe, const KernelFeatures& features) {
   return !probe.functions.empty() && features.functions.contains(functions_of(probe).front());
@@ -67,6 +64,20 @@ bool needs_fentry(const KernelFeatures& features) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> functions_of(const ProbeInfo& probe) {
+  std::vector<std::string_view> names;
+  for (std::string_view rest = probe.functions; !rest.empty();) {
+    const size_t end = std::min(rest.find(' '), rest.size());
+    names.push_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return names;
+}
+
+std::string entry_of(std::string_view function) {
+  return fmt::format("entry_{}", function);
+}
 
 std::string try_fentry(const KernelFeatures& features) {
   if (features.functions.empty()) return "none of the functions is there";
@@ -97,30 +108,25 @@ Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
     for (const std::string_view function : functions_of(probe))
       if (btf__find_by_name_kind(types, std::string(function).c_str(), BTF_KIND_FUNC) >= 0)
         features.functions.emplace(function);
-    const std::string name = fmt::format("btf_trace_{}", probe.tracepoint);
-    const int id = btf__find_by_name_kind(types, name.c_str(), BTF_KIND_TYPEDEF);
-    if (probe.tracepoint.empty() || id < 0) continue;
-    features.tracepoints.emplace(probe.tracepoint);
-    // The first parameter is the tracepoint's own.
-    if (probe.tracepoint == "kfree_skb")
-      features.kfree_skb_has_socket = parameters_of(types, id) >= 5;
+    if (!probe.is_iterator() && find_tracepoint(types, probe) >= 0)
+      features.tracepoints.emplace(probe.tracepoint);
   }
+  // The first parameter is the tracepoint's own.
+  const ProbeInfo& drops = kProbes[SLOGATE_PROBE_packet_drop];
+  features.kfree_skb_has_socket = parameters_of(types, find_tracepoint(types, drops)) >= 5;
   features.drop_reasons = read_drop_reasons(types);
   if (needs_fentry(features)) features.no_fentry = no_fentry(features);
   return features;
 }
 
-bool closes_at_send_length(const KernelFeatures& features) {
-  return hooks_of(kProbes[SLOGATE_PROBE_send_locked], features).empty();
-}
-
 bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features) {
-  return probe.name != "send_length" || closes_at_send_length(features);
+  const ProbeInfo* const other = stood_in_for(probe);
+  return other == nullptr || hooks_of(*other, features).empty();
 }
 
 std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features) {
   const std::string name(probe.name);
-  if (probe.tracepoint.empty()) return {{name, "iter"}};
+  if (probe.is_iterator()) return {{name, "iter"}};
   if (!is_wanted(probe, features)) return {};
   if (features.tracepoints.contains(probe.tracepoint))
     return {{name, fmt::format("tp_btf/{}", probe.tracepoint)}};
@@ -128,12 +134,13 @@ std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& feature
   if (!has_functions(probe, features) || !features.no_fentry.empty()) return hooks;
   for (const std::string_view function : functions_of(probe))
     if (features.functions.contains(function))
-      hooks.push_back({fmt::format("entry_{}", function), fmt::format("fentry/{}", function)});
+      hooks.push_back({entry_of(function), fmt::format("fentry/{}", function)});
   return hooks;
 }
 
 std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features) {
-  if (!is_wanted(probe, features)) return "not needed: send_locked does it better";
+  if (!is_wanted(probe, features))
+    return fmt::format("not needed: {} does it better", probe.stands_in_for);
   std::string reason = fmt::format("this kernel has no tracepoint {}", probe.tracepoint);
   if (has_functions(probe, features)) reason += ", and " + features.no_fentry;
   return reason;

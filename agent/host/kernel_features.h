@@ -31,6 +31,10 @@ Result<KernelFeatures> read_kernel_features(
     const std::string& btf_path = "/sys/kernel/btf/vmlinux",
     std::string (*no_fentry)(const KernelFeatures&) = try_fentry);
 
+// The kernel's functions at whose entry a probe can be attached, and the program that is.
+[[nodiscard]] std::vector<std::string_view> functions_of(const ProbeInfo& probe);
+[[nodiscard]] std::string entry_of(std::string_view function);
+
 // A program of a probe, by its name in the object, and what it attaches to: "tp_btf/...",
 // "fentry/..." or "iter".
 struct Hook {
@@ -40,11 +44,8 @@ struct Hook {
 // How a probe is attached on such a kernel: in one way or not at all, which is empty.
 [[nodiscard]] std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features);
 
-// Whether sock_send_length has to end requests.
-[[nodiscard]] bool closes_at_send_length(const KernelFeatures& features);
-
-// Whether there is anything for the probe to do: of the two that can end a request, send_locked
-// does it better.
+// Whether there is anything for the probe to do: there is nothing where it stands in for one that
+// can be attached.
 [[nodiscard]] bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features);
 
 // Why a probe has no hooks.

@@ -10,9 +10,17 @@ constexpr double kWorthSampling = 0.5;
 
 }  // namespace
 
+std::vector<slogate_probe> optional_programs() {
+  std::vector<slogate_probe> programs;
+  for (size_t probe = 0; probe < kProbes.size(); ++probe)
+    if (kProbes[probe].need == Need::optional)
+      programs.push_back(static_cast<slogate_probe>(probe));
+  return programs;
+}
+
 std::chrono::nanoseconds ProgramCost::add(std::span<const ProbeStatus> probes) {
   for (const ProbeStatus& probe : probes) {
-    if (kProbes[probe.probe].tracepoint.empty()) continue;
+    if (kProbes[probe.probe].is_iterator()) continue;
     Seen& seen = seen_[probe.probe];
     const uint64_t timed = probe.timed - seen.timed;
     // Those of an agent before, too, are better than no mean at all.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "agent/measure/workload.h"
 
@@ -20,6 +21,9 @@ inline constexpr int kMostSteps = 7;
 [[nodiscard]] constexpr uint32_t watched_one_in(int step) {
   return step <= kOptionalStep ? 1 : 1u << (step - kOptionalStep);
 }
+
+// The programs that are left out from kOptionalStep on.
+[[nodiscard]] std::vector<slogate_probe> optional_programs();
 
 // Time of CPUs since some moment, all of them added.
 struct CpuTime {

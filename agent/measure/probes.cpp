@@ -8,12 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 
-#include "bpf/connection.skel.h"
-#include "bpf/drops.skel.h"
-#include "bpf/inventory.skel.h"
-#include "bpf/request.skel.h"
+#include "agent/measure/program_objects.h"
 #include "maps/bpf_map.h"
 
 namespace slogate {
@@ -49,22 +45,18 @@ std::string reason_from_log(const std::string& log, int error) {
   return best.empty() ? what : what + ": " + best;
 }
 
-// Points the object's maps at the shared ones and switches off the programs that are not wanted.
-Result<void> prepare(bpf_object* object, const Maps& maps, const KernelFeatures& features) {
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, object) {
-    const int shared = maps.fd(bpf_map__name(map));
-    if (shared < 0) continue;  // its own constants
-    if (const int error = bpf_map__reuse_fd(map, shared); error != 0)
-      return fail(bpf_error(fmt::format("cannot share map {}", bpf_map__name(map)), error));
-  }
-  std::set<std::string, std::less<>> wanted;
-  for (const ProbeInfo& info : kProbes)
-    for (Hook& hook : hooks_of(info, features)) wanted.insert(std::move(hook.program));
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object)
-      bpf_program__set_autoload(program, wanted.contains(bpf_program__name(program)));
-  return {};
+// The object with all that is put into it for this kernel and these maps.
+Result<OpenObject> prepare(const ProgramObject& info, const Maps& maps,
+                           const KernelFeatures& features, uint32_t epoch) {
+  auto object = open_object(info);
+  if (!object) return object;
+  if (auto known = require_rows(**object, info.name); !known) return fail(known.error());
+  if (auto done = set_constants(**object, constants_of(features, epoch)); !done)
+    return fail(done.error());
+  const auto shared = [&maps](std::string_view name) { return maps.fd(name); };
+  if (auto done = share_maps(**object, shared); !done) return fail(done.error());
+  choose_programs(**object, features);
+  return object;
 }
 
 bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
@@ -76,66 +68,13 @@ bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
   return bpf_program__attach_iter(program, &options);
 }
 
-using OpenObject = std::unique_ptr<bpf_object, std::function<void(bpf_object*)>>;
-
-// Gives up a skeleton's object together with the skeleton.
-template <typename Skeleton>
-OpenObject opened(Skeleton* skeleton, void (*destroy)(Skeleton*), uint32_t epoch) {
-  if (skeleton == nullptr) return {};
-  skeleton->rodata->slogate_epoch = epoch;
-  return {skeleton->obj, [skeleton, destroy](bpf_object*) { destroy(skeleton); }};
-}
-
-OpenObject open_request(const KernelFeatures& features, uint32_t epoch) {
-  request_bpf* skeleton = request_bpf__open();
-  if (skeleton != nullptr) skeleton->rodata->close_at_send_length = closes_at_send_length(features);
-  return opened(skeleton, request_bpf__destroy, epoch);
-}
-
-OpenObject open_connection(const KernelFeatures&, uint32_t epoch) {
-  return opened(connection_bpf__open(), connection_bpf__destroy, epoch);
-}
-
-OpenObject open_drops(const KernelFeatures& features, uint32_t epoch) {
-  drops_bpf* skeleton = drops_bpf__open();
-  if (skeleton != nullptr) {
-    skeleton->rodata->has_rx_sk = features.kfree_skb_has_socket;
-    const std::vector<std::string> counted = counted_drop_reasons(features);
-    for (size_t i = 0; i < counted.size(); ++i)
-      skeleton->rodata->counted[i] = counted[i].empty() ? 0 : 1;
-  }
-  return opened(skeleton, drops_bpf__destroy, epoch);
-}
-
-OpenObject open_inventory(const KernelFeatures&, uint32_t epoch) {
-  return opened(inventory_bpf__open(), inventory_bpf__destroy, epoch);
-}
-
-// The objects, by the name their rows in signals.def have: opened with the constants of this
-// kernel, and what is hashed to tell whether two agents bring the same programs.
-struct ObjectInfo {
-  std::string_view name;
-  OpenObject (*open)(const KernelFeatures&, uint32_t epoch);
-  const void* (*bytes)(size_t* size);
-};
-constexpr std::array<ObjectInfo, 4> kObjects = {{
-    {"request", open_request, request_bpf__elf_bytes},
-    {"connection", open_connection, connection_bpf__elf_bytes},
-    {"drops", open_drops, drops_bpf__elf_bytes},
-    {"inventory", open_inventory, inventory_bpf__elf_bytes},
-}};
-
 // FNV-1a, over the programs and the features they were adapted to. Never 0.
 uint64_t programs_hash(const KernelFeatures& features) {
   uint64_t hash = 0xcbf29ce484222325;
   const auto add = [&hash](std::string_view bytes) {
     for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   };
-  for (const ObjectInfo& object : kObjects) {
-    size_t size = 0;
-    const void* bytes = object.bytes(&size);
-    add({static_cast<const char*>(bytes), size});
-  }
+  for (const ProgramObject& object : program_objects()) add(object.bytes());
   for (const ProbeInfo& info : kProbes)
     for (const Hook& hook : hooks_of(info, features)) add(hook.target + ";");
   for (const std::string& reason : features.drop_reasons) add(reason + ";");
@@ -161,19 +100,11 @@ void remove_links(const PinDir& pins, uint32_t epoch, bool others) {
 
 bool is_only_iterators(std::string_view object) {
   return std::none_of(kProbes.begin(), kProbes.end(), [object](const ProbeInfo& info) {
-    return info.object == object && !info.tracepoint.empty();
+    return info.object == object && !info.is_iterator();
   });
 }
 
-// The iterator only runs when it is read, so the agent brings its own each time.
-constexpr std::string_view kInventory = kProbes[SLOGATE_PROBE_inventory].name;
-
 }  // namespace
-
-struct Probes::Object {
-  std::string_view name;
-  OpenObject object;
-};
 
 void Probes::LinkDeleter::operator()(bpf_link* link) const {
   bpf_link__destroy(link);
@@ -212,12 +143,13 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
 bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch) {
   decltype(attached_) found;
   for (const ProbeInfo& info : kProbes) {
-    if (info.name == kInventory) continue;
+    // It only runs when it is read, so the agent brings its own each time.
+    if (info.is_iterator()) continue;
     for (const Hook& hook : hooks_of(info, features)) {
       const std::string name = link_pin(hook.program, epoch);
       // One that could not be attached then has no pin; it would fail again.
       if (!pins.has(name)) {
-        if (info.needed) return false;
+        if (info.need == Need::needed) return false;
         continue;
       }
       bpf_link* link = bpf_link__open(fmt::format("{}/{}", pins.path(), name).c_str());
@@ -233,21 +165,16 @@ bool Probes::adopt(const PinDir& pins, const KernelFeatures& features, uint32_t 
 }
 
 void Probes::load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted) {
-  for (const ObjectInfo& info : kObjects) {
+  for (const ProgramObject& info : program_objects()) {
     if (adopted && !is_only_iterators(info.name)) continue;
     libbpf_said.clear();
-    OpenObject object = info.open(features, epoch);
-    std::string& reason = refused_[std::string(info.name)];
-    if (!object) {
-      reason = fmt::format("object {} cannot be read", info.name);
-    } else if (auto done = prepare(object.get(), maps, features); !done) {
-      reason = done.error().message;
-    } else if (const int error = bpf_object__load(object.get()); error != 0) {
-      reason = reason_from_log(libbpf_said, error);
-    } else {
-      objects_.push_back(std::make_unique<Object>(info.name, std::move(object)));
-      refused_.erase(std::string(info.name));
-    }
+    auto object = prepare(info, maps, features, epoch);
+    if (!object)
+      refused_.emplace(info.name, object.error().line());
+    else if (const int error = bpf_object__load(object->get()); error != 0)
+      refused_.emplace(info.name, reason_from_log(libbpf_said, error));
+    else
+      objects_.push_back(std::move(*object));
   }
 }
 
@@ -262,8 +189,8 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
     else
       attach_one(status, hooks, maps);
     status.attached = !hooks.empty() && status.reason.empty();
-    // Of send_locked and send_length one is enough.
-    status.degraded = !status.attached && info.name != "send_length";
+    // Of two that stand in for each other one is enough; the other says what is lost.
+    status.degraded = !status.attached && stood_in_for(info) == nullptr;
   }
 }
 
@@ -278,7 +205,7 @@ void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, con
 
 std::string Probes::attach_program(const std::string& name, const Maps& maps) {
   for (const auto& object : objects_) {
-    bpf_program* program = bpf_object__find_program_by_name(object->object.get(), name.c_str());
+    bpf_program* program = bpf_object__find_program_by_name(object.get(), name.c_str());
     if (program == nullptr) continue;
     bpf_link* link = attach_to_kernel(program, maps);
     if (link == nullptr) return bpf_error("cannot attach it", errno).line();
@@ -293,7 +220,7 @@ std::string Probes::attach_program(const std::string& name, const Maps& maps) {
 Result<void> Probes::require_needed() const {
   for (const ProbeStatus& status : status_) {
     const ProbeInfo& info = kProbes[status.probe];
-    if (info.needed && !status.attached)
+    if (info.need == Need::needed && !status.attached)
       return fail(
           fmt::format("cannot attach {} ({}): {}", info.name, info.tracepoint, status.reason),
           "run `slogate doctor`");
@@ -302,15 +229,21 @@ Result<void> Probes::require_needed() const {
 }
 
 Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch) const {
-  for (const auto& [program, attached] : attached_) {
-    if (program == kInventory) continue;
-    const int link = bpf_link__fd(attached.link.get());
-    if (auto done = pins.keep(link, link_pin(program, epoch)); !done) return done;
-    if (!attached.program) continue;
-    if (auto done = pins.keep(attached.program.get(), program_pin(program, epoch)); !done)
-      return done;
+  for (size_t probe = 0; probe < kProbes.size(); ++probe) {
+    if (kProbes[probe].is_iterator()) continue;
+    for (const std::string& program : programs_of_[probe])
+      if (auto done = keep_pins(pins, epoch, program); !done) return done;
   }
   return {};
+}
+
+Result<void> Probes::keep_pins(const PinDir& pins, uint32_t epoch,
+                               const std::string& program) const {
+  const Attached& attached = attached_.at(program);
+  const int link = bpf_link__fd(attached.link.get());
+  if (auto done = pins.keep(link, link_pin(program, epoch)); !done) return done;
+  if (!attached.program) return {};
+  return pins.keep(attached.program.get(), program_pin(program, epoch));
 }
 
 Probes::Missed Probes::missed() const {
@@ -338,7 +271,7 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
   std::vector<slogate_inflight> open;
-  const auto inventory = attached_.find(kInventory);
+  const auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
   if (inventory == attached_.end()) return open;
   const Fd pass(bpf_iter_create(bpf_link__fd(inventory->second.link.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/host/kernel_features.h"
+#include "agent/measure/program_objects.h"
 #include "agent/measure/workload.h"
 #include "maps/maps.h"
 
@@ -48,7 +49,6 @@ class Probes {
   [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory() const;
 
  private:
-  struct Object;
   struct LinkDeleter {
     void operator()(bpf_link* link) const;
   };
@@ -65,8 +65,9 @@ class Probes {
   std::string attach_program(const std::string& name, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
+  Result<void> keep_pins(const PinDir& pins, uint32_t epoch, const std::string& program) const;
 
-  std::vector<std::unique_ptr<Object>> objects_;
+  std::vector<OpenObject> objects_;
   // By the name of the program.
   std::map<std::string, Attached, std::less<>> attached_;
   std::array<std::vector<std::string>, SLOGATE_PROBES> programs_of_;  // those attached for each

@@ -19,28 +19,29 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
   const KernelFeatures whole = features_of(Mode::Locked);
   const bool has_spare = whole.tracepoints.contains("sock_send_length");
   for (const ProbeInfo& missing : kProbes) {
-    // send_length stands by for send_locked, and is not attached beside it.
-    if (missing.needed || missing.tracepoint.empty() || missing.name == "send_length") continue;
+    // One that stands by for another is not attached beside it.
+    if (missing.need == Need::needed || missing.is_iterator() || stood_in_for(missing)) continue;
     SCOPED_TRACE(missing.name);
     KernelFeatures features = whole;
     ASSERT_TRUE(take_away(missing, features));
     Kernel kernel(features);
-    const bool needs_spare = missing.name == "send_locked";
+    const bool needs_spare = &missing == &kProbes[SLOGATE_PROBE_send_locked];
     for (const ProbeStatus& status : kernel.probes().status(kernel.maps().runs())) {
       const ProbeInfo& info = kProbes[status.probe];
       const bool there =
-          info.name == "send_length" ? needs_spare && has_spare : info.name != missing.name;
+          stood_in_for(info) != nullptr ? needs_spare && has_spare : &info != &missing;
       EXPECT_EQ(status.attached, there) << info.name;
       EXPECT_EQ(status.attached_to.empty(), !there) << info.name;
-      EXPECT_EQ(status.degraded, info.name == missing.name) << info.name;
-      if (info.name != missing.name) continue;
+      EXPECT_EQ(status.degraded, &info == &missing) << info.name;
+      if (&info != &missing) continue;
       EXPECT_EQ(status.reason, fmt::format("this kernel has no tracepoint {}", info.tracepoint));
     }
     const TestCgroup server, client;
     exchange(connect_both(server, client));
     const Counts counts = kernel.counts(server.id());
     EXPECT_EQ(samples(counts, SLOGATE_SIGNAL_request), needs_spare && !has_spare ? 0u : 1u);
-    EXPECT_EQ(samples(counts, SLOGATE_SIGNAL_queue), missing.name == "first_read" ? 0u : 1u);
+    EXPECT_EQ(samples(counts, SLOGATE_SIGNAL_queue),
+              &missing == &kProbes[SLOGATE_PROBE_first_read] ? 0u : 1u);
     EXPECT_EQ(counter(counts, SLOGATE_COUNTER_connections_server), 1u);
     EXPECT_EQ(samples(kernel.counts(client.id()), SLOGATE_SIGNAL_client_request), 1u);
   }
@@ -48,7 +49,7 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
 
 TEST(MissingProbe, ThatIsNeededIsRefusedWithAReason) {
   for (const ProbeInfo& missing : kProbes) {
-    if (!missing.needed) continue;
+    if (missing.need != Need::needed) continue;
     SCOPED_TRACE(missing.name);
     auto maps = Maps::open();
     ASSERT_TRUE(maps.has_value()) << maps.error().line();

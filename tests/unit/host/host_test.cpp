@@ -105,7 +105,7 @@ TEST(CapEff, IsTheEffectiveSet) {
 
 TEST_F(FakeHost, EveryThingSlogateNeedsIsListed) {
   size_t expected = 2 + 2 + 2;  // kernel, BTF; capabilities; cgroup2, bpffs
-  for (const ProbeInfo& probe : kProbes) expected += probe.tracepoint.empty() ? 0 : 1;
+  for (const ProbeInfo& probe : kProbes) expected += probe.is_iterator() ? 0 : 1;
   EXPECT_EQ(inspect_host(roots()).size(), expected);
 }
 
@@ -176,7 +176,10 @@ TEST_F(FakeHost, FunctionsStandInForTracepoints) {
             "this kernel has no tracepoint sk_data_ready, and fentry is refused; lost without it: "
             "request, queue and client_request");
   EXPECT_EQ(find("tracepoint tcp_sendmsg_locked").state, FindingState::Degraded);
+  EXPECT_EQ(find("tracepoint tcp_sendmsg_locked").remedy, "kernels since 6.16 have it");
   EXPECT_EQ(find("tracepoint sock_send_length").state, FindingState::Degraded);
+  EXPECT_EQ(find("tracepoint kfree_skb").remedy,
+            "boot a kernel built with CONFIG_INET=y and CONFIG_TRACEPOINTS=y");
 }
 
 TEST_F(FakeHost, CapabilitiesAreNamedOneByOne) {

@@ -105,6 +105,10 @@ TEST(Budget, WhatStartingCostIsNotCounted) {
   EXPECT_NEAR(budget.status().programs, 0.0005, 1e-9);
 }
 
+TEST(Budget, LeavesOutWhatIsOptional) {
+  EXPECT_EQ(optional_programs(), std::vector{SLOGATE_PROBE_first_read});
+}
+
 ProbeStatus probe(slogate_probe which, uint64_t runs, uint64_t timed,
                   std::chrono::nanoseconds total) {
   return {.probe = which, .attached = true, .runs = runs, .timed = timed, .timed_total = total};
