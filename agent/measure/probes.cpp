@@ -68,7 +68,7 @@ bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
   return bpf_program__attach_iter(program, &options);
 }
 
-// FNV-1a, over the programs and the features they were adapted to. Never 0.
+// FNV-1a, over the programs and what adapts them to this kernel. Never 0.
 uint64_t programs_hash(const KernelFeatures& features) {
   uint64_t hash = 0xcbf29ce484222325;
   const auto add = [&hash](std::string_view bytes) {
@@ -77,8 +77,7 @@ uint64_t programs_hash(const KernelFeatures& features) {
   for (const ProgramObject& object : program_objects()) add(object.bytes());
   for (const ProbeInfo& info : kProbes)
     for (const Hook& hook : hooks_of(info, features)) add(hook.target + ";");
-  for (const std::string& reason : features.drop_reasons) add(reason + ";");
-  add(features.kfree_skb_has_socket ? "1" : "0");
+  for (const Constant& constant : constants_of(features, 0)) add(constant.bytes);
   return hash == 0 ? 1 : hash;
 }
 
