@@ -37,8 +37,9 @@ struct MeasureSettings {
   double cpu_ratio = 1;
 };
 
-// The measuring half of the agent: maps, programs and the collector, at one place in memory. All
-// of it belongs to the thread that ticks, but for snapshot() and resize().
+// The measuring half of the agent: maps, programs and the collector, at one place in memory. All of
+// it belongs to the thread that ticks. Other threads may call snapshot(), which returns a value, and
+// resize(), reset() and contents(), which hand their work to that thread and wait.
 class Agent {
  public:
   struct Options {

@@ -90,8 +90,8 @@ struct Cell {
   }
 };
 
-// B.1 of one trial for the veto and one for the pass, which differ where a bound lies between two
-// edges.
+// exceeds() of an absolute bound: one trial for the veto and one for the pass, which differ where
+// the bound lies between two edges.
 void weigh_absolute(const Trial& vetoed, const std::optional<Trial>& passed, double bound,
                     Cell cell) {
   if (bound >= 1) return cell.proof(kLatencyGrid, [](double) { return kCap; });

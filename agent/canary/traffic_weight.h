@@ -35,7 +35,7 @@ struct Bounds {
 // Sums from which the bounds follow at any time, by inverting the tests of evidence.h.
 class BoundSums {
  public:
-  // One block; the edges are the baseline's at kBoundLevels from before it.
+  // One block; `edges` are the baseline's at kBoundQuantiles, from before this block.
   void add(const Tally& canary, const Tally& baseline, size_t latency_signal, const Edges& edges);
   // Infinite where nothing is known yet.
   [[nodiscard]] Bounds bounds(double alpha) const;
