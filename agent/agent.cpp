@@ -30,6 +30,8 @@ constexpr auto kHeapInterval = 60s;
 constexpr size_t kWorthATrim = size_t{2} << 20;
 // Changes of verdicts that wait for a disk to have room again.
 constexpr size_t kMostUnsaved = 1000;
+// Until a configuration has been applied.
+constexpr double kNoCpuLimit = 1;
 // A caller of the API waits no longer than this for a change to be made.
 constexpr auto kPatience = 5s;
 
@@ -87,6 +89,11 @@ uint64_t read_netns_cookie() {
 
 }  // namespace
 
+Agent::Agent(WorkQueue commands, std::string cgroup_root)
+    : work_queue_(std::move(commands)),
+      names_(std::move(cgroup_root)),
+      budget_(kNoCpuLimit, node_cpus()) {}
+
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   auto commands = WorkQueue::make();
   if (!commands) return fail(commands.error());
@@ -112,28 +119,26 @@ Result<void> Agent::open(Options options) {
   if (!events) return fail(events.error());
   events_.emplace(std::move(*events));
 
-  // Room and rules before the first event.
-  sizer_.emplace(*maps_, options.settings.size);
-  budget_ = Budget(options.settings.cpu_ratio, node_cpus());
-  if (auto done = sizer_->keep_room(now()); !done) return done;
-  classes_ = std::move(options.settings.classes);
-  configured_ = std::move(options.settings.slos);
+  sizer_.emplace(*maps_);
+  ceiling_ = std::move(options.ceiling);
+  on_apply_ = std::move(options.on_apply);
+  on_tick_ = std::move(options.on_tick);
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
+  state_path_ = std::move(options.state_dir);
   if (on_pod_writes_) pods_.expect_pods();
   analysis_.know_pods(on_pod_writes_ != nullptr);
-  if (auto done = set_slos({}, now()); !done) return done;
+  // Room and rules before the first event.
+  if (auto done = apply(std::move(options.config)); !done) return done;
+  if (auto done = sizer_->keep_room(now()); !done) return done;
   maps_->set_node_netns(read_netns_cookie());
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
   if (options.wait_on_threads) maps_->resizer().wait_on_threads();
-  on_tick_ = std::move(options.on_tick);
-  state_path_ = std::move(options.state_dir);
-  open_state();
   collector_.emplace(*maps_, *probes_, names_, pods_, *events_, *sizer_, options.features,
-                     std::move(options.about), std::move(options.settings.filter));
+                     std::move(options.about), config_.cgroups);
   return {};
 }
 
@@ -209,23 +214,23 @@ Vetoes Agent::vetoes() const {
 PodSlos Agent::slos_of_cluster() const {
   if (!cluster_) return {};
   std::set<std::string> taken;
-  for (const Slo& slo : configured_) taken.insert(slo.name);
+  for (const Slo& slo : config_.slos) taken.insert(slo.name);
   return slos_of_pods(*cluster_, vetoes(), taken);
 }
 
 // What the configuration says goes first, and so do its ports, of which there is a limit.
 Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
-  std::vector<Slo> all = configured_;
+  std::vector<Slo> all = config_.slos;
   std::vector<SloProblem> problems = of_pods.problems;
   for (const Slo& slo : of_pods.slos) {
     all.push_back(slo);
-    if (!slo.port || to_class_rules(classes_, all).size() <= SLOGATE_CLASS_RULES) continue;
+    if (!slo.port || to_class_rules(config_.classes, all).size() <= SLOGATE_CLASS_RULES) continue;
     all.pop_back();
     problems.push_back(
         {slo.name, fmt::format("port {} is one too many: there is room for {} rules of ports",
                                *slo.port, SLOGATE_CLASS_RULES)});
   }
-  if (auto done = maps_->set_class_rules(to_class_rules(classes_, all)); !done) return done;
+  if (auto done = maps_->set_class_rules(to_class_rules(config_.classes, all)); !done) return done;
   analysis_.set_slos(all, now);
   analysis_.set_problems(std::move(problems));
   pod_slos_ = std::move(of_pods);
@@ -233,7 +238,7 @@ Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
 }
 
 void Agent::open_state() {
-  const bool used = !configured_.empty() || on_pod_writes_;
+  const bool used = !config_.slos.empty() || on_pod_writes_;
   if (!used || state_) return;
   auto state = StateDir::open(state_path_);
   if (!state) return log_change("state", state.error().line());
@@ -326,18 +331,19 @@ CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {
   return cpu;
 }
 
-Result<void> Agent::apply(MeasureSettings settings) {
-  const auto classes = std::exchange(classes_, std::move(settings.classes));
-  const auto configured = std::exchange(configured_, std::move(settings.slos));
+Result<void> Agent::apply(LiveConfig config) {
+  std::swap(config_, config);
   if (auto done = set_slos(slos_of_cluster(), now()); !done) {
-    classes_ = classes;
-    configured_ = configured;
+    std::swap(config_, config);
+    // A part of the rules may be in the kernel.
+    (void)set_slos(slos_of_cluster(), now());
     return done;
   }
-  sizer_->set_limits(settings.size);
-  budget_.set_ratio(settings.cpu_ratio);
-  collector_->set_filter(std::move(settings.filter));
+  // Nothing fails from here on.
+  sizer_->set_limits({ceiling_(config_.maps.memory_ratio), config_.maps.grace});
+  budget_.set_ratio(config_.cpu_ratio);
   open_state();
+  if (on_apply_) on_apply_(config_);
   return {};
 }
 

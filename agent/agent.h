@@ -12,6 +12,7 @@
 #include "agent/canary/analysis.h"
 #include "agent/canary/state_dir.h"
 #include "agent/config/class_rules.h"
+#include "agent/config/config.h"
 #include "agent/events.h"
 #include "agent/kubernetes/pod_slos.h"
 #include "agent/kubernetes/readiness.h"
@@ -28,18 +29,9 @@
 
 namespace slogate {
 
-// What of the configuration concerns measuring; all of it can change while running.
-struct MeasureSettings {
-  CgroupFilter filter;
-  SizeLimits size;
-  std::vector<ClassRule> classes;
-  std::vector<Slo> slos;
-  double cpu_ratio = 1;
-};
-
 // The measuring half of the agent: maps, programs and the collector, at one place in memory. All of
-// it belongs to the thread that ticks. Other threads may call snapshot(), which returns a value, and
-// resize(), reset() and contents(), which hand their work to that thread and wait.
+// it belongs to the thread that ticks. Other threads may call snapshot(), which returns a value,
+// and resize(), reset() and contents(), which hand their work to that thread and wait.
 class Agent {
  public:
   struct Options {
@@ -48,11 +40,16 @@ class Agent {
     std::string state_dir;  // where vetoes are kept; used as soon as there are SLOs
     AgentStatus about;
     KernelFeatures features;
-    MeasureSettings settings;
+    LiveConfig config;
+    // The slots that a share of the node's memory holds, by what this host is and allows now.
+    std::function<size_t(double memory_ratio)> ceiling;
     // Whether a tick may go on while the kernel waits for running programs; see Maps.
     bool wait_on_threads = false;
     // Called with every tick's snapshot before it is published, on the thread that ticks.
     std::function<void(const Snapshot&, TickTime)> on_tick = {};
+    // Called with each configuration that has taken effect, the first one included, for parts that
+    // the agent does not know; on the thread that ticks.
+    std::function<void(const LiveConfig&)> on_apply = {};
     // Takes what is to be said of pods, on the thread that ticks; null without Kubernetes.
     std::function<void(PodWrites)> on_pod_writes = {};
     std::string node = {};  // our name there
@@ -71,7 +68,9 @@ class Agent {
   void on_owner_events(TickTime now);
   // The API server has told something new: names pods, takes up their SLOs, answers their gates.
   void on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now);
-  Result<void> apply(MeasureSettings settings);
+  // The one place where a configuration takes effect, at the start and on SIGHUP. Where it fails,
+  // everything is as it was.
+  Result<void> apply(LiveConfig config);
 
   [[nodiscard]] int owner_events_fd() const { return events_->poll_fd(); }
   [[nodiscard]] WorkQueue& work_queue() { return work_queue_; }
@@ -89,8 +88,7 @@ class Agent {
   Result<MapContents> contents(const std::string& map);
 
  private:
-  Agent(WorkQueue commands, std::string cgroup_root)
-      : work_queue_(std::move(commands)), names_(std::move(cgroup_root)) {}
+  Agent(WorkQueue commands, std::string cgroup_root);
   Result<void> open(Options options);
   WorkQueue::Outcome resize_now(const std::string& map, size_t entries);
   Result<MapContents> contents_now(const std::string& map);
@@ -122,14 +120,15 @@ class Agent {
   std::optional<Probes> probes_;
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
-  Budget budget_{1, 1};
+  Budget budget_;
   ProgramCost program_cost_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
   std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_heap_{0};
   HeapStatus heap_;
   // What the configuration says, and what pods do.
-  std::vector<ClassRule> classes_;
-  std::vector<Slo> configured_;
+  LiveConfig config_;
+  std::function<size_t(double)> ceiling_;
+  std::function<void(const LiveConfig&)> on_apply_;
   std::shared_ptr<const Cluster> cluster_;  // null without Kubernetes
   PodSlos pod_slos_;
   Readiness readiness_;

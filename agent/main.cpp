@@ -124,18 +124,10 @@ uint64_t memory_allowed() {
   return least;
 }
 
-MeasureSettings measure_settings(const Config& config) {
+size_t slots_for(double memory_ratio) {
   struct sysinfo memory {};
   sysinfo(&memory);
-  MeasureSettings settings;
-  settings.filter = config.cgroups;
-  settings.size.ceiling = ceiling_slots(
-      config.maps.memory_ratio, uint64_t{memory.totalram} * memory.mem_unit, memory_allowed());
-  settings.size.grace = config.maps.grace;
-  settings.classes = config.classes;
-  settings.slos = config.slos;
-  settings.cpu_ratio = config.cpu_ratio;
-  return settings;
+  return ceiling_slots(memory_ratio, uint64_t{memory.totalram} * memory.mem_unit, memory_allowed());
 }
 
 // ---- views ----
@@ -258,33 +250,15 @@ AgentStatus about(const std::vector<Finding>& findings) {
   return status;
 }
 
-// What a new configuration cannot change while running.
-void warn_of_fixed(const Config& before, const Config& after) {
-  if (before.socket != after.socket || before.listen != after.listen ||
-      before.api_listen != after.api_listen || before.state_dir != after.state_dir ||
-      before.admin_uids != after.admin_uids || before.kubernetes != after.kubernetes)
-    log_line(
-        "socket, listen, api_listen, admin_uids, kubernetes and state_dir change with the next "
-        "start");
-}
-
-bool on_signal(int signal, const CommandLine& line, Config& config, Agent& agent,
-               Exporter& exporter) {
-  if (signal != SIGHUP) return false;
+// All of a good file takes effect, or what of it can while running; a bad one changes nothing.
+void reload(const CommandLine& line, const Config& started, Agent& agent) {
   const auto read = read_settings(line);
-  if (!read) {
-    log_line("the configuration was not changed");
-    return true;
-  }
-  warn_of_fixed(config, *read);
-  if (auto done = agent.apply(measure_settings(*read)); !done) {
-    log_line(done.error().line());
-  } else {
-    exporter.apply(read->metrics);
-    config = *read;
-    log_line("configuration reloaded");
-  }
-  return true;
+  if (!read) return log_line("the configuration was not changed");
+  if (const auto done = agent.apply(*read); !done)
+    return log_line(done.error().within("the configuration was not changed").line());
+  log_line("configuration reloaded");
+  if (const std::string waiting = needs_restart(started, *read); !waiting.empty())
+    log_line(waiting);
 }
 
 std::string_view describe(Origin origin) {
@@ -299,7 +273,7 @@ std::string_view describe(Origin origin) {
   return "";
 }
 
-Result<void> run(const CommandLine& line, Config config) {
+Result<void> run(const CommandLine& line, const Config& config) {
   const HostRoots roots;
   const std::vector<Finding> findings = inspect_host(roots);
   if (auto usable = require_host(findings); !usable) return usable;
@@ -314,7 +288,7 @@ Result<void> run(const CommandLine& line, Config config) {
   // Before any other thread, so that all of them leave these signals to the loop.
   auto loop = EventLoop::make(kReadInterval, {SIGTERM, SIGINT, SIGHUP});
   if (!loop) return fail(loop.error());
-  Exporter exporter(config.metrics);
+  Exporter exporter(MetricsSettings{});
   std::function<void(const Snapshot&, TickTime)> on_tick;
   if (config.listen)  // or nobody would ever ask
     on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
@@ -327,16 +301,19 @@ Result<void> run(const CommandLine& line, Config config) {
   std::function<void(PodWrites)> on_pod_writes;
   if (kubernetes)
     on_pod_writes = [&kubernetes](PodWrites writes) { kubernetes->write(std::move(writes)); };
-  auto agent = Agent::start({.cgroup_root = cgroup_root,
-                             .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
-                             .state_dir = config.state_dir,
-                             .about = about(findings),
-                             .features = std::move(*features),
-                             .settings = measure_settings(config),
-                             .wait_on_threads = true,
-                             .on_tick = std::move(on_tick),
-                             .on_pod_writes = std::move(on_pod_writes),
-                             .node = kubernetes ? kubernetes->node() : ""});
+  auto agent = Agent::start(
+      {.cgroup_root = cgroup_root,
+       .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
+       .state_dir = config.state_dir,
+       .about = about(findings),
+       .features = std::move(*features),
+       .config = config,
+       .ceiling = slots_for,
+       .wait_on_threads = true,
+       .on_tick = std::move(on_tick),
+       .on_apply = [&exporter](const LiveConfig& live) { exporter.apply(live.metrics); },
+       .on_pod_writes = std::move(on_pod_writes),
+       .node = kubernetes ? kubernetes->node() : ""});
   if (!agent) return fail(agent.error());
   (*agent)->tick(now());
   auto servers = serve(**agent, exporter, config);
@@ -362,7 +339,11 @@ Result<void> run(const CommandLine& line, Config config) {
             const auto done = loop->set_interval(judges ? kReadInterval : kTickInterval);
             if (!done) log_line(done.error().line());
           },
-      .signal = [&](int signal) { return on_signal(signal, line, config, **agent, exporter); },
+      .signal =
+          [&](int signal) {
+            if (signal == SIGHUP) reload(line, config, **agent);
+            return signal == SIGHUP;
+          },
   });
 }
 
@@ -389,7 +370,7 @@ int main_of(const CommandLine& line) {
     return 0;
   }
   keep_heap_small();
-  const auto done = run(line, std::move(*config));
+  const auto done = run(line, *config);
   if (!done) log_line(done.error().line());
   return done ? 0 : kCannotStart;
 }

@@ -115,8 +115,9 @@ END
 .SH SIGNALS
 .TP
 .B SIGHUP
-reads the configuration again; a file with a mistake changes nothing. \fBsocket\fR, \fBlisten\fR,
-\fBapi_listen\fR, \fBadmin_uids\fR and \fBstate_dir\fR change with the next start
+reads the configuration again; a file with a mistake changes nothing. \fBlisten\fR,
+\fBapi_listen\fR, \fBsocket\fR, \fBadmin_uids\fR, \fBkubernetes\fR and \fBstate_dir\fR need a restart:
+the log names those that have changed, and the rest of the file takes effect
 .TP
 .BR SIGTERM ", " SIGINT
 end; the kernel goes on counting, and the next agent takes it up

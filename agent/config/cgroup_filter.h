@@ -15,6 +15,8 @@ struct CgroupFilter {
 
   // A cgroup without a known name is shown: hiding it would hide its traffic.
   [[nodiscard]] bool shows(std::string_view path) const;
+
+  bool operator==(const CgroupFilter&) const = default;
 };
 
 }  // namespace slogate

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <map>
@@ -22,6 +23,12 @@ namespace {
 Result<std::optional<ListenAddress>> parse_listen(std::string_view text) {
   if (text.empty()) return std::nullopt;
   return parse_address(text);
+}
+
+// "a", "a and b", "a, b and c"; not of nothing.
+std::string listed(std::span<const std::string_view> names) {
+  if (names.size() == 1) return std::string(names.front());
+  return fmt::format("{} and {}", fmt::join(names.first(names.size() - 1), ", "), names.back());
 }
 
 Result<std::string> parse_path(std::string_view text) {
@@ -153,6 +160,20 @@ KubernetesConfig read_kubernetes(const YamlNode& node, ConfigProblems& problems)
   return config;
 }
 
+void read_maps(const YamlNode& node, ConfigProblems& problems, MapLimits& to) {
+  read_fields(
+      node, "the limits of maps", problems,
+      {{"memory_ratio",
+        [&](const YamlNode& v) { read_value(v, problems, to.memory_ratio, parse_memory_ratio); }},
+       {"grace", [&](const YamlNode& v) { read_value(v, problems, to.grace, parse_grace); }}});
+}
+
+void read_admins(const YamlNode& node, ConfigProblems& problems, std::vector<uint32_t>& to) {
+  read_list(node, problems, kMaxAdmins, [&](const YamlNode& item) {
+    read_value(item, problems, to.emplace_back(), parse_uid);
+  });
+}
+
 void check_addresses(const YamlNode& node, const Config& config, ConfigProblems& problems) {
   if (!config.listen || config.listen != config.api_listen) return;
   const YamlNode* api = node.find("api_listen");
@@ -181,41 +202,71 @@ void check_ports(const YamlNode& root, const Config& config, ConfigProblems& pro
         "name fewer different ports");
 }
 
+// A key of the file, the member that it is read into, and how.
+struct Row {
+  ConfigKey key;
+  void (*read)(const YamlNode&, ConfigProblems&, Config&);
+};
+
+// It is the member's place that says when a key takes effect, so the mark cannot be wrong.
+template <typename T>
+consteval bool is_of_start(T StartConfig::* /*member*/) {
+  return true;
+}
+template <typename T>
+consteval bool is_of_start(T LiveConfig::* /*member*/) {
+  return false;
+}
+
+template <auto Member, auto Read>
+constexpr Row row(std::string_view key) {
+  return {.key = {.name = key,
+                  .needs_restart = is_of_start(Member),
+                  .same = [](const Config& a, const Config& b) { return a.*Member == b.*Member; }},
+          .read = [](const YamlNode& node, ConfigProblems& problems, Config& config) {
+            Read(node, problems, config.*Member);
+          }};
+}
+
+// Reads a single value with a function from string_view to Result.
+template <auto Parse>
+constexpr auto single = [](const YamlNode& node, ConfigProblems& problems, auto& to) {
+  read_value(node, problems, to, Parse);
+};
+// Reads what a function from YamlNode makes whole.
+template <auto Read>
+constexpr auto whole =
+    [](const YamlNode& node, ConfigProblems& problems, auto& to) { to = Read(node, problems); };
+
+constexpr std::array kRows = {
+    row<&Config::listen, single<parse_listen>>("listen"),
+    row<&Config::api_listen, single<parse_listen>>("api_listen"),
+    row<&Config::socket, single<parse_socket>>("socket"),
+    row<&Config::cgroups, read_filter>("cgroups"),
+    row<&Config::maps, read_maps>("maps"),
+    row<&Config::cpu_ratio, single<parse_cpu_ratio>>("cpu_ratio"),
+    row<&Config::metrics, read_metrics>("metrics"),
+    row<&Config::admin_uids, read_admins>("admin_uids"),
+    row<&Config::kubernetes, whole<read_kubernetes>>("kubernetes"),
+    row<&Config::state_dir, single<parse_path>>("state_dir"),
+    row<&Config::classes, whole<read_classes>>("classes"),
+    row<&Config::slos, whole<read_slos>>("slos"),
+};
+
+constexpr auto kKeys = [] {
+  std::array<ConfigKey, kRows.size()> keys{};
+  std::ranges::transform(kRows, keys.begin(), &Row::key);
+  return keys;
+}();
+
 Config to_config(const YamlNode& root, ConfigProblems& problems) {
   Config config;
   if (root.kind == YamlNode::Kind::Null) return config;
-  read_fields(
-      root, "the configuration", problems,
-      {{"listen", [&](const YamlNode& v) { read_value(v, problems, config.listen, parse_listen); }},
-       {"api_listen",
-        [&](const YamlNode& v) { read_value(v, problems, config.api_listen, parse_listen); }},
-       {"socket", [&](const YamlNode& v) { read_value(v, problems, config.socket, parse_socket); }},
-       {"cgroups", [&](const YamlNode& v) { read_filter(v, problems, config.cgroups); }},
-       {"maps",
-        [&](const YamlNode& v) {
-          read_fields(v, "the limits of maps", problems,
-                      {{"memory_ratio",
-                        [&](const YamlNode& ratio) {
-                          read_value(ratio, problems, config.maps.memory_ratio, parse_memory_ratio);
-                        }},
-                       {"grace", [&](const YamlNode& grace) {
-                          read_value(grace, problems, config.maps.grace, parse_grace);
-                        }}});
-        }},
-       {"cpu_ratio",
-        [&](const YamlNode& v) { read_value(v, problems, config.cpu_ratio, parse_cpu_ratio); }},
-       {"metrics", [&](const YamlNode& v) { read_metrics(v, problems, config.metrics); }},
-       {"admin_uids",
-        [&](const YamlNode& v) {
-          read_list(v, problems, kMaxAdmins, [&](const YamlNode& item) {
-            read_value(item, problems, config.admin_uids.emplace_back(), parse_uid);
-          });
-        }},
-       {"kubernetes", [&](const YamlNode& v) { config.kubernetes = read_kubernetes(v, problems); }},
-       {"state_dir",
-        [&](const YamlNode& v) { read_value(v, problems, config.state_dir, parse_path); }},
-       {"classes", [&](const YamlNode& v) { config.classes = read_classes(v, problems); }},
-       {"slos", [&](const YamlNode& v) { config.slos = read_slos(v, problems); }}});
+  std::vector<Field> fields;
+  for (const Row& row : kRows)
+    fields.push_back(
+        {row.key.name, [&](const YamlNode& node) { row.read(node, problems, config); }});
+  read_fields(root, "the configuration", problems, fields);
   check_addresses(root, config, problems);
   check_ports(root, config, problems);
   return config;
@@ -239,6 +290,18 @@ Result<std::string> read_text(const std::string& path) {
 }
 
 }  // namespace
+
+std::span<const ConfigKey> config_keys() {
+  return kKeys;
+}
+
+std::string needs_restart(const Config& started, const Config& read) {
+  std::vector<std::string_view> changed;
+  for (const ConfigKey& key : kKeys)
+    if (key.needs_restart && !key.same(started, read)) changed.push_back(key.name);
+  if (changed.empty()) return "";
+  return fmt::format("{} {} a restart", listed(changed), changed.size() == 1 ? "needs" : "need");
+}
 
 std::string ConfigProblem::line() const {
   const std::string where =

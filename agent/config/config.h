@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,23 +43,51 @@ struct KubernetesConfig {
   bool operator==(const KubernetesConfig&) const = default;
 };
 
-// Everything a configuration file can say. A Config made from nothing has the defaults.
-struct Config {
+// What is read once, when the agent starts: then sockets are bound, threads made and privileges
+// dropped that a change would need again.
+struct StartConfig {
   std::optional<ListenAddress> listen = ListenAddress{.host = "0.0.0.0", .port = 9937};
   std::optional<ListenAddress> api_listen;
   std::string socket = "/run/slogate/agent.sock";
+  std::vector<uint32_t> admin_uids;  // who may change something besides root
+  // Nothing where a pod's own environment says it, or there is no Kubernetes.
+  std::optional<KubernetesConfig> kubernetes;
+  std::string state_dir = "/var/lib/slogate";
+
+  bool operator==(const StartConfig&) const = default;
+};
+
+// What can change while running: Agent::apply() takes all of it, at the start and on SIGHUP.
+struct LiveConfig {
   CgroupFilter cgroups;
   MapLimits maps;
   // What the agent and its programs may take of the node's CPUs together: above 0; 1 is no limit.
   double cpu_ratio = 0.005;
   MetricsSettings metrics;
-  std::string state_dir = "/var/lib/slogate";
-  std::vector<uint32_t> admin_uids;  // who may change something besides root
-  // Nothing where a pod's own environment says it, or there is no Kubernetes.
-  std::optional<KubernetesConfig> kubernetes;
   std::vector<ClassRule> classes;  // no two with the same conditions
   std::vector<Slo> slos;           // no two with the same name
+
+  bool operator==(const LiveConfig&) const = default;
 };
+
+// Everything a configuration file can say, one member for each key. A Config made from nothing has
+// the defaults, and nothing else has any.
+struct Config : StartConfig, LiveConfig {};
+
+// One key at the top of a file.
+struct ConfigKey {
+  std::string_view name;
+  bool needs_restart;  // its member is one of StartConfig
+  // Whether two configurations agree in it.
+  bool (*same)(const Config&, const Config&);
+};
+
+// All of them, in the order of the messages.
+[[nodiscard]] std::span<const ConfigKey> config_keys();
+
+// Which keys an agent that started with `started` cannot take from `read` while it runs, as a line
+// for the log: "listen and socket need a restart"; "" for none.
+[[nodiscard]] std::string needs_restart(const Config& started, const Config& read);
 
 // One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;
 // both are 0 when it is about the file as a whole.

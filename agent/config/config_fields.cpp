@@ -38,13 +38,12 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
   return best;
 }
 
-const Field* find_field(std::initializer_list<Field> fields, std::string_view key) {
-  const auto* found = std::ranges::find(fields, key, &Field::key);
-  return found == fields.end() ? nullptr : found;
+const Field* find_field(std::span<const Field> fields, std::string_view key) {
+  const auto found = std::ranges::find(fields, key, &Field::key);
+  return found == fields.end() ? nullptr : &*found;
 }
 
-Error unknown_key(std::string_view what, std::string_view key,
-                  std::initializer_list<Field> fields) {
+Error unknown_key(std::string_view what, std::string_view key, std::span<const Field> fields) {
   std::vector<std::string_view> known;
   std::ranges::transform(fields, std::back_inserter(known), &Field::key);
   return unknown_name(fmt::format("key in {}:", what), key, known);
@@ -86,7 +85,7 @@ bool is_scalar(const YamlNode& node, ConfigProblems& problems) {
 }
 
 bool read_fields(const YamlNode& node, std::string_view what, ConfigProblems& problems,
-                 std::initializer_list<Field> fields) {
+                 std::span<const Field> fields) {
   if (node.kind != YamlNode::Kind::Map) {
     problems.add(node, fmt::format("{} where {} belongs", node.kind_name(), what),
                  "write keys and values, like key: value");

@@ -45,7 +45,11 @@ struct Field {
 // and repeated keys and for keys without a value. `what` names the mapping in messages. False when
 // the node is not a mapping.
 bool read_fields(const YamlNode& node, std::string_view what, ConfigProblems& problems,
-                 std::initializer_list<Field> fields);
+                 std::span<const Field> fields);
+inline bool read_fields(const YamlNode& node, std::string_view what, ConfigProblems& problems,
+                        std::initializer_list<Field> fields) {
+  return read_fields(node, what, problems, std::span(fields.begin(), fields.size()));
+}
 
 // Calls `read` with each item of a list of at most `most`; what is not a list or longer is a
 // problem.

@@ -78,7 +78,7 @@ void add_open(Inflight& inflight, std::chrono::nanoseconds age) {
 
 Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNames& pods,
                      OwnerEvents& events, Sizer& sizer, const KernelFeatures& features,
-                     AgentStatus about, CgroupFilter filter)
+                     AgentStatus about, const CgroupFilter& filter)
     : maps_(maps),
       probes_(probes),
       names_(names),
@@ -86,7 +86,7 @@ Collector::Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNa
       events_(events),
       sizer_(sizer),
       status_(std::move(about)),
-      filter_(std::move(filter)),
+      filter_(filter),
       drop_reasons_(
           std::make_shared<const std::vector<std::string>>(counted_drop_reasons(features))) {}
 

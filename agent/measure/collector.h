@@ -25,10 +25,10 @@ namespace slogate {
 // not change with the next measurements, so that a tick costs what changed, not what exists.
 class Collector {
  public:
-  // `about`: version, kernel, start and notes of every tick.
+  // `about`: version, kernel, start and notes of every tick. `filter` may change between two.
   Collector(Maps& maps, const Probes& probes, CgroupNames& names, PodNames& pods,
             OwnerEvents& events, Sizer& sizer, const KernelFeatures& features, AgentStatus about,
-            CgroupFilter filter);
+            const CgroupFilter& filter);
 
   // What cannot be read now is logged and missing from this tick only. The sockets are walked
   // when the last walk is as old as `inventory_interval`, give or take half a second.
@@ -37,8 +37,6 @@ class Collector {
   // Between two ticks: what sockets of class `service` of these cgroups counted up to now. Those
   // that the last tick did not know are left out.
   [[nodiscard]] CgroupCounts read(const std::unordered_set<uint64_t>& cgroups) const;
-
-  void set_filter(CgroupFilter filter) { filter_ = std::move(filter); }
 
  private:
   // What is remembered of a slot from tick to tick.
@@ -70,7 +68,7 @@ class Collector {
   OwnerEvents& events_;
   Sizer& sizer_;
   AgentStatus status_;
-  CgroupFilter filter_;
+  const CgroupFilter& filter_;
   std::shared_ptr<const std::vector<std::string>> drop_reasons_;
   std::vector<Slot> slots_;
   std::chrono::nanoseconds next_scan_{0}, next_forget_{0}, last_tick_{0};

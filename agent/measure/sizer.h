@@ -12,16 +12,17 @@ namespace slogate {
 
 // How far the maps may go.
 struct SizeLimits {
-  size_t ceiling = size_t{SLOGATE_MAX_CHUNKS} * SLOGATE_CHUNK_SLOTS;  // slots; see ceiling_slots()
-  std::chrono::seconds grace{60};  // how long the counts of a removed cgroup stay to be seen
+  size_t ceiling = 0;             // slots; see ceiling_slots()
+  std::chrono::seconds grace{0};  // how long the counts of a removed cgroup stay to be seen
 };
 
 // Keeps the maps as large as they need to be. All decisions are those of maps/sizing.h; here is
 // what they need to be remembered from tick to tick.
 class Sizer {
  public:
-  Sizer(Maps& maps, const SizeLimits& limits) : maps_(maps), limits_(limits) {}
+  explicit Sizer(Maps& maps) : maps_(maps) {}
 
+  // Before anything else.
   void set_limits(const SizeLimits& limits) { limits_ = limits; }
 
   // Grows and shrinks; looks at every slot. Each tick.

@@ -50,6 +50,14 @@ kill -HUP "$agent_pid"
 wait_until 5 said "configuration reloaded" || fail "SIGHUP with a good file goes unmentioned"
 shows_nothing() { [ "$(api /v1/cgroups | jq length)" = 0 ]; }
 wait_until 5 shows_nothing || fail "the new configuration does not take effect"
+! said restart || fail "a restart is asked for: $(grep restart "$work/agent.log")"
+# What cannot change now is named, until it is what the agent runs with again; the rest takes effect.
+printf 'admin_uids: [7]\nstate_dir: /elsewhere\n' >"$config"
+kill -HUP "$agent_pid"
+wait_until 5 said ': admin_uids needs a restart$' ||
+  fail "the key that needs a restart is not named: $(tail -n 3 "$work/agent.log")"
+shows_all() { [ "$(api /v1/cgroups | jq length)" != 0 ]; }
+wait_until 5 shows_all || fail "what else is in the file does not take effect"
 
 # A second agent on the same socket.
 expect_exit 1 agent --socket "$socket" --listen "127.0.0.1:$(free_port 31000)" --pin-dir none

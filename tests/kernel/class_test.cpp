@@ -183,9 +183,9 @@ TEST_F(Class, ThePortOfAnSloIsPartOfTheService) {
   slo.port = judged.address.port();
   slo.canary = std::vector{*Glob::parse("/**")};
   const auto agent = start_agent(100);
-  MeasureSettings settings = test_settings(100);
-  settings.slos = {slo};
-  ASSERT_TRUE(agent->apply(settings));
+  LiveConfig config = test_config();
+  config.slos = {slo};
+  ASSERT_TRUE(agent->apply(config));
   use(judged, 3);
   use(other, 5);
   Connection waiting;

@@ -78,10 +78,8 @@ bool take_away(const ProbeInfo& probe, KernelFeatures& features) {
   return was_there;
 }
 
-MeasureSettings test_settings(size_t ceiling) {
-  return {.filter = {.include = {value_of(Glob::parse("/**"))}, .exclude = {}},
-          .size = {.ceiling = ceiling},
-          .classes = {}};
+LiveConfig test_config() {
+  return {.cpu_ratio = 1};
 }
 
 std::unique_ptr<Agent> start_agent(size_t ceiling) {
@@ -89,7 +87,8 @@ std::unique_ptr<Agent> start_agent(size_t ceiling) {
                                 .pin_dir = "",
                                 .about = {},
                                 .features = features_of(Mode::Locked),
-                                .settings = test_settings(ceiling)}));
+                                .config = test_config(),
+                                .ceiling = [ceiling](double) { return ceiling; }}));
 }
 
 Kernel::Kernel(const KernelFeatures& features)

@@ -53,9 +53,10 @@ class Kernel {
   Probes probes_;
 };
 
-// Every cgroup is watched. `ceiling` is in slots.
-[[nodiscard]] MeasureSettings test_settings(size_t ceiling);
-// The measuring half of an agent with these settings and without pins. It ticks when it is told to.
+// Every cgroup is watched, and nothing left out for the CPUs' sake.
+[[nodiscard]] LiveConfig test_config();
+// The measuring half of an agent with this configuration, a ceiling in slots whatever the memory,
+// and without pins. It ticks when it is told to.
 std::unique_ptr<Agent> start_agent(size_t ceiling);
 
 // The one that all tests of a mode share: loading takes seconds.
