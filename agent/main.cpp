@@ -273,78 +273,110 @@ std::string_view describe(Origin origin) {
   return "";
 }
 
-Result<void> run(const CommandLine& line, const Config& config) {
+// What is found here before anything is made.
+struct Host {
+  std::string cgroup_root;
+  AgentStatus about;
+  KernelFeatures features;
+};
+
+Result<Host> look_at_host(const CommandLine& line) {
   const HostRoots roots;
   const std::vector<Finding> findings = inspect_host(roots);
-  if (auto usable = require_host(findings); !usable) return usable;
-  std::string cgroup_root = line.cgroup_root;
-  if (cgroup_root.empty()) {
-    auto found = find_cgroup2(roots);
-    if (!found) return fail(found.error());
-    cgroup_root = *found;
-  }
+  if (auto usable = require_host(findings); !usable) return fail(usable.error());
+  auto cgroup_root = line.cgroup_root.empty() ? find_cgroup2(roots) : line.cgroup_root;
+  if (!cgroup_root) return fail(cgroup_root.error());
   auto features = read_kernel_features();
   if (!features) return fail(features.error());
+  return Host{std::move(*cgroup_root), about(findings), std::move(*features)};
+}
+
+// The wires between the agent and the other parts; `kubernetes` is null where there is none.
+Agent::Options options_of(const CommandLine& line, const Config& config, Host host,
+                          Exporter& exporter, Kubernetes* kubernetes) {
+  Agent::Options options{
+      .cgroup_root = std::move(host.cgroup_root),
+      .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
+      .state_dir = config.state_dir,
+      .about = std::move(host.about),
+      .features = std::move(host.features),
+      .config = config,
+      .ceiling = slots_for,
+      .wait_on_threads = true,
+      .on_apply = [&exporter](const LiveConfig& live) { exporter.apply(live.metrics); }};
+  if (config.listen)  // or nobody would ever ask
+    options.on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
+      exporter.tick(snapshot, moment);
+    };
+  if (kubernetes == nullptr) return options;
+  options.on_pod_writes = [kubernetes](PodWrites writes) { kubernetes->write(std::move(writes)); };
+  options.node = kubernetes->node();
+  return options;
+}
+
+// Only what is judged is read more often than once a second, and only for that the loop wakes up.
+class Rhythm {
+ public:
+  Rhythm(Agent& agent, EventLoop& loop) : agent_(agent), loop_(loop) {}
+
+  void tick() {
+    if (reads_ == 0)
+      agent_.tick(now());
+    else
+      agent_.judge(now());
+    const bool judges = agent_.judges();
+    reads_ = judges ? (reads_ + 1) % kReadsPerTick : 0;
+    const auto done = loop_.set_interval(judges ? kReadInterval : kTickInterval);
+    if (!done) log_line(done.error().line());
+  }
+
+ private:
+  Agent& agent_;
+  EventLoop& loop_;
+  size_t reads_ = 0;  // since the last tick
+};
+
+// Until a signal ends it.
+Result<void> live(EventLoop& loop, Agent& agent, Kubernetes* kubernetes,
+                  const std::function<void()>& on_hangup) {
+  loop.watch(agent.owner_events_fd(), [&agent] { agent.on_owner_events(now()); });
+  if (kubernetes != nullptr)
+    loop.watch(kubernetes->poll_fd(), [&agent, kubernetes] { kubernetes->hand_over(agent); });
+  loop.watch(agent.work_queue().poll_fd(), [&agent] { agent.work_queue().work(); });
+  Rhythm rhythm(agent, loop);
+  return loop.run({
+      .tick = [&rhythm] { rhythm.tick(); },
+      .signal =
+          [&on_hangup](int signal) {
+            if (signal == SIGHUP) on_hangup();
+            return signal == SIGHUP;
+          },
+  });
+}
+
+// What is made later uses what was made before, and goes first.
+Result<void> run(const CommandLine& line, const Config& config) {
+  auto host = look_at_host(line);
+  if (!host) return fail(host.error());
   // Before any other thread, so that all of them leave these signals to the loop.
   auto loop = EventLoop::make(kReadInterval, {SIGTERM, SIGINT, SIGHUP});
   if (!loop) return fail(loop.error());
   Exporter exporter(MetricsSettings{});
-  std::function<void(const Snapshot&, TickTime)> on_tick;
-  if (config.listen)  // or nobody would ever ask
-    on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
-      exporter.tick(snapshot, moment);
-    };
   auto access = kubernetes_access(config);
   if (!access) return fail(access.error());
-  std::optional<Kubernetes> kubernetes;
-  if (*access) kubernetes.emplace(std::move(**access));
-  std::function<void(PodWrites)> on_pod_writes;
-  if (kubernetes)
-    on_pod_writes = [&kubernetes](PodWrites writes) { kubernetes->write(std::move(writes)); };
-  auto agent = Agent::start(
-      {.cgroup_root = cgroup_root,
-       .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
-       .state_dir = config.state_dir,
-       .about = about(findings),
-       .features = std::move(*features),
-       .config = config,
-       .ceiling = slots_for,
-       .wait_on_threads = true,
-       .on_tick = std::move(on_tick),
-       .on_apply = [&exporter](const LiveConfig& live) { exporter.apply(live.metrics); },
-       .on_pod_writes = std::move(on_pod_writes),
-       .node = kubernetes ? kubernetes->node() : ""});
-  if (!agent) return fail(agent.error());
-  (*agent)->tick(now());
-  auto servers = serve(**agent, exporter, config);
+  const auto kubernetes = *access ? std::make_unique<Kubernetes>(std::move(**access)) : nullptr;
+  const auto started =
+      Agent::start(options_of(line, config, std::move(*host), exporter, kubernetes.get()));
+  if (!started) return fail(started.error());
+  Agent& agent = **started;
+  agent.tick(now());
+  const auto servers = serve(agent, exporter, config);
   if (!servers) return fail(servers.error());
   if (kubernetes)
     if (auto done = kubernetes->start(); !done) return done;
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
-                       describe((*agent)->origin())));
-
-  loop->watch((*agent)->owner_events_fd(), [&agent] { (*agent)->on_owner_events(now()); });
-  if (kubernetes) loop->watch(kubernetes->poll_fd(), [&] { kubernetes->hand_over(**agent); });
-  loop->watch((*agent)->work_queue().poll_fd(), [&agent] { (*agent)->work_queue().work(); });
-  return loop->run({
-      // Only what is judged is read more often than once a second, and only for that it wakes up.
-      .tick =
-          [&, reads = size_t{0}]() mutable {
-            if (reads == 0)
-              (*agent)->tick(now());
-            else
-              (*agent)->judge(now());
-            const bool judges = (*agent)->judges();
-            reads = judges ? (reads + 1) % kReadsPerTick : 0;
-            const auto done = loop->set_interval(judges ? kReadInterval : kTickInterval);
-            if (!done) log_line(done.error().line());
-          },
-      .signal =
-          [&](int signal) {
-            if (signal == SIGHUP) reload(line, config, **agent);
-            return signal == SIGHUP;
-          },
-  });
+                       describe(agent.origin())));
+  return live(*loop, agent, kubernetes.get(), [&] { reload(line, config, agent); });
 }
 
 // What a large answer or a burst of cgroups took is given back: glibc keeps up to 64 MB free at the
