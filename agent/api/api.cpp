@@ -2,12 +2,12 @@
 #include "agent/api/api.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "agent/api/controllers.h"
 #include "agent/api/views_json.h"
 #include "agent/base/glob.h"
 #include "agent/canary/verdict_json.h"
+#include "maps/integer.h"
 
 namespace slogate {
 namespace {
@@ -54,14 +54,11 @@ HttpResponse get_cgroups(const Call& call) {
 }
 
 HttpResponse get_histograms(const Call& call) {
-  const std::string_view text = call.argument;
-  uint64_t id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error != std::errc{} || end != text.data() + text.size())
-    return error_response(400, "the id of a cgroup is a number");
+  const auto id = parse_integer<uint64_t>(call.argument);
+  if (!id) return error_response(400, "the id of a cgroup is a number");
   const auto& workloads = call.snapshot.workloads;
-  const auto found = std::ranges::find(workloads, id, &Workload::id);
-  if (found == workloads.end()) return error_response(404, fmt::format("no cgroup has id {}", id));
+  const auto found = std::ranges::find(workloads, *id, &Workload::id);
+  if (found == workloads.end()) return error_response(404, fmt::format("no cgroup has id {}", *id));
   return ok(histograms_json(*found));
 }
 

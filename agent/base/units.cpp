@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/base/units.h"
+#include "maps/integer.h"
 
 #include <arpa/inet.h>
 
@@ -123,12 +124,8 @@ Result<double> parse_quantile(std::string_view text) {
 }
 
 Result<uint16_t> parse_port(std::string_view text) {
-  uint16_t port = 0;
-  const char* end = text.end();
-  const auto [stop, error] = std::from_chars(text.begin(), end, port);
-  if (error != std::errc{} || stop != end || port == 0)
-    return fail(fmt::format("{} is not a port", in_quotes(text)), "a number from 1 to 65535");
-  return port;
+  if (const auto port = parse_integer<uint16_t>(text, 1)) return *port;
+  return fail(fmt::format("{} is not a port", in_quotes(text)), "a number from 1 to 65535");
 }
 
 Result<ListenAddress> parse_address(std::string_view text) {

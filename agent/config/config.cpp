@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <map>
 
 #include "agent/config/class_rules.h"
 #include "agent/config/config_fields.h"
 #include "maps/fd.h"
+#include "maps/integer.h"
 #include "maps/tables.h"
 
 namespace slogate {
@@ -69,11 +69,9 @@ Result<std::chrono::seconds> parse_grace(std::string_view text) {
 }
 
 Result<uint32_t> parse_uid(std::string_view text) {
-  uint32_t uid = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), uid);
-  if (error != std::errc{} || end != text.data() + text.size() || uid == UINT32_MAX)
-    return fail(fmt::format("{} is not a uid", in_quotes(text)), "give it as a number: id -u NAME");
-  return uid;
+  // The last one stands for none.
+  if (const auto uid = parse_integer<uint32_t>(text, 0, UINT32_MAX - 1)) return *uid;
+  return fail(fmt::format("{} is not a uid", in_quotes(text)), "give it as a number: id -u NAME");
 }
 
 Result<slogate_class> parse_class(std::string_view text) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "agent/base/tick_time.h"
 #include "agent/config/config_fields.h"
 #include "maps/counts.h"
+#include "maps/integer.h"
 
 namespace slogate {
 namespace {
@@ -14,12 +14,9 @@ namespace {
 constexpr size_t kLeastSeries = 1000, kMostSeries = 10'000'000;
 
 Result<size_t> parse_max_series(std::string_view text) {
-  size_t series = 0;
-  const auto [end, error] = std::from_chars(text.begin(), text.end(), series);
-  if (error != std::errc{} || end != text.end() || series < kLeastSeries || series > kMostSeries)
-    return fail(fmt::format("{} is not a limit of series", in_quotes(text)),
-                fmt::format("a number from {} to {}", kLeastSeries, kMostSeries));
-  return series;
+  if (const auto series = parse_integer(text, kLeastSeries, kMostSeries)) return *series;
+  return fail(fmt::format("{} is not a limit of series", in_quotes(text)),
+              fmt::format("a number from {} to {}", kLeastSeries, kMostSeries));
 }
 
 // Three digits name an edge: its neighbours are 9 % away.

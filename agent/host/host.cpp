@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <fstream>
 #include <iterator>
 
 #include "agent/host/mounts.h"
+#include "maps/integer.h"
 
 namespace slogate {
 namespace {
@@ -198,13 +198,11 @@ std::string_view to_text(FindingState state) {
 }
 
 Result<KernelVersion> parse_kernel_release(std::string_view text) {
-  KernelVersion version;
-  const char* const start = text.data();
-  const char* const end = start + text.size();
-  const auto major = std::from_chars(start, end, version.major);
-  if (major.ec == std::errc{} && major.ptr != end && *major.ptr == '.' &&
-      std::from_chars(major.ptr + 1, end, version.minor).ec == std::errc{})
-    return version;
+  const size_t dot = std::min(text.find('.'), text.size());
+  const auto major = parse_integer<unsigned>(text.substr(0, dot));
+  const auto minor =
+      parse_integer<unsigned>(leading_digits(text.substr(std::min(dot + 1, text.size()))));
+  if (major && minor) return KernelVersion{*major, *minor};
   return fail(fmt::format("\"{}\" is no kernel release", text.substr(0, text.find('\n'))));
 }
 
@@ -215,9 +213,7 @@ Result<uint64_t> parse_cap_eff(std::string_view status) {
   std::string_view digits = status.substr(at + key.size());
   digits = digits.substr(0, digits.find('\n'));
   digits.remove_prefix(std::min(digits.find_first_not_of(" \t"), digits.size()));
-  uint64_t bits = 0;
-  const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), bits, 16);
-  if (read.ec == std::errc{} && read.ptr == digits.data() + digits.size()) return bits;
+  if (const auto bits = parse_integer<uint64_t>(digits, 0, UINT64_MAX, 16)) return *bits;
   return fail(fmt::format("\"{}\" is no set of capabilities", digits));
 }
 

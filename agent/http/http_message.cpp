@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/http/http_message.h"
 
-#include <charconv>
-
 #include "agent/base/json.h"
+#include "maps/integer.h"
 
 namespace slogate {
 namespace {
@@ -11,10 +10,9 @@ namespace {
 // The character that "%XX" at the start of `text` stands for.
 std::optional<char> parse_escape(std::string_view text) {
   if (text.size() < 3) return std::nullopt;
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data() + 1, text.data() + 3, value, 16);
-  if (error != std::errc{} || end != text.data() + 3) return std::nullopt;
-  return static_cast<char>(value);
+  const auto value = parse_integer<uint8_t>(text.substr(1, 2), 0, UINT8_MAX, 16);
+  if (!value) return std::nullopt;
+  return static_cast<char>(*value);
 }
 
 // No cgroup, objective or metric has control characters in its name; a zero would end one early.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/kubernetes/parse.h"
+#include "maps/integer.h"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <initializer_list>
 
 namespace slogate {
@@ -290,11 +290,7 @@ std::string hash_of(const ApiJson& labels) {
 int64_t number_of(const ApiJson& annotations) {
   for (const std::string_view name :
        {"deployment.kubernetes.io/revision", "rollout.argoproj.io/revision"}) {
-    const std::string text = text_at(annotations, name);
-    int64_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (error == std::errc{} && stop == end && number > 0) return number;
+    if (const auto number = parse_integer<int64_t>(text_at(annotations, name), 1)) return *number;
   }
   return 0;
 }

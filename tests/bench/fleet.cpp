@@ -14,7 +14,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <utility>
 
@@ -22,6 +21,7 @@
 #include "agent/base/log.h"
 #include "agent/http/http.h"
 #include "exporter/exporter.h"
+#include "maps/integer.h"
 #include "tests/support/exposition.h"
 #include "tests/support/replay.h"
 
@@ -191,8 +191,9 @@ class Fleet {
     if (request.path == "/slow") slow_ = true;
     if (request.path == "/slow" || request.path == "/expected")
       return {.body = fmt::format("{{\"slow\": {}, \"log_e\": {:.12g}}}\n", slow_, expected_)};
-    size_t number = nodes_.size();
-    std::from_chars(request.path.data() + 1, request.path.data() + request.path.size(), number);
+    const size_t number =
+        parse_integer<size_t>(leading_digits(std::string_view(request.path).substr(1)))
+            .value_or(nodes_.size());
     if (number >= nodes_.size() || request.path != fmt::format("/{}/metrics", number))
       return error_response(404, "nodes are at /N/metrics");
     return nodes_[number]->answer(request, now(), slow_, hidden_ && !slow_);

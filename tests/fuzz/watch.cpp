@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an API server may say. Each line is the whole answer to a list ("L..."), a line of a watch
 // ("W..."), or the end of whatever is under way with a status of HTTP ("E500").
-#include <charconv>
 #include <optional>
 
 #include "agent/kubernetes/pods.h"
 #include "agent/kubernetes/reflector.h"
+#include "maps/integer.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace slogate {
@@ -44,9 +44,7 @@ class Caller : public ApiCaller {
 };
 
 int to_status(std::string_view text) {
-  int status = 0;
-  std::from_chars(text.data(), text.data() + text.size(), status);
-  return status;
+  return parse_integer<int>(leading_digits(text)).value_or(0);
 }
 
 void say(Caller& caller, std::string_view line) {

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <stdexcept>
 
+#include "maps/integer.h"
 #include "tests/kernel/tcp.h"
 
 namespace slogate {
@@ -134,10 +135,10 @@ uint16_t free_port() {
 
 uint64_t number_after(const std::string& text, const std::string& before) {
   const size_t at = text.find(before);
-  const size_t digit = at == std::string::npos ? at : at + before.size();
-  if (digit >= text.size() || std::isdigit(static_cast<unsigned char>(text[digit])) == 0)
-    throw std::runtime_error(fmt::format("no number after \"{}\" in: {}", before, text));
-  return std::stoull(text.substr(digit));
+  const std::string_view rest =
+      at == std::string::npos ? "" : std::string_view(text).substr(at + before.size());
+  if (const auto number = parse_integer<uint64_t>(leading_digits(rest))) return *number;
+  throw std::runtime_error(fmt::format("no number after \"{}\" in: {}", before, text));
 }
 
 }  // namespace slogate

@@ -7,9 +7,10 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <thread>
+
+#include "maps/integer.h"
 
 namespace slogate::support {
 namespace {
@@ -34,9 +35,7 @@ std::string header(std::string_view head, std::string_view name) {
 }
 
 int to_int(std::string_view text) {
-  int value = -1;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
+  return parse_integer<int>(leading_digits(text)).value_or(-1);
 }
 
 // Whether something can be read, the end included.

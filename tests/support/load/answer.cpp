@@ -14,12 +14,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <deque>
 #include <vector>
 
 #include "maps/fd.h"
+#include "maps/integer.h"
 #include "tests/support/frame.h"
 #include "tests/support/load/uring.h"
 #include "tests/support/net.h"
@@ -265,15 +265,12 @@ Result<AnswerPlan> parse_answer(std::string_view text, size_t size) {
 
   AnswerPlan plan{.kind = way->kind, .size = size};
   if (way->numbered) {
-    size_t number = 0;
-    const char* end = text.data() + text.size();
-    const auto read = std::from_chars(text.data() + colon + 1, end, number);
-    if (read.ec != std::errc{} || read.ptr != end || number < 1 || number > kLargestSize)
-      return fail(fmt::format("\"{}\" needs a number from 1 to {}", text, kLargestSize));
+    const auto number = parse_integer<size_t>(text.substr(colon + 1), 1, kLargestSize);
+    if (!number) return fail(fmt::format("\"{}\" needs a number from 1 to {}", text, kLargestSize));
     if (way->kind == AnswerKind::kSendfile)
-      plan.size = number;
+      plan.size = *number;
     else
-      plan.pieces = static_cast<unsigned>(number);
+      plan.pieces = static_cast<unsigned>(*number);
   }
   if (plan.size < std::max<size_t>(kHeaderSize, plan.pieces) || plan.size > kLargestSize)
     return fail(fmt::format("an answer has {} to {} bytes, and a byte for each piece", kHeaderSize,
