@@ -10,7 +10,6 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
-#include <fstream>
 
 #include "agent/agent.h"
 #include "agent/api/api.h"
@@ -24,6 +23,7 @@
 #include "agent/http/http.h"
 #include "agent/kubernetes/client.h"
 #include "exporter/exporter.h"
+#include "maps/file.h"
 
 namespace slogate {
 namespace {
@@ -110,8 +110,7 @@ std::optional<Config> read_settings(const CommandLine& line) {
 // What the agent's own cgroup allows the maps: as the host shows it or, where this is a container
 // that sees only its own part of the tree, as the container does.
 uint64_t memory_allowed() {
-  std::ifstream own("/proc/self/cgroup");
-  const std::string text(std::istreambuf_iterator<char>(own), {});
+  const std::string text = read_file("/proc/self/cgroup").value_or("");
   uint64_t least = UINT64_MAX;
   const auto look = [&](const std::string& root, const char* controller, const char* file) {
     if (const auto limit = read_memory_limit(root, parse_own_cgroup(text, controller), file))

@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <fstream>
+
+#include "maps/file.h"
+#include "maps/integer.h"
 
 namespace slogate {
 
@@ -40,10 +42,12 @@ std::optional<uint64_t> missed_runs(int program) {
 }
 
 uint64_t charged_bytes(int fd) {
-  std::ifstream info(fmt::format("/proc/self/fdinfo/{}", fd));
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("memlock:")) return std::stoull(line.substr(8));
-  return 0;
+  constexpr std::string_view key = "\nmemlock:\t";
+  const std::string info = read_file(fmt::format("/proc/self/fdinfo/{}", fd)).value_or("");
+  const size_t at = info.find(key);
+  if (at == std::string::npos) return 0;
+  const std::string_view rest = std::string_view(info).substr(at + key.size());
+  return parse_integer<uint64_t>(leading_digits(rest)).value_or(0);
 }
 
 }  // namespace slogate

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "agent/canary/verdict_json.h"
+#include "maps/file.h"
 
 namespace slogate {
 namespace {
@@ -34,22 +35,6 @@ Result<void> write_all(int fd, std::string_view text) {
     text.remove_prefix(static_cast<size_t>(n));
   }
   return {};
-}
-
-// All of a file of that size; one byte more of a file that has too many.
-Result<std::string> read_all(int fd, off_t bytes) {
-  std::string text(std::min(static_cast<size_t>(bytes), kMostBytes) + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t n = ::read(fd, text.data() + size, text.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(system_error("cannot read", errno));
-    if (n == 0) break;
-    size += static_cast<size_t>(n);
-  }
-  if (size > kMostBytes) return fail(fmt::format("it has more than {} bytes", kMostBytes));
-  text.resize(size);
-  return text;
 }
 
 Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
@@ -98,8 +83,10 @@ Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     return fail(Error{"it is not a file", "remove it"}.within(where));
-  auto text = read_all(fd.get(), status.st_size);
+  auto text = read_file(fd.get(), kMostBytes + 1);
   if (!text) return fail(text.error().within(where));
+  if (text->size() > kMostBytes)
+    return fail(fmt::format("{}: it has more than {} bytes", where, kMostBytes));
   auto vetoes = parse_vetoes(*text);
   if (!vetoes) {
     Error cause = vetoes.error().within(where);

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/config/config.h"
 
-#include <fcntl.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <map>
 
 #include "agent/config/class_rules.h"
 #include "agent/config/config_fields.h"
-#include "maps/fd.h"
+#include "maps/file.h"
 #include "maps/integer.h"
 #include "maps/tables.h"
 
@@ -270,23 +267,6 @@ Config to_config(const YamlNode& root, ConfigProblems& problems) {
   return config;
 }
 
-// The start of a file, one byte more than parse_yaml takes at the most.
-Result<std::string> read_text(const std::string& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return fail(system_error("cannot open", errno));
-  std::string text(kMaxYamlBytes + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t n = ::read(fd.get(), text.data() + size, text.size() - size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(system_error("cannot read", errno));
-    if (n == 0) break;
-    size += static_cast<size_t>(n);
-  }
-  text.resize(size);
-  return text;
-}
-
 }  // namespace
 
 std::span<const ConfigKey> config_keys() {
@@ -322,7 +302,8 @@ Checked<Config> parse_config(std::string_view yaml, std::string_view file_name) 
 }
 
 Checked<Config> read_config(const std::string& path) {
-  auto text = read_text(path);
+  // One byte more than parse_yaml() takes, so that it can say so.
+  auto text = read_file(path, kMaxYamlBytes + 1);
   if (text) return parse_config(*text, path);
   return std::unexpected(std::vector{ConfigProblem{.file = path,
                                                    .message = std::move(text.error().message),

@@ -6,20 +6,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
 
 #include "agent/host/mounts.h"
+#include "maps/file.h"
 #include "maps/integer.h"
 
 namespace slogate {
 namespace {
 
 Result<std::string> read_text(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return fail(system_error(fmt::format("cannot read {}", path), errno));
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  auto text = read_file(path);
+  if (!text) return fail(text.error().within(path));
+  return text;
 }
 
 std::vector<Mount> read_mounts(const HostRoots& roots) {

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
+
+#include "maps/file.h"
+#include "maps/integer.h"
 
 namespace slogate {
 namespace {
@@ -31,8 +33,9 @@ std::optional<uint64_t> read_memory_limit(const std::string& root, std::string p
   std::optional<uint64_t> least;
   for (;;) {
     // "max", a missing file (the root has none) or a missing controller: no limit here.
-    std::ifstream limit(fmt::format("{}{}/{}", root, path, file));
-    if (uint64_t bytes = 0; limit >> bytes) least = std::min(least.value_or(bytes), bytes);
+    const auto text = read_file(fmt::format("{}{}/{}", root, path, file));
+    const auto limit = parse_integer<uint64_t>(leading_digits(text.value_or("")));
+    if (limit) least = std::min(least.value_or(*limit), *limit);
     const size_t slash = path.find_last_of('/');
     if (slash == std::string::npos) return least;
     path.resize(slash);

@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <fstream>
 #include <map>
 #include <utility>
 
 #include "agent/kubernetes/curl.h"
 #include "agent/kubernetes/text.h"
+#include "maps/file.h"
 
 namespace slogate {
 namespace {
@@ -116,13 +116,10 @@ bool is_token(std::string_view text) {
 
 // What it says is never part of an error.
 Result<std::string> read_token(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(system_error(fmt::format("cannot open {}", path), errno));
-  std::string text(kLongestToken + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.size() > kLongestToken || !is_token(text))
+  auto text = read_file(path, kLongestToken + 1);
+  if (!text) return fail(text.error().within(path));
+  text->erase(text->find_last_not_of("\r\n") + 1);
+  if (text->size() > kLongestToken || !is_token(*text))
     return fail(fmt::format("{} holds no token", path));
   return text;
 }

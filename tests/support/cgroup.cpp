@@ -12,12 +12,12 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <thread>
 #include <vector>
 
 #include "maps/fd.h"
+#include "maps/file.h"
 #include "tests/support/clock.h"
 
 namespace slogate::support {
@@ -25,11 +25,9 @@ namespace {
 
 constexpr auto kPatience = std::chrono::seconds(5);
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
+// "" of one that has gone.
+std::string read_text(const std::string& path) {
+  return read_file(path).value_or("");
 }
 
 // A space in a mount point is written \040 there.
@@ -49,7 +47,7 @@ std::string to_unescaped(std::string_view text) {
 
 // A child that was not waited for keeps its pid, so killing by it hits nobody else.
 bool is_own_child(pid_t pid) {
-  const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
+  const std::string stat = read_text(fmt::format("/proc/{}/stat", pid));
   const size_t name_end = stat.rfind(')');
   if (name_end == std::string::npos) return false;
   std::istringstream rest(stat.substr(name_end + 1));
@@ -59,7 +57,7 @@ bool is_own_child(pid_t pid) {
 }
 
 void kill_own_children(const std::string& directory) {
-  std::istringstream pids(read_file(directory + "/cgroup.procs"));
+  std::istringstream pids(read_text(directory + "/cgroup.procs"));
   for (pid_t pid = 0; pids >> pid;)
     if (is_own_child(pid)) ::kill(pid, SIGKILL);
 }
@@ -100,7 +98,7 @@ Result<std::string> parse_cgroup2_mount(std::string_view mounts) {
 }
 
 Result<std::string> find_cgroup_root() {
-  return parse_cgroup2_mount(read_file("/proc/self/mounts"));
+  return parse_cgroup2_mount(read_text("/proc/self/mounts"));
 }
 
 Result<pid_t> fork_into(const std::string& directory, uint64_t flags) {

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <fstream>
 #include <iterator>
-#include <sstream>
 #include <string>
+
+#include "maps/file.h"
 
 namespace slogate::support {
 namespace {
@@ -47,11 +47,9 @@ Result<Distribution> parse_lognormal(std::string_view text) {
 }
 
 Result<Distribution> read_list(std::string_view path) {
-  std::ifstream file{std::string(path)};
-  if (!file) return fail(fmt::format("cannot read {}", path));
-  std::ostringstream text;
-  text << file.rdbuf();
-  auto list = parse_list(text.str());
+  const auto text = read_file(std::string(path));
+  if (!text) return fail(text.error().within(path));
+  auto list = parse_list(*text);
   if (!list) return fail(list.error().within(path));
   return *std::move(list);
 }

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/cli/fleet_slos.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 
 #include "agent/kubernetes/annotations.h"
 #include "agent/kubernetes/parse.h"
 #include "agent/kubernetes/pod_slos.h"
 #include "agent/kubernetes/text.h"
+#include "maps/file.h"
 
 namespace slogate::cli {
 namespace {
@@ -85,11 +84,9 @@ Result<FleetSlos> slos_of_workloads(std::string_view json) {
 }
 
 Result<FleetSlos> read_workloads(const std::string& path) {
-  std::ifstream file;
-  if (path != "-") file.open(path);
-  std::istream& from = path == "-" ? std::cin : file;
-  if (!from) return fail(system_error("cannot open", errno));
-  return slos_of_workloads(std::string(std::istreambuf_iterator<char>(from), {}));
+  const auto text = path == "-" ? read_file(STDIN_FILENO) : read_file(path);
+  if (!text) return fail(text.error());
+  return slos_of_workloads(*text);
 }
 
 }  // namespace slogate::cli
