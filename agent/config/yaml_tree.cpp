@@ -2,6 +2,7 @@
 #include "agent/config/yaml_tree.h"
 
 #include <fmt/format.h>
+#include <utf8.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -22,23 +23,6 @@ constexpr const char* kQuoteStars =
   throw YamlError{mark.line + 1, mark.column + 1, std::move(message), std::move(remedy)};
 }
 
-// Length of the UTF-8 sequence at the start of `text`, which is not empty; 0 when it is none.
-// Table 3-7 of the Unicode standard: no overlong forms, no surrogates, nothing past U+10FFFF.
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first < 0xc2 || first > 0xf4) return 0;
-  const size_t length = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-  if (text.size() < length) return 0;
-  const unsigned low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-  const unsigned high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-  if (byte(1) < low || byte(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  return length;
-}
-
 bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
@@ -53,14 +37,12 @@ std::optional<YamlError> check_line(std::string_view line, int number) {
     return error(tab, "a tab in the indentation", "YAML is indented with spaces");
   // yaml-cpp passes over directives it doesn't know, wherever they are.
   if (line.starts_with('%')) return error(0, "a YAML directive", "remove the line");
-  for (size_t i = 0; i < line.size();) {
-    const size_t length = utf8_length(line.substr(i));
-    if (length == 0) return error(i, "not UTF-8", "save the file as UTF-8");
-    // yaml-cpp takes 0x04 for the end of the file and would drop the rest silently.
+  const size_t invalid = std::min(utf8::find_invalid(line), line.size());
+  // yaml-cpp takes 0x04 for the end of the file and would drop the rest silently.
+  for (size_t i = 0; i < invalid; ++i)
     if (is_control(line[i]) && line[i] != '\t')
       return error(i, fmt::format("control character 0x{:02x}", line[i]), "remove it");
-    i += length;
-  }
+  if (invalid < line.size()) return error(invalid, "not UTF-8", "save the file as UTF-8");
   return std::nullopt;
 }
 
