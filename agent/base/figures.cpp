@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 namespace slogate {
 namespace {
@@ -12,18 +14,38 @@ namespace {
 // Beyond this nobody reads the digits.
 constexpr double kMostOdds = 1e9;
 
-// To two digits, or to the unit: 1.5, 15, 150.
-std::string figure(double value) {
-  if (value >= 99.5) return fmt::format("{:.0f}", value);
-  return fmt::format("{:.2g}", value);
+// `from`: of the unit before it, so many are written in this one.
+struct Unit {
+  std::string_view name;
+  double per_second, from;
+};
+constexpr std::array<Unit, 6> kUnits = {{{"ns", 1e9, 0},
+                                         {"us", 1e6, 1e3},
+                                         {"ms", 1e3, 1e3},
+                                         {"s", 1, 1e3},
+                                         {"min", 1.0 / 60, 120},
+                                         {"h", 1.0 / 3600, 120}}};
+constexpr std::span<const Unit> kInnerUnits = std::span(kUnits).subspan(1, 3);
+
+std::string figure(double value, const DurationForm& form) {
+  if (form.keeps_zeros) return fmt::format("{:.{}f}", value, value < 9.95 ? form.digits - 1 : 0);
+  if (value >= std::pow(10, form.digits) - 0.5) return fmt::format("{:.0f}", value);
+  return fmt::format("{:.{}g}", value, form.digits);
 }
 
 }  // namespace
 
-std::string duration_text(double seconds) {
-  if (seconds >= 0.9995) return figure(seconds) + " s";
-  if (seconds >= 0.9995e-3) return figure(seconds * 1e3) + " ms";
-  return figure(seconds * 1e6) + " us";
+std::string duration_text(double seconds, const DurationForm& form) {
+  const std::span<const Unit> units = form.has_outer_units ? kUnits : kInnerUnits;
+  auto unit = units.begin();
+  // Rounded as it will be shown, or 999.9 ms would read "1000 ms".
+  while (unit + 1 != units.end() && std::round(seconds * unit->per_second) >= (unit + 1)->from)
+    ++unit;
+  const double value = seconds * unit->per_second;
+  // Less than a nanosecond is nothing.
+  const bool is_whole = unit->per_second == 1e9;
+  return fmt::format("{}{}{}", is_whole ? fmt::format("{:.0f}", value) : figure(value, form),
+                     form.gap, unit->name);
 }
 
 std::string share_text(double share) {

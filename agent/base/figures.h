@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// Figures in the sentences that explain a verdict.
+// Figures as people read them: in sentences, in tables, in the configuration.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace slogate {
 
-// Seconds: "950 us", "15 ms", "1.5 s"; two digits, or as many as tell whole units apart.
-[[nodiscard]] std::string duration_text(double seconds);
+// How a duration is written.
+struct DurationForm {
+  int digits;            // that count; whole units are never cut to fewer than they need
+  bool keeps_zeros;      // "1.0 ms", so that columns line up
+  std::string_view gap;  // between figure and unit
+  bool has_outer_units;  // ns, min and h besides us, ms and s
+};
+inline constexpr DurationForm kInSentence{2, false, " ", false};   // "950 us", "15 ms", "1.5 s"
+inline constexpr DurationForm kInTable{2, true, " ", true};        // "953 ns", "1.0 ms", "3.0 min"
+inline constexpr DurationForm kAsConfigured{3, false, "", false};  // as parse_duration() reads it
+
+[[nodiscard]] std::string duration_text(double seconds, const DurationForm& form = kInSentence);
 // A share of one: "1 %", "0.1 %".
 [[nodiscard]] std::string share_text(double share);
 // "p99", "p99.9".

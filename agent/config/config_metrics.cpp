@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "agent/base/figures.h"
 #include "agent/base/tick_time.h"
 #include "agent/config/config_fields.h"
 #include "maps/counts.h"
@@ -23,10 +24,7 @@ Result<size_t> parse_max_series(std::string_view text) {
 constexpr double kNearEnough = 0.005;
 
 std::string edge_text(size_t edge) {
-  const double value = bucket_edge(edge);
-  if (value < 1e-3) return fmt::format("{:.3g}us", value * 1e6);
-  if (value < 1) return fmt::format("{:.3g}ms", value * 1e3);
-  return fmt::format("{:.3g}s", value);
+  return duration_text(bucket_edge(edge), kAsConfigured);
 }
 
 // Buckets of ours end where Prometheus's native ones do, at 2^(k/8) s; a classic bucket that ended

@@ -7,6 +7,8 @@
 #include <limits>
 #include <span>
 
+#include "agent/base/figures.h"
+
 namespace slogate::cli {
 namespace {
 
@@ -17,8 +19,6 @@ struct Unit {
   const char* name;
   double limit, step;
 };
-constexpr Unit kTimes[] = {{" ns", 1e3, 1e3}, {" us", 1e3, 1e3}, {" ms", 1e3, 1e3},
-                           {" s", 120, 60},   {" min", 120, 60}, {" h", kNever, 1}};
 constexpr Unit kCounts[] = {
     {"", 1e5, 1e3}, {"k", 1e3, 1e3}, {"M", 1e3, 1e3}, {"G", 1e3, 1e3}, {"T", kNever, 1}};
 constexpr Unit kBytes[] = {{" B", 1024, 1024},
@@ -29,7 +29,7 @@ constexpr Unit kBytes[] = {{" B", 1024, 1024},
 
 std::string scale(double value, std::span<const Unit> units) {
   size_t unit = 0;
-  // Rounded as it will be shown, or 999.9 ms would read "1000 ms".
+  // Rounded as it will be shown, or 999.9k would read "1000k".
   for (; unit + 1 < units.size() && std::round(value) >= units[unit].limit; ++unit)
     value /= units[unit].step;
   const bool decimal = unit != 0 && std::fabs(value) < 9.95;
@@ -46,7 +46,7 @@ double known(std::optional<double> value) {
 std::string to_duration(std::optional<double> seconds) {
   const double value = known(seconds);
   if (!std::isfinite(value)) return "-";
-  return value == 0 ? "0 s" : scale(value * 1e9, kTimes);
+  return value == 0 ? "0 s" : duration_text(value, kInTable);
 }
 
 std::string to_count(std::optional<double> count) {
