@@ -10,7 +10,7 @@
 /* after kernel.h */
 #include <bpf/bpf_helpers.h>
 
-#include "abi.h"
+#include "maps/abi.h"
 
 /* Inner maps by size, without types: the agent makes those that are used without any, and for 6.1
  * one with types is no like of one without. */

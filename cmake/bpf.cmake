@@ -17,7 +17,7 @@ function(slogate_bpf name)
     COMMAND ${CLANG} -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror
       -Wno-unused-parameter -Wno-address-of-packed-member
       -fno-ident -ffile-prefix-map=${CMAKE_SOURCE_DIR}=. -fdebug-compilation-dir=.
-      -I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/maps ${LIBBPF_CFLAGS}
+      -I${CMAKE_SOURCE_DIR} ${LIBBPF_CFLAGS}
       -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
     COMMAND ${LLVM_STRIP} -g ${object}
     DEPFILE ${object}.d
