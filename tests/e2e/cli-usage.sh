@@ -10,11 +10,14 @@ one_line() { [ -n "$1" ] && [ "$(wc -l <<<"$1")" -eq 1 ]; }
 expect_exit 0 slogate --help
 [[ $output == *cgroups* ]] || fail "--help does not name the commands: $output"
 
+passed "--help names the commands"
+
 expect_exit 64 slogate
 expect_exit 64 slogate no-such-command
 expect_exit 64 slogate --no-such-option cgroups
 expect_exit 64 slogate -o yaml cgroups
 expect_exit 64 slogate hist
+passed "wrong usage ends with 64"
 
 for command in cgroups maps probes "hist /"; do
   # shellcheck disable=SC2086 # a command and its argument
@@ -22,4 +25,4 @@ for command in cgroups maps probes "hist /"; do
   one_line "$output" || fail "\"$command\" without an agent says more or less than one line: $output"
   [[ $output == *"$socket"* ]] || fail "\"$command\" without an agent does not name the socket: $output"
 done
-say "the CLI tells wrong usage (64) from a missing agent (3)"
+passed "a missing agent is told in one line, and ends with 3"

@@ -79,7 +79,7 @@ for slo in absent unknown.slo; do
 done
 expect_webhooks easy nothing=404 rollback/=404
 [[ $(webhook rollout production.payment-api) == "no 412 veto: "* ]] || fail "no reason is given"
-say "each verdict as documented, $(($(now_ms) - before)) ms"
+passed "each verdict as documented, $(($(now_ms) - before)) ms"
 
 # The Unix socket tells what is unknown, nothing can be changed over TCP, and no answer is a page of
 # someone else's.
@@ -93,6 +93,7 @@ for path in /flagger/rollback /flagger/rollout; do
   [ "$(tcp $path --data-binary @- <"$programs/slogate")" = 413 ] || fail "$path takes any body"
 done
 is production.payment-api veto || fail "asking changed the verdict"
+passed "nothing can be changed over TCP"
 
 # A thousand connections are left idle: others are answered, and who comes back is.
 say "a thousand idle connections ..."
@@ -100,7 +101,7 @@ read -r answered longest ended again < <("$programs/controller" idle "$port" /v1
 [ "$answered" = 50 ] || fail "only $answered of 50 were answered beside 1,000 idle connections"
 [ "$ended" = 1000 ] || fail "only $ended of 1,000 idle connections were ended after 40 s"
 [ "$again" = 1000 ] || fail "only $again of 1,000 clients came back"
-say "50 of 50 newcomers were answered, in at most $longest ms; 1,000 of 1,000 came back"
+passed "50 of 50 newcomers were answered, in at most $longest ms; 1,000 of 1,000 came back"
 
 # While the agent restarts there are errors and then the veto, and never anything else.
 "$programs/controller" argo "$port" /v1/verdicts/production.payment-api pass veto 400 >"$work/phases" &
@@ -112,6 +113,7 @@ start_agent "${start[@]}"
 wait "$measuring"
 [ "$(sort -u "$work/phases" | xargs) $(tail -n 1 "$work/phases")" = "Error Failed Failed" ] ||
   fail "during a restart: $(sort "$work/phases" | uniq -c | xargs)"
+passed "while the agent restarts there are errors, and then the veto"
 
 # An agent that hangs: an error each time, after Argo's ten seconds.
 kill -STOP "$agent_pid"
@@ -127,4 +129,4 @@ kill -CONT "$agent_pid"
 wait "$retrying"
 grep -q '^yes 200 ' "$work/again" || fail "after a retry: $(cat "$work/again")"
 stop_agent
-say "controllers are answered as documented"
+passed "an agent that hangs is an error, and Flagger tries again"

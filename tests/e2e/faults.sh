@@ -252,7 +252,7 @@ memory_is_limited() {
   else
     echo +memory >"$cgroup_dir/cgroup.subtree_control" 2>/dev/null || true
     limited=$(make_cgroup limited)
-    [ -e "$limited/memory.max" ] || { say "no memory controller here" && return; }
+    [ -e "$limited/memory.max" ] || { left_out "${fault//_/ }: no memory controller here" && return; }
     echo $((40 << 20)) >"$limited/memory.max"
   fi
   printf 'maps: { memory_ratio: 0.5 }\n' >"$work/slogate.yaml"
@@ -272,7 +272,7 @@ memory_is_limited() {
 connections_by_the_hundred_thousand() {
   local i one=12500 ready=() idles=() servers=() pages
   pages=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
-  ((pages > 4000000)) || { say "100,000 connections need 4 GB" && return; }
+  ((pages > 4000000)) || { left_out "${fault//_/ }: 100,000 connections need 4 GB" && return; }
   begin
   for i in {1..8}; do
     : >"$work/many$i"
@@ -326,8 +326,8 @@ faults=(pins_are_removed bpffs_goes pins_are_wrong names_die_with_the_agent cgro
   memory_is_limited connections_by_the_hundred_thousand cgroups_by_the_ten_thousand)
 (($# == 0)) || faults=("$@")
 for fault in "${faults[@]}"; do
-  began=$SECONDS
   : >"$work/agent.log"
+  is_left_out=false
   "$fault"
-  say "$fault: kept, $((SECONDS - began)) s"
+  $is_left_out || passed "${fault//_/ }"
 done

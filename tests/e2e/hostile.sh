@@ -61,7 +61,7 @@ beside() {
   wait_until 20 ticked "$begin" || fail "beside $crowd $what clients of $target it does not tick"
   (($(descriptors) < 1024)) || fail "it has $(descriptors) descriptors"
   stop_process "$pid"
-  say "beside $crowd $what clients of ${target##*/}: 20 of 20 answered, $at_once at once; they connected $(tail -n 1 "$work/crowd") times; $(memory) KiB"
+  passed "beside $crowd $what clients of ${target##*/}: 20 of 20 answered, $at_once at once; they connected $(tail -n 1 "$work/crowd") times; $(memory) KiB"
 }
 ticked() { (($(ticks) > $1 + 1)); }
 
@@ -76,6 +76,7 @@ beside slow "$metrics_port" scrape
 beside deaf "$metrics_port" gate
 # In a container with the usual 192 MiB this has to fit beside the maps that are in use.
 (($(memory) < before + 131072)) || fail "it grew from $before to $(memory) KiB"
+passed "it grew from $before KiB to $(memory) KiB"
 
 # ---- other users ----
 
@@ -106,6 +107,7 @@ for command in "rm -f $socket" "truncate -s 0 $socket" "cat $work/state/audit.js
   # shellcheck disable=SC2086 # words of a command
   ! as_nobody $command >/dev/null 2>&1 || fail "another user can: $command"
 done
+passed "other users get what their group allows, and no file"
 
 # A container without the mount sees no socket; TCP changes nothing, whoever asks.
 # shellcheck disable=SC2016 # for the inner shell
@@ -116,6 +118,7 @@ for path in "${resize[0]}" /v1/slos/demo/reset; do
     "http://127.0.0.1:$api_port$path")
   [[ $status == 40[345] ]] || fail "TCP may $path: $status"
 done
+passed "another mount namespace does not reach the socket, and TCP changes nothing"
 
 # ---- what is no request ----
 
@@ -146,6 +149,7 @@ done
 head -c 1000000 /dev/zero >"$work/large"
 [ "$(curl --silent --output /dev/null --write-out '%{http_code}' --header Expect: --data-binary @"$work/large" \
   "http://127.0.0.1:$api_port/flagger/rollback")" = 413 ] || fail "a body of 1 MB is not refused with 413"
+passed "what is no request is refused, and no file is served"
 
 # ---- none the worse ----
 
@@ -153,4 +157,4 @@ head -c 1000000 /dev/zero >"$work/large"
 grep -q '^slogate_refused_system_calls_total 0$' < <(curl --silent "http://$metrics/metrics") ||
   fail "system calls were refused"
 stop_agent
-say "none the worse: from $before KiB"
+passed "the gate is answered as before, and no system call was refused"

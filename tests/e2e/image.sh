@@ -34,6 +34,7 @@ tar -xOf "$image" "$(tar -xOf "$image" manifest.json | jq -r '.[0].Layers[0]')" 
   tar -tvzf - >"$work/contents"
 ! grep -E '^-..s|^-.....s|bin/(ba|da)?sh$|/(apt|dpkg)$' "$work/contents" ||
   fail "the image has a shell, a package manager or a file with the set-user-id bit"
+passed "two builds of the image are the same, of $size bytes, with nothing in it that could be used"
 
 containerd_up() { ctr version >/dev/null 2>&1; }
 cat >"$work/containerd.toml" <<END
@@ -127,6 +128,7 @@ in_container first /usr/bin/slogate doctor >"$work/doctor" || true
 grep -q '^ok  *bpffs  *'"${pin_dir%/*}" "$work/doctor" || fail "doctor says: $(cat "$work/doctor")"
 [ "$(curl --silent --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$port/healthz")" = 200 ] ||
   fail "/healthz does not answer"
+passed "it serves $first_took ms after the container is asked for"
 
 # ---- the next one goes on ----
 
@@ -149,6 +151,7 @@ grep -q 'counting went on' "$work/second.log" || fail "the second agent says: $(
 ping 10
 is_counted 31
 end_container second
+passed "the next container goes on counting"
 
 # ---- and without a capability ----
 
@@ -166,4 +169,4 @@ for missing in "${capabilities[@]}"; do
   expect_exit 1 container "without-$missing" --rm
   [[ $output == *"CAP_$missing"* ]] || fail "without $missing the agent says: $output"
 done
-say "the image of $size bytes serves $first_took ms after the container is asked for; it needs ${capabilities[*]}"
+passed "it needs ${capabilities[*]}"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # For the end-to-end tests: each is a script that sources this, runs the programs as a user would and
-# exits with 0 (passed), 77 (can't run here; its last line says why) or anything else (failed).
+# exits with 0 (passed), 77 (can't run here; its last line says why) or anything else (failed). Each of
+# its cases is a line by `passed`, `left_out` or `fail`.
 # Whatever was started through these functions is stopped when the script ends.
 # shellcheck source=../../tools/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
@@ -16,6 +17,14 @@ agent_pid=
 socket=$work/agent.sock
 metrics= # ADDR:PORT once the agent runs
 
+# passed WHAT: one of the cases of this script; tools/test counts these lines. What fails ends the script.
+passed() { say "passed: $*, at $SECONDS s"; }
+# left_out WHAT: WHY: a case that can't run here, while others can; counted as skipped.
+left_out() {
+  say "skipped: $*"
+  # shellcheck disable=SC2034 # for the caller
+  is_left_out=true
+}
 skip() {
   say "$*"
   exit 77

@@ -21,6 +21,7 @@ for position in "$work/bad.yaml:1:9" "$work/bad.yaml:2:" sizee; do
 done
 expect_exit 2 agent --config "$work/missing.yaml" --check
 expect_exit 0 agent --config "$root/daemonset/slogate.yaml" --check
+passed "--check tells a good configuration from a bad one, and where it is bad"
 
 # It runs, and says so.
 start_agent --config "$config"
@@ -33,11 +34,13 @@ expect_exit 0 slogate maps
 expect_exit 22 api /v1/nothing
 [[ $output == *'"error"'* ]] || fail "404 without an error: $output"
 [ "$(stat -c %a "$socket")" = 660 ] || fail "the socket's mode is $(stat -c %a "$socket")"
+passed "it runs, and says so"
 
 # Metrics that promtool likes.
 curl --silent --fail "http://$metrics/metrics" >"$work/metrics"
 promtool check metrics <"$work/metrics" || fail "promtool does not like the metrics"
 grep -q '^slogate_build_info{.*} 1' "$work/metrics" || fail "no slogate_build_info"
+passed "promtool likes the metrics"
 
 # A bad file changes nothing, a good one takes effect.
 ticks() { api /v1/status | jq .ticks; }
@@ -58,11 +61,13 @@ wait_until 5 said ': admin_uids needs a restart$' ||
   fail "the key that needs a restart is not named: $(tail -n 3 "$work/agent.log")"
 shows_all() { [ "$(api /v1/cgroups | jq length)" != 0 ]; }
 wait_until 5 shows_all || fail "what else is in the file does not take effect"
+passed "SIGHUP: a bad file changes nothing, a good one takes effect, what needs a restart is named"
 
 # A second agent on the same socket.
 expect_exit 1 agent --socket "$socket" --listen "127.0.0.1:$(free_port 31000)" --pin-dir none
 [[ $output == *"$socket"* ]] || fail "the second agent does not name the socket: $output"
 api /v1/status >/dev/null || fail "the second agent took the first one's socket"
+passed "a second agent stays out"
 
 # Resizing by hand is for root.
 resize() { api "/v1/maps/$1/resize" --request POST --data "{\"entries\": $2}"; }
@@ -75,7 +80,8 @@ expect_exit 22 resize slogate_slab -1
 as_nobody=(runuser -u nobody -- curl --silent --fail --unix-socket "$socket")
 chmod 755 "$work"
 expect_exit 7 "${as_nobody[@]}" http://localhost/v1/status
+passed "resizing by hand is for root"
 
 stop_agent
 [ ! -e "$socket" ] || fail "the socket is still there"
-say "start, configuration, signals, resize and end are as documented"
+passed "it ends when asked to, and takes its socket along"

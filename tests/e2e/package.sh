@@ -28,6 +28,8 @@ for page in "$work"/files/usr/share/man/*/*; do
   [ -z "$warnings" ] || fail "${page##*/}: $warnings"
 done
 
+passed "the package of $(stat -c %s "$package") bytes has all that Debian asks for"
+
 # ---- a Debian to put it in ----
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate
@@ -124,7 +126,7 @@ wait_until 5 is_reloaded || fail "it was not reloaded: $(journal --lines 5)"
 restarted=$(now_ms)
 inside systemctl restart slogate-agent
 ms_until 20 answers || fail "it does not come back: $(journal --lines 5)"
-took=$(($(now_ms) - restarted))
+passed "installed, it runs; exposure $exposure of 10; serves $(($(now_ms) - restarted)) ms after a restart is asked for"
 
 # ---- completed ----
 
@@ -169,6 +171,7 @@ for shell in bash zsh; do
   [ "$(offered "$shell" slogate -o j)" = json ] || fail "$shell does not complete -o json"
 done
 [ "$(offered bash slogate --socket /x hist / --signal co)" = connect ] || fail "--signal is not completed"
+passed "bash, zsh and fish complete all $completed commands"
 
 # ---- less than the unit gives is too little ----
 
@@ -198,6 +201,7 @@ refused /sys/fs/bpf/slogate ReadWritePaths=
 refused 'not permitted' SystemCallFilter=~bpf
 inside systemctl start slogate-agent
 serves
+passed "less than the unit gives is too little"
 
 # A mistake in the configuration is not tried again.
 configuration=$tree/etc/slogate/slogate.yaml
@@ -214,6 +218,7 @@ journal --lines 3 | grep -q 'slogate.yaml:' || fail "a bad configuration is not 
 cp "$work/good.yaml" "$configuration"
 inside systemctl start slogate-agent
 serves
+passed "a mistake in the configuration is not tried again"
 
 # ---- upgraded ----
 
@@ -226,6 +231,7 @@ inside dpkg --install --force-confdef --force-confold /opt/second.deb
 serves
 tail -n 1 "$configuration" | grep -qx '# mine' || fail "the upgrade changed the configuration"
 journal --lines 5 | grep -q 'counting went on' || fail "the upgrade lost counts: $(journal --lines 5)"
+passed "an upgrade keeps what was changed and counted"
 
 # ---- gone ----
 
@@ -237,4 +243,4 @@ inside dpkg --purge slogate
 all_files >"$work/after"
 left=$(comm -13 "$work/before" "$work/after")
 [ -z "$left" ] || fail "purging leaves $left"
-say "$(stat -c %s "$package") bytes; exposure $exposure of 10; serves $took ms after a restart is asked for; purged without a trace"
+passed "purged, nothing is left"

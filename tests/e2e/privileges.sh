@@ -40,6 +40,7 @@ expect_exit 1 unshare --mount sh -c 'mount -t tmpfs none /sys/kernel/btf && exec
   "$programs/slogate" doctor
 [[ $output == *BTF* && $output == *cgroup* && $output == *CAP_BPF* ]] ||
   fail "doctor does not list everything: $output"
+passed "what is missing is named"
 
 # Enough is enough: it starts, counts and grows.
 pins=/sys/fs/bpf/slogate-e2e-$$
@@ -53,6 +54,7 @@ for status in "/proc/$agent_pid/task"/*/status; do
     "0000000000000000 0000008000000000 0000008000000000 0000000000000000 1 2" ] ||
     fail "more is left than CAP_BPF: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
 done
+passed "CAP_BPF and CAP_PERFMON are enough, and it keeps the first alone"
 # Its memory is closed to who has the same uid and capabilities, as that of others is not.
 setpriv --bounding-set=-all,+bpf --inh-caps=-all sleep 60 &
 other=$!
@@ -60,11 +62,13 @@ track "$other"
 memory_is_open() { with_capabilities +bpf cat "/proc/$1/environ" >/dev/null 2>&1; }
 wait_until 5 memory_is_open "$other" || fail "nobody's memory is open here"
 ! memory_is_open "$agent_pid" || fail "who can do no more than the agent can read its memory"
+passed "its memory is closed to who can do no more"
 api /v1/maps/slogate_slab/resize --request POST --data '{"entries": 300}' >/dev/null
 inside=$(make_cgroup inside)
 run_in_cgroup "$inside" curl --silent --output /dev/null "http://$metrics/metrics"
 counted() { [ "$(api "/v1/cgroups?match=$cgroup_prefix/inside" | jq '[.[].signals.client_request.count] | add')" = 1 ]; }
 wait_until 20 counted || fail "with $enough a request is not counted: $(api /v1/cgroups)"
+passed "so it counts and grows"
 # The CLI, as a user with nothing but the socket's group.
 chmod 755 "$work"
 cp "$programs/slogate" "$work"
@@ -81,4 +85,4 @@ expect_exit 1 as_member maps resize slogate_slab --entries 400
 [[ $output == *"not allowed"* || $output == *403* || $output == *root* ]] ||
   fail "a member of the group may resize: $output"
 stop_agent
-say "CAP_BPF and CAP_PERFMON are enough, and what is missing is named"
+passed "the CLI needs nothing but the group of the socket"

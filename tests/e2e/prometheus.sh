@@ -85,6 +85,7 @@ edge=0.00390625 # 2^-8 s
 below=$(query "$classic" "${request}_bucket{$labels,le=\"$edge\"}")
 theirs=$(query "$native" "round($counted * histogram_fraction(0, $edge, $request{$labels}))")
 [ "$theirs" = "$below" ] || fail "$below requests within $edge s, by native buckets $theirs"
+passed "$counted requests: the quantiles of Prometheus, native and classic, are those of the API"
 
 for server_url in "$native" "$classic"; do
   [ "$(type_at "$server_url" slogate_ticks_total)" = counter ] || fail "a counter is none"
@@ -94,6 +95,7 @@ curl --silent --fail --compressed "http://$metrics/metrics" >"$work/metrics"
 promtool check metrics <"$work/metrics" || fail "promtool does not like the metrics"
 grep -q '^slogate_scrapes_total{format="native"} [1-9]' "$work/metrics" ||
   fail "no native scrape was counted"
+passed "both servers know the types, promtool likes the metrics"
 
 # What is gone leaves after one more scrape, and the targets stay up.
 stop_process "$server"
@@ -102,4 +104,4 @@ is_stale() { ! query "$native" "slogate_retransmits_total{cgroup=\"$path\"}" >/d
 wait_until 20 is_stale || fail "the series of a cgroup that is gone stay"
 is_up "$native" || fail "the native target is down"
 is_up "$classic" || fail "the classic target is down"
-say "$counted requests: the quantiles of Prometheus, native and classic, are those of the API"
+passed "the series of a cgroup that is gone leave, and the targets stay up"

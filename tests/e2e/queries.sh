@@ -75,6 +75,7 @@ wait_until 120 has_answer 'slo:slogate_pooled_edge{level="p99.9"}' ||
 while read -r query; do
   is_value "$query" 0 || fail "before a canary \"$query\" is $(ask "$query")"
 done < <(controller_queries demo)
+passed "before a canary the controllers get 0"
 
 start_arm canary --service lognormal:6:0.5
 wait_until 60 has_answer \
@@ -84,6 +85,7 @@ wait_until 60 has_answer \
 wait_until 60 has_answer 'slo:slogate_evidence_log_e{test="paired"} > 5' ||
   fail "the node's evidence is not the fleet's: $(ask 'slo:slogate_evidence_log_e')"
 wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo:slogate_verdict)"
+passed "a slow canary is vetoed, by the fleet's rules as by the node's"
 
 asked=0
 while read -r query; do
@@ -97,6 +99,7 @@ broken=$(jq -c '[.data.groups[].rules[] | select(.health != "ok"
   and ((.name == "slo:slogate_pooled_history" and (.lastError | contains("observations found in buckets"))) | not))]' "$work/rules.json")
 [ "$broken" = "[]" ] || fail "rules that fail: $broken"
 wait_until 10 has_answer 'ALERTS{alertname="CanarySLOViolation", alertstate="firing"}' || fail "no alert fires"
+passed "$asked queries of rules and dashboard have an answer"
 
 check_controllers() {
   local query
@@ -108,8 +111,9 @@ check_controllers() {
   done < <(controller_queries unknown)
 }
 check_controllers "after a veto"
+passed "the controllers get the veto"
 evidence=$(ask slo:slogate_evidence_log_e | jq -c 'map({(.metric.test): .value[1]}) | add')
 stop_agent
 wait_until 10 is_value 'up{job="slogate"}' 0 || fail "the agent is gone, and up"
 check_controllers "without an agent"
-say "$asked queries have an answer; the evidence: $evidence"
+passed "without an agent they get it still; the evidence: $evidence"

@@ -10,6 +10,7 @@ command -v promtool >/dev/null || skip "promtool is not installed"
 deployed=$root/daemonset/prometheus
 promtool check rules "$deployed/rules.yaml" "$deployed/workloads.yaml"
 promtool test rules "$deployed/rules_test.yaml"
+passed "the deployed rules do what their tests say"
 
 cat >"$work/slogate.yaml" <<END
 slos:
@@ -47,6 +48,7 @@ expect_exit 1 slogate rules --workloads "$work/slogate.yaml"
 promtool check rules "$work/slos.yaml"
 cp "$deployed/rules.yaml" "$root/tests/e2e/pooled_test.yaml" "$work"
 promtool test rules "$work/pooled_test.yaml"
+passed "the pooled rules do what their tests say, and what is left out of them is said"
 expect_exit 64 "${rules[@]}" --interval 10m
 printf 'slos: [{ name: x }]\n' >"$work/slogate.yaml"
 expect_exit 1 "${rules[@]}"
@@ -54,9 +56,11 @@ expect_exit 1 "${rules[@]}"
 printf 'slos: []\n' >"$work/slogate.yaml"
 "${rules[@]}" >"$work/none.yaml"
 promtool check rules "$work/none.yaml"
+passed "a bad configuration is located, one without SLOs has rules"
 
 jq -n -f "$deployed/dashboard.jq" | cmp - "$deployed/dashboard.json" ||
   fail "dashboard.json is not what dashboard.jq makes"
+passed "the dashboard is what dashboard.jq makes"
 
 # Each alert has a section of the runbook.
 while read -r link; do
@@ -64,4 +68,4 @@ while read -r link; do
 done < <(awk '$1 == "runbook_url:" { print $2 }' "$deployed/rules.yaml")
 [ "$(grep -c 'alert:' "$deployed/rules.yaml")" = "$(grep -c 'runbook_url:' "$deployed/rules.yaml")" ] ||
   fail "an alert has no runbook"
-say "the rules do what they say"
+passed "each alert has a section of the runbook"

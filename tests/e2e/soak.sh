@@ -7,6 +7,7 @@
 # SIGHUPs and resizes. In the end each has counted exactly what clients and servers say they did.
 # Leaves build/bench/soak.json and a table; needs root and `tools/build release`.
 set -euo pipefail
+# ctest: soak 4500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -223,13 +224,15 @@ jq -r '
 jq -e '.sent as $sent | [.steady, .killed] | all(.server == $sent.answered and .driver == $sent.driver
     and .churn >= $sent.churn and .redis == $sent.redis and .client == $sent.redis and .lost_here == 0)' \
   "$root/build/bench/soak.json" >/dev/null || fail "the counts are not exact"
+passed "what was asked is counted exactly, by the agent that lived and by those that were killed"
 # What a minute shows of growth is noise, and so are the megabytes that the allocator keeps free or not.
 jq -e '.seconds < 600 or (.memory | (.heap_kb | .last_quarter < 1.05 * .second_quarter + 256)
     and (.anonymous_kb | .last_quarter < 1.05 * .second_quarter + 8192))' \
   "$root/build/bench/soak.json" >/dev/null || fail "the memory grows"
 jq -e '(.descriptors | .last_quarter <= .second_quarter + 1) and (.threads | .last_quarter <= .second_quarter + 1)' \
   "$root/build/bench/soak.json" >/dev/null || fail "descriptors or threads grow"
+passed "nothing grows"
 [ "$(of_steady of bounded verdict)" != veto ] || fail "a good canary was vetoed"
 is_running "$steady" || fail "the steady agent ended"
 stop_agent
-say "soak: counted exactly"
+passed "a good canary is not vetoed, and the steady agent ends when asked to"

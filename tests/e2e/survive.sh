@@ -51,12 +51,14 @@ asked=$(requests_of client client_request)
 [ "$asked" -eq "$seen" ] || fail "the client's cgroup has $asked requests, the server's $seen"
 lost=$(api /v1/status | jq '[.lost[]] | add')
 [ "$lost" -eq 0 ] || fail "lost: $(api /v1/status | jq -c .lost)"
+passed "$requests requests over $kills kills are counted exactly"
 
 # A second agent stays out.
 expect_exit 1 "$programs/slogate-agent" --socket "$work/second.sock" --listen "" --pin-dir "$pins"
 [[ $output == *"in use by another agent"* ]] || fail "a second agent is told: $output"
+passed "a second agent stays out"
 stop_agent
 [ -e "$pins/slogate_slab" ] || fail "SIGTERM removed the pins"
 "$programs/slogate-agent" --unpin --pin-dir "$pins"
 [ ! -e "$pins" ] || fail "--unpin left $(ls "$pins")"
-say "$requests requests over $kills kills: counted exactly"
+passed "the pins stay with SIGTERM, and leave with --unpin"

@@ -5,6 +5,7 @@
 # 20 and 50 % of the baseline's load. All run at once. No signal may veto any of them.
 # SLOGATE_SWEEP: how many seconds they are watched (default 300).
 set -euo pipefail
+# ctest: soak 900
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 need_root
@@ -126,4 +127,4 @@ api /v1/verdicts | jq -r '.[] | "\(.slo): \(.verdict), \(.reason), \(.samples.ca
 idle=$(api /v1/verdicts | jq -r '.[] | select(.samples.canary < 1) | .slo')
 [ -z "$idle" ] || fail "never judged: $idle"
 stop_agent
-say "no veto of ${#kinds[@]} x ${#shares[@]} canaries in $watch s"
+passed "no veto of ${#kinds[@]} x ${#shares[@]} canaries in $watch s"

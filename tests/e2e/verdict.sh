@@ -22,6 +22,7 @@ expect_exit 22 api /v1/gate/demo
 api "/v1/gate/demo?allow=hold" >/dev/null || fail "allow=hold does not let hold through"
 expect_exit 0 slogate slos
 expect_exit 22 api "/v1/slos/nothing/reset" --request POST
+passed "without a canary the gate is closed"
 
 # The baseline alone, until its self-test is through.
 start_arm stable --service lognormal:2:0.5
@@ -35,14 +36,14 @@ for ((second = 0; second < quiet; second++)); do
   ! is demo veto || fail "identical arms were vetoed: $(of demo message)"
 done
 expect_exit 0 slogate gate bounded --wait --timeout 60s
-say "identical arms after $quiet s: $(of demo verdict), $(of demo reason); blocks of $(of demo block_seconds) s"
+passed "identical arms are not vetoed; after $quiet s: $(of demo verdict), $(of demo reason); blocks of $(of demo block_seconds) s"
 stop_arm
 
 # Twice as slow.
 start_arm canary --service lognormal:4:0.5
 new_rollout
 ms_until 90 is demo veto || fail "a canary twice as slow was not vetoed: $(of demo message)"
-say "all quantiles x 2: veto after $took ms: $(of demo message)"
+passed "all quantiles x 2: veto after $took ms: $(of demo message)"
 expect_exit 1 slogate gate demo
 expect_exit 1 slogate gate demo --wait
 # The veto outlives the agent, and is there with the first answer.
@@ -54,6 +55,7 @@ is demo veto || fail "the veto was lost with the agent"
 slogate events | grep -q . || true
 new_rollout
 ! is demo veto || fail "a new rollout keeps the veto"
+passed "the veto outlives the agent, and ends with its rollout"
 stop_arm
 
 # A canary that hangs after it was good.
@@ -62,6 +64,5 @@ new_rollout
 expect_exit 0 slogate gate bounded --wait --timeout 15s
 ms_until 40 hangs canary || fail "the canary does not hang"
 ms_until 2 not_pass || fail "a hung canary still passes after 3 s: $(of bounded message)"
-say "a hang: $(of bounded verdict), $(of bounded reason) after $took ms"
+passed "a hang does not pass: $(of bounded verdict), $(of bounded reason) after $took ms"
 stop_agent
-say "verdicts are as documented"

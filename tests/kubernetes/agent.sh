@@ -14,7 +14,7 @@ make_certificates
 start_etcd
 start_apiserver
 write_kubeconfig
-step "the API server is ready"
+say "the API server is ready"
 
 account=/api/v1/namespaces/slogate-system/serviceaccounts/slogate
 kubectl create namespace shop >"$work/kubectl.log"
@@ -83,7 +83,7 @@ start_agent --config "$work/slogate.yaml"
 start_arm "$old" --service lognormal:2:0.5
 start_arm "$new" --service lognormal:8:0.5
 expect_condition 10 web-old-1 "True NoVeto"
-step "the pods have their conditions"
+passed "the pods have their conditions"
 is_named() {
   api /v1/cgroups | jq -e --arg path "$cgroup_prefix/$2" --arg pod "$1" '
     .[] | select(.path == $path) | .pod == {namespace: "shop", name: $pod, container: "app", uid: .pod.uid}' >"$work/answer"
@@ -99,7 +99,7 @@ for arm in canary:web-new-1 baseline:web-old-1; do
   grep -q "^slogate_slo_workload{arm=\"${arm%:*}\",container=\"app\",namespace=\"shop\",pod=\"${arm#*:}\",slo=\"shop.web\"} 1$" \
     "$work/metrics" || fail "the arms are $(grep slogate_slo_workload "$work/metrics")"
 done
-step "the pods are named"
+passed "the pods are named"
 
 expect_condition 60 web-new-1 "False Vetoed"
 [ "$(of shop.web verdict)" = veto ] || fail "the verdict is $(of shop.web verdict)"
@@ -107,7 +107,7 @@ expect_condition 60 web-new-1 "False Vetoed"
 has_event() { [[ $(kubectl -n shop get events) == *SLOVeto*web-new-1* ]]; }
 wait_until 10 has_event || fail "no event says why: $(kubectl -n shop get events)"
 condition_is web-old-1 "True NoVeto" || fail "the old pod is turned away"
-step "the new pod is turned away: $(condition web-new-1 message)"
+passed "the new pod is turned away: $(condition web-new-1 message)"
 
 status_of web-old 1 0
 expect_condition 10 web-new-1 "True Spared"
@@ -119,13 +119,13 @@ is_judged() { [ "$(of shop.web verdict 2>/dev/null)" != null ]; }
 wait_until 10 is_judged || fail "the next agent does not know the SLO"
 [ "$(of shop.web verdict)" = veto ] || fail "the next agent says $(of shop.web verdict)"
 condition_is web-new-1 "False Vetoed" || fail "the next agent lets the new pod serve"
-step "the last who serve are spared, and the veto outlives its agent"
+passed "the last who serve are spared, and the veto outlives its agent"
 
 # The same template once more, by an undo and another one: a new number.
 kubectl -n shop annotate replicaset web-new deployment.kubernetes.io/revision=4 --overwrite >>"$work/kubectl.log"
 expect_condition 10 web-new-1 "True NoVeto"
 expect_condition 60 web-new-1 "False Vetoed"
-step "a revision that is rolled out again is judged again"
+passed "a revision that is rolled out again is judged again"
 
 kill_apiserver
 is_away() { api /v1/status | jq -e '.kubernetes.trouble | startswith("the API server is away since")' >"$work/answer"; }
@@ -133,4 +133,4 @@ wait_until 20 is_away || fail "the status does not say that the API server is aw
 is_named web-old-1 "$old" || fail "without an API server names are forgotten"
 [ "$(of shop.web verdict)" = veto ] || fail "without an API server the veto is forgotten"
 stop_agent
-step "without an API server what was known holds"
+passed "without an API server what was known holds"

@@ -3,6 +3,8 @@
 # The agent's client against a real API server: pods that come and go, Deployments, conditions,
 # events, a token that is rotated, rights that are missing, and a server that is killed meanwhile.
 set -euo pipefail
+# The first time it builds an API server.
+# ctest: kubernetes 1800
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -194,12 +196,12 @@ survives_an_outage() {
   say "not-a-token" >"$work/token"
 
   start_apiserver
-  step "the API server is back"
+  say "the API server is back"
   expect 30 ".trouble | startswith(\"the API server does not accept the agent's token since 20\")"
   seen ".pods | length == 3" || fail "something was forgotten"
   new_token second >"$work/token.new" && mv "$work/token.new" "$work/token"
   expect 40 '.pods | any(.name == "doomed" and .gone)'
-  step "the new token is in use, and the lost event made good"
+  passed "the new token is in use, and the lost event made good"
   expect 10 '.trouble | startswith("RBAC does not allow the agent to watch replicasets in namespace shop since")'
   seen '(.deployments | length == 1)' || fail "the Deployment was forgotten"
   kube POST "$pods" "$(pod after)" >"$work/answer"
@@ -232,7 +234,7 @@ need_kubernetes
 make_certificates
 start_etcd
 start_apiserver
-step "the API server is ready"
+say "the API server is ready"
 kube POST /api/v1/namespaces '{"metadata": {"name": "shop"}}' >"$work/answer"
 allow "$full_rules"
 make_service_account
@@ -241,23 +243,23 @@ kube POST "$pods" "$(pod first)" >"$work/answer"
 refuses_another_ca
 start_watch
 lists_and_follows
-step "pods are listed and followed"
+passed "pods are listed and followed"
 follows_deployments
-step "Deployments are followed"
+passed "Deployments are followed"
 writes_conditions
 refuses_another_uid
-step "conditions are written"
+passed "conditions are written"
 writes_events
-step "events are written"
+passed "events are written"
 survives_an_outage
-step "an outage is survived"
+passed "an outage is survived"
 says_what_rbac_forbids
-step "missing rights are named"
+passed "missing rights are named"
 names_short_lived_pods
-step "short-lived pods are named"
+passed "short-lived pods are named"
 recovers
-step "the rights are back"
+passed "the rights are back"
 grep -E "^(VmHWM|VmRSS)" "/proc/$watch_pid/status"
 ends_cleanly
-step "the client ended; its log:"
+passed "the client ends when asked to; its log:"
 cat "$work/watch.log"

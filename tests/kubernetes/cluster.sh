@@ -135,7 +135,7 @@ start_cluster() {
   apiserver_arguments=(--advertise-address="$node_ip" "--authorization-mode=Node,RBAC")
   start_apiserver
   write_kubeconfig
-  step "the API server is ready"
+  say "the API server is ready"
   start_containerd
   import_load_image
   run_server controllers "$binaries/kube-controller-manager" --kubeconfig="$work/kubeconfig" \
@@ -151,5 +151,5 @@ start_cluster() {
     --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200 \
     --kube-api-qps=50 --kube-api-burst=100
   wait_until 90 node_is_ready || fail "the node is not Ready"
-  step "the node is Ready"
+  say "the node is Ready"
 }

@@ -25,9 +25,6 @@ cleanup_servers() {
 }
 on_exit cleanup_servers
 
-# step WHAT: says when.
-step() { printf '[%3d s] %s\n' "$SECONDS" "$*"; }
-
 need_kubernetes() {
   local program
   for program in etcd etcdctl curl jq openssl; do

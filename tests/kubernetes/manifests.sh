@@ -4,6 +4,7 @@
 # keeps every field, the service account may do what the agent does and nothing more, and custom
 # resources fit the schemas of their projects.
 set -euo pipefail
+# ctest: kubernetes 600
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -45,6 +46,8 @@ sed 's/jobLabel:/jobLabels:/' "$work/prometheus-operator.yaml" >"$work/misspelt.
 expect_exit 1 check_schemas "$work/misspelt.yaml"
 [[ $output == *jobLabels* ]] || fail "a misspelt field is not named: $output"
 
+passed "the manifests fit the schemas of their projects"
+
 # ---- a real API server ----
 
 need_kubernetes
@@ -73,6 +76,7 @@ lost=$(jq -rn --slurpfile ours "$work/ours.json" --slurpfile theirs "$work/their
   | "\($object | key): \($path | map(tostring) | join("."))"' |
   grep -v 'last-applied-configuration' || true)
 [ -z "$lost" ] || fail "the API server does not keep $lost"
+passed "an API server takes the manifests, and keeps every field"
 
 # A pod of the DaemonSet as its controller would make it. There is no controller here that would give
 # the service account its token.
@@ -81,6 +85,7 @@ jq '.items[] | select(.kind == "DaemonSet")
   | .spec.automountServiceAccountToken = false' "$work/ours.json" |
   kubectl create --dry-run=server -o json -f - >"$work/pod.json"
 [ "$(jq .spec.priority "$work/pod.json")" -gt 1000000000 ] || fail "the pod has no priority"
+passed "a pod of the DaemonSet is admitted, with its priority"
 
 may() { kubectl auth can-i --as=system:serviceaccount:slogate-system:slogate "$@"; }
 rights=0
@@ -113,4 +118,4 @@ no list nodes
 no create serviceaccounts --subresource=token -n slogate-system
 no create subjectaccessreviews.authorization.k8s.io
 END
-say "an API server takes the manifests, and of $rights rights the agent has those it needs"
+passed "of $rights rights the agent has those it needs"

@@ -7,6 +7,7 @@
 # counts of another.
 # usage: rollout.sh [privileges|bad_version|shared_slowness|dependency|invalid|no_agent|upgrade|names|removal]...
 set -euo pipefail
+# ctest: cluster 1800
 # shellcheck source=cluster.sh
 . "$(dirname "$0")/cluster.sh"
 
@@ -100,12 +101,12 @@ set_up() {
   wait_until 60 agent_is_ready || fail "the DaemonSet is not Ready: $(kubectl -n slogate-system describe pods | tail -n 20)"
   knows_pods() { api /v1/status 2>/dev/null | jq -e '.kubernetes.synced and .kubernetes.trouble == ""' >"$work/answer"; }
   wait_until 20 knows_pods || fail "the agent does not know its pods: $(kubectl -n slogate-system logs daemonset/slogate | tail -n 5)"
-  step "the DaemonSet is Ready"
+  say "the DaemonSet is Ready"
   deploy web "$good" "$slo" 1
   follow_endpoints web &
   track $!
   rolled_out web 120 || fail "the first version does not roll out: $(kubectl -n shop describe pods | tail -n 30)"
-  step "the first version serves"
+  passed "the first version serves"
 }
 
 # What the manifest gives is enough, and no more than it gives is there.
@@ -121,7 +122,7 @@ privileges() {
   [ "$(awk '/^(CapEff|CapBnd|NoNewPrivs|Seccomp):/ { print $2 }' "$status" | xargs)" = \
     "0000008000000000 000000c000000000 1 2" ] ||
     fail "it has other privileges: $(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
-  step "it has CAP_BPF of CAP_BPF and CAP_PERFMON, the runtime's seccomp profile, and all is attached"
+  passed "it has CAP_BPF of CAP_BPF and CAP_PERFMON, the runtime's seccomp profile, and all is attached"
 }
 
 # A slow version is held, undone and followed by a good one.
@@ -132,7 +133,7 @@ bad_version() {
   pod=$(of_pods web "[.items[] | select($is_turned_away)][0].metadata.name")
   ip=$(of_pods web ".items[] | select(.metadata.name == \"$pod\") | .status.podIP")
   began=$(awk -v ip="$ip" '$2 == ip && $3 == "begins" { print $1; exit }' "$work/traffic")
-  step "the slow version's pod is turned away $((away_at - began)) ms after its first request"
+  passed "the slow version's pod is turned away $((away_at - began)) ms after its first request"
   [ "$(verdict .verdict)" = veto ] || fail "the verdict is $(verdict .verdict)"
   described() { [[ $(kubectl -n shop describe pod "$pod") == *SLOVeto* ]]; }
   wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" | tail -n 15)"
@@ -140,16 +141,16 @@ bad_version() {
   sleep 25 # longer than minReadySeconds: a rollout that was not held would have gone on
   [ "$(ready_of web)" -eq 3 ] || fail "$(ready_of web) pods are Ready, not the three of before"
   [ "$(of_pods web '.items | length')" -eq 4 ] || fail "the rollout went on"
-  step "the rollout stands, and the old pods serve"
+  passed "the rollout stands, and the old pods serve"
 
   kubectl -n shop rollout undo deployment/web >>"$work/kubectl.log"
   rolled_out web 60 || fail "undo does not roll out"
   [ "$(away_of web)" -eq 0 ] || fail "after the undo a pod is still turned away"
-  step "undo rolled out"
+  passed "undo rolled out"
   deploy web "$good" "$slo" 3
   rolled_out web 240 || fail "the fixed version does not roll out: $(verdict .)"
   [ "$(away_of web)" -eq 0 ] || fail "a pod of the fixed version was turned away"
-  step "the fixed version rolled out"
+  passed "the fixed version rolled out"
 }
 
 # Two versions that are slow alike.
@@ -161,7 +162,7 @@ shared_slowness() {
   deploy shared "$slow" "p99(request) < 5ms" 2
   rolled_out shared 240 || fail "what slows every version stops one: $(slogate verdict shop.shared)"
   [ "$(away_of shared)" -eq 0 ] || fail "what slows every version turned a pod away"
-  step "what slows every version stops none"
+  passed "what slows every version stops none"
 }
 
 # What every pod depends on turns slow in the middle of a rollout.
@@ -178,7 +179,7 @@ dependency() {
   of_both || fail "the second version was rolled out before what both depend on turned slow"
   rolled_out dependent 240 || fail "what slows every pod stops a rollout: $(slogate verdict shop.dependent)"
   [ "$(away_of dependent)" -eq 0 ] || fail "what slows every pod turned one away"
-  step "what turned slow for every pod stopped none"
+  passed "what turned slow for every pod stopped none"
 }
 
 # Another agent takes over.
@@ -201,7 +202,7 @@ upgrade() {
   [[ $(kubectl -n slogate-system logs daemonset/slogate) == *"counting went on"* ]] || fail "the new agent began anew"
   [ "$(kubectl -n slogate-system get pods -o 'jsonpath={.items[0].status.containerStatuses[0].restartCount}')" = 0 ] ||
     fail "the new agent was restarted"
-  step "the agent was replaced: $before requests before, $(counted "$survivor") after"
+  passed "the agent was replaced: $before requests before, $(counted "$survivor") after"
 }
 
 # A pod whose SLO cannot be parsed serves, and says why it is not judged.
@@ -215,7 +216,7 @@ invalid() {
   wait_until 10 is_listed || fail "no error in /v1/slos: $(slogate slos)"
   rolled_out invalid 60 || fail "an SLO that is wrong keeps pods from serving"
   kubectl -n shop delete deployment,service invalid >>"$work/kubectl.log"
-  step "an SLO that cannot be parsed is said, and the pods serve"
+  passed "an SLO that cannot be parsed is said, and the pods serve"
 }
 
 # Without an agent pods keep their conditions; new ones wait for it, or for a line of kubectl.
@@ -238,7 +239,7 @@ no_agent() {
   wait_until 60 agent_is_ready || fail "the agent does not come back"
   wait_until 20 knows_pods || fail "the agent does not know its pods"
   kubectl -n shop scale deployment/web --replicas=3 >>"$work/kubectl.log"
-  step "without an agent pods keep their conditions, and a line of kubectl lets a new one serve"
+  passed "without an agent pods keep their conditions, and a line of kubectl lets a new one serve"
 }
 
 # Pods that live for a moment.
@@ -277,7 +278,7 @@ END_YAML
   wait_until 20 all_asked || fail "$(sort -u "$work/asked" | wc -l) of $pods pods are named"
   wrong=$(sort -u "$work/asked" | awk '$1 != $2')
   [ -z "$wrong" ] || fail "counts under the wrong name: $wrong"
-  step "$pods pods that lived for a moment are named, each with its own count"
+  passed "$pods pods that lived for a moment are named, each with its own count"
 }
 
 # What docs/install.md says of nodes that the agent has left.
@@ -286,7 +287,7 @@ removal() {
   has_left() { ! pgrep -x slogate-agent >"$work/answer"; }
   wait_until 20 has_left || fail "the agent still runs"
   rm -r /sys/fs/bpf/slogate
-  step "the agent has left, and so has what it had pinned"
+  passed "the agent has left, and so has what it had pinned"
 }
 
 [ $# -gt 0 ] || set -- privileges bad_version shared_slowness dependency invalid no_agent upgrade names removal
