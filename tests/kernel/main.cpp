@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -24,6 +25,10 @@ bool have_bpffs() {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  if (geteuid() != 0 && !GTEST_FLAG_GET(list_tests)) {
+    std::puts("loading BPF programs needs root");
+    return 77;  // for ctest: skipped
+  }
   // Before any other thread, which would not see the mount. Tests that need it fail without.
   if (!have_bpffs()) std::perror("cannot mount bpffs");
   return RUN_ALL_TESTS();
