@@ -131,7 +131,7 @@ Result<void> Agent::open(Options options) {
   // Room and rules before the first event.
   if (auto done = apply(std::move(options.config)); !done) return done;
   if (auto done = sizer_->keep_room(now()); !done) return done;
-  maps_->set_node_netns(read_netns_cookie());
+  maps_->control().set_node_netns(read_netns_cookie());
   if (auto done = maps_->set_node_addresses(read_node_addresses()); !done) return done;
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());

@@ -30,6 +30,9 @@ class Control {
   // How many class rules there are: at 0 nobody looks them up.
   void set_class_rules(uint32_t rules);
   [[nodiscard]] uint32_t class_rules() const;
+  // The network namespace that the node's addresses are of, by its cookie (SO_NETNS_COOKIE):
+  // loopback is the node's only there.
+  void set_node_netns(uint64_t cookie);
 
   [[nodiscard]] uint64_t lost(slogate_site site) const;
 

@@ -236,10 +236,6 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
   return replace_keys(fd("slogate_node"), wanted, "slogate_node");
 }
 
-void Maps::set_node_netns(uint64_t cookie) {
-  __atomic_store_n(&parts_->control().node_netns, cookie, __ATOMIC_RELEASE);
-}
-
 std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   const auto bytes = [&](std::string_view name) { return parts_->charged(name, fd(name)); };
   const auto whole = [&](std::string_view name, std::string type, uint64_t entries,

@@ -57,9 +57,6 @@ class Maps {
   Result<void> set_class_rules(const ClassRules& rules);
   // Replaces the node's own addresses; at most SLOGATE_NODE_ADDRESSES are kept.
   Result<void> set_node_addresses(const std::vector<slogate_address>& addresses);
-  // The network namespace that these addresses are of, by its cookie (SO_NETNS_COOKIE): loopback is
-  // the node's only there.
-  void set_node_netns(uint64_t cookie);
   // `sockets`: how many sockets are remembered, which only an iterator can tell.
   [[nodiscard]] std::vector<MapStatus> status(uint64_t sockets) const;
 

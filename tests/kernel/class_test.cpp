@@ -32,12 +32,12 @@ class Class : public BestMode {
     slogate_address v6{};
     v6.bytes[15] = 1;
     set_addresses({mapped({127, 0, 0, 1}), v6});
-    kernel().maps().set_node_netns(netns_cookie());
+    kernel().maps().control().set_node_netns(netns_cookie());
   }
   void TearDown() override {
     set_rules({});
     set_addresses({});
-    kernel().maps().set_node_netns(0);
+    kernel().maps().control().set_node_netns(0);
     BestMode::TearDown();
   }
 
