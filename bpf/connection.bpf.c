@@ -59,17 +59,86 @@ static __always_inline enum slogate_counter error_counter(bool client, int error
   }
 }
 
+/* ---- the end of a connection ---- */
+
+struct ending {
+  int from;         /* the state that it ends in */
+  int error;        /* what the kernel put on it; 0 where the application ended it */
+  bool client;      /* this end is the client's */
+  bool in_use;      /* the application has not closed it yet */
+  bool peer_first;  /* the peer's FIN had come before ours went */
+  bool open;        /* a request has no answer */
+  bool undelivered; /* bytes that were written have not arrived */
+};
+
+static __always_inline bool is_reset(const struct ending* end) {
+  return end->error == ECONNRESET || end->error == EPIPE;
+}
+
+/* What is not acknowledged has not arrived, unless the reset shows otherwise; our FIN is nothing.
+ */
+static __always_inline bool is_undelivered(const struct tcp_sock* tp,
+                                           const struct slogate_sock* state, int from) {
+  bool fin = from == TCP_FIN_WAIT1 || from == TCP_CLOSING || from == TCP_LAST_ACK;
+  return (__s32)(tp->write_seq - tp->snd_una) > fin && !(state->flags & SLOGATE_SOCK_arrived);
+}
+
 /*
  * Whether the end of a connection is an error of it: one that never opened always is (given up by
- * the application without an error: `other`); an open one only if the kernel put an error on it
- * while somebody still used it. What happens after our side has closed concerns nobody, except a
- * client that shut down its side and still waits for an answer.
+ * the application without an error: `other`); an open one only if it carried something and the
+ * kernel put an error on it while somebody still used it. What happens after our side has closed
+ * concerns nobody, except a client that shut down its side and still waits for an answer.
+ *
+ * A reset is no error of a server that owed nothing, as when a proxy has read the answer and drops
+ * the connection; nor of one whose client had left before the answer or in the middle of it, which
+ * is the client's doing (`client_gone`). A client cannot know whether an answer was complete: to it
+ * every reset is an error.
  */
-static __always_inline bool is_error(const struct slogate_sock* state, int from, int error) {
-  if (from == TCP_SYN_SENT) return 1;
-  if (!error) return 0;
-  if (from == TCP_ESTABLISHED || from == TCP_CLOSE_WAIT || from == TCP_SYN_RECV) return 1;
-  return state->role == SLOGATE_ROLE_client && state->opened;
+static __always_inline bool is_error(const struct ending* end, const struct tcp_sock* tp) {
+  if (end->from == TCP_SYN_SENT) return 1;
+  if (!end->error || !has_carried(tp)) return 0;
+  bool writes =
+      end->from == TCP_ESTABLISHED || end->from == TCP_CLOSE_WAIT || end->from == TCP_SYN_RECV;
+  if (end->client) return writes || (end->open && end->in_use);
+  if (!writes) return 0;
+  return !is_reset(end) || (!end->open && !end->peer_first && end->undelivered);
+}
+
+/* Whether a server's client ended the connection before it had its answer. A FIN alone does not say
+ * so, since a client may send one and wait: but where the server ends without an answer after it,
+ * or a reset comes in reply to the answer, there was nobody left to read it. */
+static __always_inline bool is_client_gone(const struct ending* end) {
+  if (end->client) return 0;
+  if (end->open) return end->peer_first || end->error;
+  return end->peer_first && is_reset(end) && end->undelivered;
+}
+
+/* Where sock_send_length ends requests it has not run yet if the reset came while the answer was
+ * being sent: it waited for the socket's lock. */
+static __always_inline void close_answered(struct sock* sk, struct slogate_sock* state,
+                                           const struct tcp_sock* tp) {
+  __u64 opened = *(volatile __u64*)&state->opened;
+  if (state->role != SLOGATE_ROLE_server || !opened || !has_sent(sk, tp, state)) return;
+  if (__sync_val_compare_and_swap(&state->opened, opened, 0) == opened)
+    close_request(sk, state, opened, bpf_ktime_get_ns());
+}
+
+static __always_inline void count_end(struct slogate_slot* slot, struct slogate_sock* state,
+                                      const struct ending* end, const struct tcp_sock* tp) {
+  bool gone = is_client_gone(end);
+  bool unanswered = end->open && !gone && end->from != TCP_SYN_SENT;
+  if (is_error(end, tp)) {
+    add(slot, error_counter(end->client, end->error), 1);
+    if (state->flags & SLOGATE_SOCK_reset) add(slot, SLOGATE_COUNTER_harmful_in, 1);
+  }
+  if (gone) add(slot, SLOGATE_COUNTER_client_gone, 1);
+  if (unanswered)
+    add(slot, end->client ? SLOGATE_COUNTER_unanswered_client : SLOGATE_COUNTER_unanswered_server,
+        1);
+  /* If a reset follows, which goes out after this. */
+  if (!end->client && !end->error && !end->peer_first && (unanswered || end->undelivered))
+    state->flags |= SLOGATE_SOCK_owing;
+  if (end->from != TCP_SYN_SENT) count_use(slot, state, tp);
 }
 
 static __always_inline void closed(struct sock* sk, int from) {
@@ -79,14 +148,19 @@ static __always_inline void closed(struct sock* sk, int from) {
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!slot || !tp) return;
   if (state->role == SLOGATE_ROLE_listener) {
-    advance(slot, SLOGATE_COUNTER_server_listen_overflow, &state->drops, sk->sk_drops.counter);
+    look_at_queue(slot, state, sk);
     return;
   }
-  bool client = state->role == SLOGATE_ROLE_client;
-  if (is_error(state, from, sk->sk_err)) add(slot, error_counter(client, sk->sk_err), 1);
-  if (state->opened && from != TCP_SYN_SENT)
-    add(slot, client ? SLOGATE_COUNTER_unanswered_client : SLOGATE_COUNTER_unanswered_server, 1);
+  close_answered(sk, state, tp);
+  struct ending end = {.from = from,
+                       .error = sk->sk_err,
+                       .client = state->role == SLOGATE_ROLE_client,
+                       .in_use = sk->sk_socket != 0,
+                       .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
+                       .open = state->opened != 0,
+                       .undelivered = is_undelivered(tp, state, from)};
   state->opened = 0;
+  count_end(slot, state, &end, tp);
   settle(slot, state, tp);
   sample_rtt(slot, state, tp);
 }
@@ -129,25 +203,68 @@ int BPF_PROG(retransmit, struct sock* sk) {
   return SLOGATE_RUN(retransmit, sk->__sk_common.skc_hash, on_retransmit(sk));
 }
 
-static __always_inline void on_reset(struct sock* sk, enum slogate_counter counter) {
+/* ---- resets ---- */
+
+static __always_inline struct slogate_sock* count_reset(struct sock* sk,
+                                                        enum slogate_counter counter) {
   struct slogate_sock* state = known_socket(sk);
   if (!state) state = adopt(sk);
   struct slogate_slot* slot = state ? slot_of(sk, state) : 0;
   if (slot) add(slot, counter, 1);
+  return state;
+}
+
+static __always_inline void on_reset_sent(struct sock* sk) {
+  struct slogate_sock* state = count_reset(sk, SLOGATE_COUNTER_resets_out);
+  if (!state || !(state->flags & SLOGATE_SOCK_owing)) return;
+  state->flags &= ~SLOGATE_SOCK_owing;
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (slot) add(slot, SLOGATE_COUNTER_harmful_out, 1);
 }
 
 /* Resets that answer segments for no socket at all have no owner and are not counted. */
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent, struct sock* sk) {
   if (!sk || !is_full(sk) || !is_tcp(sk)) return 0;
-  return SLOGATE_RUN(reset_sent, sk->__sk_common.skc_hash,
-                     on_reset(sk, SLOGATE_COUNTER_resets_out));
+  return SLOGATE_RUN(reset_sent, sk->__sk_common.skc_hash, on_reset_sent(sk));
+}
+
+/*
+ * Whether the peer had received all that was sent to it when it sent the reset that is being
+ * handled. A reset acknowledges, too, but TCP does not look, and no tracepoint shows it: a client
+ * that reads an answer and drops the connection within the 40 ms for which it may put off its
+ * acknowledgement leaves the answer unacknowledged for ever.
+ *
+ * The reset's timestamp tells: a peer echoes that of the oldest segment it has received and not
+ * acknowledged, and puts off acknowledging at most two (RFC 7323 4.3, RFC 5681 4.2). A reset that
+ * was sent for want of a socket has none. Where the two sides use no timestamps, as with Windows,
+ * so few bytes are taken to have arrived.
+ */
+static __always_inline bool has_arrived(struct tcp_sock* tp) {
+  if (tp->snd_una == tp->write_seq) return 1;
+  if (tp->snd_nxt != tp->write_seq || tp->write_seq - tp->snd_una > 2 * tp->mss_cache) return 0;
+  if (!BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.tstamp_ok)) return 1;
+  if (!BPF_CORE_READ_BITFIELD_PROBED(tp, rx_opt.saw_tstamp)) return 0;
+  void* oldest = BPF_CORE_READ(tp, tsorted_sent_queue.next);
+  struct sk_buff* skb = oldest - bpf_core_field_offset(struct sk_buff, tcp_tsorted_anchor);
+  __u64 sent = BPF_CORE_READ(skb, skb_mstamp_ns);
+  bool in_us =
+      bpf_core_field_exists(tp->tcp_usec_ts) && BPF_CORE_READ_BITFIELD_PROBED(tp, tcp_usec_ts);
+  return (__s32)(tp->rx_opt.rcv_tsecr - (__u32)(sent / (in_us ? 1000 : 1000000))) >= 0;
+}
+
+/* Comes before the end of the connection that follows from it. */
+static __always_inline void on_reset_received(struct sock* sk) {
+  struct slogate_sock* state = count_reset(sk, SLOGATE_COUNTER_resets_in);
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!state || !tp) return;
+  state->flags |= SLOGATE_SOCK_reset;
+  if (has_arrived(tp)) state->flags |= SLOGATE_SOCK_arrived;
 }
 
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(reset_received, struct sock* sk) {
-  return SLOGATE_RUN(reset_received, sk->__sk_common.skc_hash,
-                     on_reset(sk, SLOGATE_COUNTER_resets_in));
+  return SLOGATE_RUN(reset_received, sk->__sk_common.skc_hash, on_reset_received(sk));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -36,6 +36,12 @@ static __always_inline bool is_passed_over(const struct sock* sk) {
   return c && !is_watched(c->spare, sk->__sk_common.skc_hash);
 }
 
+/* Before that it may carry data by Fast Open, and is not counted as a connection yet. */
+static __always_inline bool is_established(const struct sock* sk) {
+  int state = sk->__sk_common.skc_state;
+  return state != TCP_SYN_SENT && state != TCP_SYN_RECV && state != TCP_CLOSE;
+}
+
 static __always_inline void visit(struct seq_file* seq, struct sock* sk,
                                   struct slogate_sock* state) {
   struct slogate_slot* slot = slot_at(state->ref.slot);
@@ -48,8 +54,7 @@ static __always_inline void visit(struct seq_file* seq, struct sock* sk,
   /* No look-up for a new slot here: the socket's next event makes it. */
   bool current = slot->generation == state->ref.generation;
   if (state->role == SLOGATE_ROLE_listener) {
-    if (current)
-      advance(slot, SLOGATE_COUNTER_server_listen_overflow, &state->drops, sk->sk_drops.counter);
+    if (current) look_at_queue(slot, state, sk);
     report(seq, sk, state, 0);
     return;
   }
@@ -57,6 +62,7 @@ static __always_inline void visit(struct seq_file* seq, struct sock* sk,
   if (current && tp) {
     settle(slot, state, tp);
     sample_rtt(slot, state, tp);
+    if (is_established(sk)) count_use(slot, state, tp);
   }
   report(seq, sk, state, state->opened && sk->__sk_common.skc_state != TCP_SYN_SENT);
 }

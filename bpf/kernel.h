@@ -112,8 +112,11 @@ struct sock_common {
 struct sock {
   struct sock_common __sk_common;
   atomic_t sk_drops;
+  u32 sk_ack_backlog; /* of a listener: connections that wait to be accepted, and how many may */
+  u32 sk_max_ack_backlog;
   __u16 sk_protocol;
   int sk_err;
+  void* sk_socket; /* 0 once the application has closed it */
   struct sock_cgroup_data sk_cgrp_data;
 };
 struct inet_bind_bucket {
@@ -127,14 +130,30 @@ struct minmax {
     u32 v;
   } s[3];
 };
+struct list_head {
+  struct list_head* next;
+};
+struct tcp_options_received {
+  u32 rcv_tsecr;        /* of the newest segment, less our own offset */
+  __u16 saw_tstamp : 1; /* it has one */
+  __u16 tstamp_ok : 1;  /* both sides send them */
+};
 struct tcp_sock {
   struct inet_connection_sock inet_conn;
   bool is_mptcp; /* where the kernel has MPTCP */
+  u32 mss_cache;
+  __u8 tcp_usec_ts : 1; /* since 6.7: timestamps in us, not in ms */
   u32 segs_in;
+  u32 data_segs_in; /* those with data: a FIN alone has none */
   u32 rcv_nxt;
   u32 copied_seq;
   u32 segs_out;
+  u32 data_segs_out;
   u32 write_seq;
+  u32 snd_nxt;
+  u32 snd_una;
+  struct list_head tsorted_sent_queue; /* what was sent and not acknowledged, oldest first */
+  struct tcp_options_received rx_opt;
   u32 srtt_us; /* times 8 */
   u32 total_retrans;
   struct minmax rtt_min; /* us; from now or earlier, each later than the one before */
@@ -146,6 +165,8 @@ struct tcp_sock {
 
 struct sk_buff {
   struct sock* sk;
+  u64 skb_mstamp_ns; /* when TCP sent it */
+  struct list_head tcp_tsorted_anchor;
 };
 
 struct seq_file;

@@ -22,14 +22,6 @@ static __always_inline __u64 arrival_time(const struct tcp_sock* tp) {
   return now ? now : bpf_ktime_get_ns();
 }
 
-static __always_inline void close_request(struct sock* sk, struct slogate_sock* state, __u64 opened,
-                                          __u64 now) {
-  struct slogate_slot* slot = slot_of(sk, state);
-  if (!slot) return;
-  record(slot, SLOGATE_SIGNAL_request, opened, now);
-  if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
-}
-
 static __always_inline void close_client_request(struct sock* sk, struct slogate_sock* state,
                                                  __u64 opened, __u64 now) {
   struct slogate_slot* slot = slot_of(sk, state);
@@ -82,12 +74,23 @@ static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
   note_answered(tp, state);
 }
 
+/* A listener's news: one more connection waits to be accepted. */
+static __always_inline void connection_waits(struct sock* sk, struct slogate_sock* state) {
+  if (state->full == is_full_queue(sk) && state->drops == (__u32)sk->sk_drops.counter) return;
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (slot) look_at_queue(slot, state, sk);
+}
+
 static __always_inline void on_data_ready(struct sock* sk) {
   int tcp_state = sk->__sk_common.skc_state;
   if (tcp_state == TCP_SYN_SENT || tcp_state == TCP_CLOSE) return;
   struct slogate_sock* state = known_socket(sk);
   if (!state) state = adopt(sk);
-  if (!state || tcp_state == TCP_LISTEN) return;
+  if (!state) return;
+  if (tcp_state == TCP_LISTEN) {
+    connection_waits(sk, state);
+    return;
+  }
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return;
 

@@ -36,17 +36,6 @@
 /* Set by the agent before loading. */
 const volatile bool close_at_send_length = 0;
 
-#define FIN_SENT                                                                            \
-  ((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
-   (1 << TCP_TIME_WAIT))
-
-/* Whether the application has sent something since `sent` was noted; its FIN is nothing. */
-static __always_inline bool has_sent(const struct sock* sk, const struct tcp_sock* tp,
-                                     const struct slogate_sock* state) {
-  int fin = ((1 << sk->__sk_common.skc_state) & FIN_SENT) != 0;
-  return (__s32)(tp->write_seq - state->sent) > fin;
-}
-
 /* ---- under the socket's lock, in data_ready ---- */
 
 /* Whether something has been sent for which send_length has not run yet. */

@@ -65,14 +65,19 @@ static __always_inline bool is_subflow(const struct tcp_sock* tp) {
 
 /* ---- counts that TCP keeps itself ---- */
 
-/* Books what a count of the socket grew by since it was last booked. Several CPUs may try: one of
- * them books it, and nothing is ever booked backwards. */
+/* What a count of the socket grew by since it was last asked for. Several CPUs may ask: one of them
+ * is told, and it never goes backwards. */
+static __always_inline __u32 growth(__u32* seen, __u32 now) {
+  __u32 before = *(volatile __u32*)seen;
+  __s32 grown = (__s32)(now - before);
+  if (grown <= 0) return 0;
+  return __sync_val_compare_and_swap(seen, before, now) == before ? grown : 0;
+}
+
 static __always_inline void advance(struct slogate_slot* slot, enum slogate_counter counter,
                                     __u32* booked, __u32 now) {
-  __u32 before = *(volatile __u32*)booked;
-  __s32 grown = (__s32)(now - before);
-  if (grown <= 0) return;
-  if (__sync_val_compare_and_swap(booked, before, now) == before) add(slot, counter, grown);
+  __u32 grown = growth(booked, now);
+  if (grown) add(slot, counter, grown);
 }
 
 /* Segments, retransmits and round-trip time cost the hot path nothing: TCP keeps them itself, and
@@ -95,6 +100,42 @@ static __always_inline void sample_rtt(struct slogate_slot* slot, struct slogate
   if (rtt == TCP_NO_RTT || segs == before) return;
   if (__sync_val_compare_and_swap(&state->rtt_segs, before, segs) == before)
     record(slot, SLOGATE_SIGNAL_rtt, 0, (__u64)rtt * 1000);
+}
+
+/* ---- connections that carried data ---- */
+
+/* One that carried nothing owes nothing: a checker that connects and hangs up is no use of the
+ * service. Told about once a second and at the end, so it costs the hot path nothing. */
+static __always_inline bool has_carried(const struct tcp_sock* tp) {
+  return tp->data_segs_in || tp->data_segs_out;
+}
+
+static __always_inline void count_use(struct slogate_slot* slot, struct slogate_sock* state,
+                                      const struct tcp_sock* tp) {
+  if (*(volatile __u32*)&state->used || !has_carried(tp)) return;
+  if (__sync_val_compare_and_swap(&state->used, 0, 1)) return;
+  bool client = state->role == SLOGATE_ROLE_client;
+  add(slot, client ? SLOGATE_COUNTER_used_client : SLOGATE_COUNTER_used_server, 1);
+}
+
+/* ---- what listeners turn away ---- */
+
+static __always_inline bool is_full_queue(const struct sock* sk) {
+  return sk->sk_ack_backlog > sk->sk_max_ack_backlog;
+}
+
+/*
+ * sk_drops of a listener counts what overflowed its accept queue, and as well each handshake that
+ * its client gave up and each ACK that a deferred accept lets pass unheard. The queue grows only by
+ * connections that sk_data_ready tells of, and each of these is a look: so what was dropped since a
+ * look that found room did not overflow. No tracepoint tells of accept(), so other drops between a
+ * full queue and the next look still count.
+ */
+static __always_inline void look_at_queue(struct slogate_slot* slot, struct slogate_sock* state,
+                                          const struct sock* sk) {
+  __u32 dropped = growth(&state->drops, sk->sk_drops.counter);
+  if (dropped && state->full) add(slot, SLOGATE_COUNTER_server_listen_overflow, dropped);
+  state->full = is_full_queue(sk);
 }
 
 /* ---- what every program does around its work ---- */

@@ -275,6 +275,8 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
   state->ref = ref;
   state->drops = sk->sk_drops.counter;
+  state->full = is_full_queue(sk);
+  state->used = adopted; /* it was not counted as a connection either */
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (tp) {
     /* MPTCP has ways of its own to send: a request that opened here would never close. */
@@ -286,6 +288,27 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
     state->rtt_segs = state->segs_in;
   }
   return slot ? state : 0;
+}
+
+/* ---- requests ---- */
+
+#define FIN_SENT                                                                            \
+  ((1 << TCP_FIN_WAIT1) | (1 << TCP_FIN_WAIT2) | (1 << TCP_CLOSING) | (1 << TCP_LAST_ACK) | \
+   (1 << TCP_TIME_WAIT))
+
+/* Whether the application has sent something since `sent` was noted; its FIN is nothing. */
+static __always_inline bool has_sent(const struct sock* sk, const struct tcp_sock* tp,
+                                     const struct slogate_sock* state) {
+  int fin = ((1 << sk->__sk_common.skc_state) & FIN_SENT) != 0;
+  return (__s32)(tp->write_seq - state->sent) > fin;
+}
+
+static __always_inline void close_request(struct sock* sk, struct slogate_sock* state, __u64 opened,
+                                          __u64 now) {
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (!slot) return;
+  record(slot, SLOGATE_SIGNAL_request, opened, now);
+  if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
 }
 
 /*

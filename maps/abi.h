@@ -208,13 +208,16 @@ enum slogate_role {
 enum slogate_sock_flags {
   SLOGATE_SOCK_unread = 1,     /* nobody has read the open request yet: queue is still running */
   SLOGATE_SOCK_overlapped = 2, /* data arrived late during the open request */
+  SLOGATE_SOCK_reset = 4,      /* the peer's reset came */
+  SLOGATE_SOCK_arrived = 8,    /* and the peer had all that was sent to it */
+  SLOGATE_SOCK_owing = 16,     /* our reset is about to go out, and something was owed */
 };
 
 /*
  * What is remembered with each socket. Written under the socket's lock, but for the fields from
- * segs_in to rtt_segs, which settle() in bpf/slot.h moves with compare-and-exchange, and for
- * `opened` where tcp_sendmsg_locked is missing (see bpf/send_length.h). Times are those of
- * CLOCK_MONOTONIC in ns.
+ * segs_in to rtt_segs and `used`, which the inventory moves as well and bpf/slot.h therefore with
+ * compare-and-exchange, for `full`, and for `opened` where tcp_sendmsg_locked is missing (see
+ * bpf/send_length.h). Times are those of CLOCK_MONOTONIC in ns.
  */
 struct slogate_sock {
   struct slogate_ref ref;
@@ -226,9 +229,11 @@ struct slogate_sock {
   __u32 segs_in; /* what of the socket's own counts has been booked */
   __u32 segs_out;
   __u32 retransmits;
-  __u32 drops;    /* listeners: connections turned away */
+  __u32 drops;    /* listeners: sk_drops, at the last look */
   __u32 rtt_segs; /* segs_in at the last rtt sample */
   __u32 begun;    /* sequence number of the open request's first byte */
+  __u32 used;     /* 1: counted among the connections that carried data, or not to be */
+  __u32 full;     /* listeners: whether the accept queue was full, at the last look */
 };
 
 /* Written to the iterator's output for each socket with an open request, or for every one. */

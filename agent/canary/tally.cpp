@@ -95,8 +95,8 @@ RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
   switch (signal) {
     case RatioSignal::ConnectErrors: {
       const uint64_t errors = connection_errors(counts);
-      return {errors, errors + sum_of(counts, {SLOGATE_COUNTER_connections_server,
-                                               SLOGATE_COUNTER_connections_client})};
+      return {errors,
+              errors + sum_of(counts, {SLOGATE_COUNTER_used_server, SLOGATE_COUNTER_used_client})};
     }
     case RatioSignal::Drops: {
       const uint64_t drops = counts.drops.total();
@@ -104,7 +104,7 @@ RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
     }
     case RatioSignal::Resets: {
       const uint64_t resets =
-          sum_of(counts, {SLOGATE_COUNTER_resets_in, SLOGATE_COUNTER_resets_out});
+          sum_of(counts, {SLOGATE_COUNTER_harmful_in, SLOGATE_COUNTER_harmful_out});
       return {resets, std::max(resets, segments(counts))};
     }
     case RatioSignal::Retransmits: {

@@ -81,10 +81,10 @@ inline constexpr double kTailSamples = 5;
                                                    double quantile);
 
 // Events and exposures of a ratio in what was counted:
-// - connect_errors: errors of connections / those established and errors
+// - connect_errors: errors of connections / those that carried data and errors
 // - drops: dropped packets / segments in and out and drops
-// - resets: in and out / segments in and out. Not per connection: a server that resets kept
-//   connections would be compared with one that opens none.
+// - resets: harmful ones, in and out / segments in and out. Not per connection: a server that
+//   resets kept connections would be compared with one that opens none.
 // - retransmits / segments out
 [[nodiscard]] RatioTally to_ratio(const Counts& counts, RatioSignal signal);
 

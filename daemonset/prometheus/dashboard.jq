@@ -33,14 +33,15 @@ def workloads: [
     ["histogram_quantile(0.99, \(rate("slogate_request_duration_seconds"))) >= 0", "\(whose), {{role}}"]]},
   {title: "Requests in flight", kind: "timeseries", unit: "short", queries: [
     ["slogate_inflight_requests{\(these)}", "\(whose), {{role}}"]]},
-  {title: "Connection errors by kind", kind: "timeseries", unit: "cps", queries: [
+  {title: "Connection errors by kind, and clients that gave up", kind: "timeseries", unit: "cps", queries: [
     ["sum by (\(by), error) (\(rate("slogate_connection_errors_total")))",
-      "\(whose), {{error}}"]]},
+      "\(whose), {{error}}"],
+    ["sum by (\(by)) (\(rate("slogate_client_gone_total")))", "\(whose), client gone"]]},
   {title: "Drops by reason", kind: "timeseries", unit: "pps", queries: [
     ["sum by (\(by), reason) (\(rate("slogate_drops_total"))) or 0 * sum by (\(by)) (\(rate("slogate_segments_total")))",
       "\(whose) {{reason}}"]]},
   {title: "Share of connections that failed, of packets that were dropped", kind: "timeseries", unit: "percentunit", queries: [
-    [share("slogate_connection_errors_total"; "slogate_connections_total"), "\(whose), failed"],
+    [share("slogate_connection_errors_total"; "slogate_used_connections_total"), "\(whose), failed"],
     [share("slogate_drops_total"; "slogate_segments_total"), "\(whose), dropped"]]},
   {title: "Request latency of all that is selected", kind: "heatmap", unit: "s", queries: [
     ["sum(rate(slogate_request_duration_seconds{role=\"server\", \(these)}[$__rate_interval]))", ""]]}

@@ -50,6 +50,7 @@ TEST_P(Adoption, CountsEveryRequestFromTheFirstOneOn) {
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_connections_client), 0u);
   EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_connect), 0u);
   abort_connection(std::move(connections[0].server));
+  fill(connections[1].server.get());
   abort_connection(std::move(connections[1].client));
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_client_reset), 1u);
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_server_reset), 1u);

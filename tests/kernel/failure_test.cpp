@@ -127,7 +127,9 @@ TEST_F(Failure, OfEveryKindIsToldApart) {
   EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_connect), uint64_t{kOpened});
 }
 
-TEST_F(Failure, AResetIsTheErrorOfTheSideThatReceivesIt) {
+// A client cannot know whether the answer was complete; a server that has given its answer owes
+// nothing, see ending_test.cpp.
+TEST_F(Failure, AResetIsTheErrorOfTheClientThatReceivesIt) {
   for (int i = 0; i < 10; ++i) {
     Connection connection = connect_both(server_, client_);
     exchange(connection);
@@ -138,7 +140,7 @@ TEST_F(Failure, AResetIsTheErrorOfTheSideThatReceivesIt) {
     EXPECT_EQ(errno, ECONNRESET);
   }
   expect_errors(client_, {{SLOGATE_COUNTER_client_reset, 4}});
-  expect_errors(server_, {{SLOGATE_COUNTER_server_reset, 6}});
+  expect_errors(server_, {});
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_resets_out), 4u);
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_resets_in), 4u);
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_resets_out), 6u);

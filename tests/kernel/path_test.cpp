@@ -202,8 +202,9 @@ TEST_F(Path, OpenRequestsAreFoundInAnyNamespaceWithTheirAge) {
   EXPECT_TRUE(at_end(both_.server.get()));
   EXPECT_EQ(kernel().inflight(server_).size(), 1u);  // the client has gone, the request has not
   both_.server.reset();
-  await(server_, SLOGATE_COUNTER_unanswered_server, 1);
+  await(server_, SLOGATE_COUNTER_client_gone, 1);
   await(client_, SLOGATE_COUNTER_unanswered_client, 1);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_unanswered_server), 0u);
   EXPECT_TRUE(kernel().inflight(server_).empty());
 }
 

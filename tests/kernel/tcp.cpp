@@ -85,6 +85,13 @@ void send_text(int fd, std::string_view text, int flags) {
         retry([&] { return send(fd, text.data(), text.size(), flags | MSG_NOSIGNAL); }, "send")));
 }
 
+void fill(int fd) {
+  const std::string much(1 << 16, 'x');
+  while (send(fd, much.data(), much.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+  }
+  if (errno != EAGAIN) throw std::system_error(errno, std::generic_category(), "send");
+}
+
 std::string read_exactly(int fd, size_t bytes) {
   std::string text(bytes, '\0');
   for (size_t got = 0; got < bytes;) {

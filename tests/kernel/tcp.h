@@ -51,6 +51,8 @@ int try_connect(int fd, const Address& address);
 Fd accept_from(int listener);
 
 void send_text(int fd, std::string_view text, int flags = 0);
+// Writes until the kernel takes no more: a part of it cannot arrive while the peer reads nothing.
+void fill(int fd);
 std::string read_exactly(int fd, size_t bytes);
 bool at_end(int fd);  // waits for the peer's FIN
 // Closes with a reset.

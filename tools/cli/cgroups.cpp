@@ -23,6 +23,7 @@ void add_row(Table& table, const CgroupRow& row) {
              {to_duration(row.p999)},
              {to_count(row.connections)},
              bad_count(row.errors, kRed),
+             {to_count(row.client_gone)},
              bad_count(row.retransmits, kYellow),
              bad_count(row.drops, kYellow),
              bad_count(row.lost, kRed)});
@@ -40,6 +41,7 @@ std::string render_cgroups(const Json& cgroups, const Style& style) {
                {.title = "P99.9", .spare = 3},
                {.title = "CONNECTIONS", .spare = 4},
                {.title = "ERRORS"},
+               {.title = "CLIENT GONE", .spare = 7},
                {.title = "RETRANSMITS", .spare = 2},
                {.title = "DROPS", .spare = 1},
                {.title = "LOST", .spare = 6}});

@@ -65,6 +65,7 @@ CgroupRow parse_cgroup(const Json& json) {
     read_signal(row, json, "client", "client_request");
   row.connections = sum_at(json, "/counters/connections");
   row.errors = sum_at(json, "/counters/connection_errors");
+  row.client_gone = sum_at(json, "/counters/client_gone");
   row.retransmits = sum_at(json, "/counters/retransmits");
   row.drops = sum_at(json, "/counters/drops");
   row.lost = number_at(json, "/lost");

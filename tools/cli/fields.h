@@ -27,7 +27,7 @@ struct CgroupRow {
   std::string role;    // server, client, or "" where nothing was requested
   std::string signal;  // the name of the histogram these figures are from
   std::optional<double> requests, p50, p90, p99, p999;
-  std::optional<double> connections, errors, retransmits, drops, lost;
+  std::optional<double> connections, errors, client_gone, retransmits, drops, lost;
   std::optional<double> inflight, oldest;  // requests without an answer yet, and their age (s)
 };
 [[nodiscard]] CgroupRow parse_cgroup(const Json& json);

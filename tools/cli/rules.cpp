@@ -67,10 +67,10 @@ struct RatioMetrics {
   bool exposed_apart;  // the exposures are those and the events
 };
 constexpr std::array<RatioMetrics, kRatioSignals.size()> kRatioMetrics = {{
-    {"slogate_connection_errors_total", "role, error", "slogate_connections_total", "role", "",
+    {"slogate_connection_errors_total", "role, error", "slogate_used_connections_total", "role", "",
      true},
     {"slogate_drops_total", "reason", "slogate_segments_total", "direction", "", true},
-    {"slogate_resets_total", "direction", "slogate_segments_total", "direction", "", false},
+    {"slogate_harmful_resets_total", "direction", "slogate_segments_total", "direction", "", false},
     {"slogate_retransmits_total", "", "slogate_segments_total", "direction", "direction='out',",
      false},
 }};

@@ -141,12 +141,14 @@ TEST(Api, Cgroups) {
     "signals": {"request": {"count": 1000, "sum": 0, "p50": 0, "p90": 0, "p99": 0, "p999": 0}},
     "counters": {
       "connections": {"server": 10, "client": 0},
+      "used_connections": {"server": 0, "client": 0},
       "unmeasured_connections": {"server": {"mptcp": 0}, "client": {"mptcp": 0}},
       "connection_errors": {
         "server": {"timed_out": 0, "reset": 0, "unreachable": 0, "listen_overflow": 0, "other": 0},
         "client": {"refused": 2, "timed_out": 0, "reset": 0, "unreachable": 0, "other": 0}},
       "retransmits": 3, "segments": {"in": 11, "out": 12}, "resets": {"in": 0, "out": 0},
-      "unanswered_requests": {"server": 0, "client": 0}, "overlapped_requests": 0,
+      "harmful_resets": {"in": 0, "out": 0},
+      "unanswered_requests": {"server": 0, "client": 0}, "client_gone": 0, "overlapped_requests": 0,
       "drops": {"OTHER": 5, "TCP_CSUM": 1}},
     "inflight": {"server": {"requests": 2, "oldest_seconds": 1.5},
                  "client": {"requests": 0, "oldest_seconds": 0.0}},

@@ -205,7 +205,7 @@ TEST_F(JudgeTest, ResetsAreComparedBySegments) {
     for (ArmReading* arm : {&one.canary, &one.baseline[0]})
       arm->added.counters[SLOGATE_COUNTER_segments_in] =
           arm->added.counters[SLOGATE_COUNTER_segments_out] = 2 * kRequests;
-    one.canary.added.counters[SLOGATE_COUNTER_resets_out] = resets;
+    one.canary.added.counters[SLOGATE_COUNTER_harmful_out] = resets;
     return replay.step(one).decision;
   };
   for (size_t i = 0; i < readings(70); ++i) step(0);

@@ -78,13 +78,18 @@ TEST(Tally, QuantilesNeedATail) {
 
 TEST(Tally, RatiosAreOfWhatCouldHaveFailed) {
   Counts counts;
-  counts.counters[SLOGATE_COUNTER_connections_server] = 90;
+  // Of 200 connections 110 carried nothing.
+  counts.counters[SLOGATE_COUNTER_connections_server] = 200;
+  counts.counters[SLOGATE_COUNTER_used_server] = 90;
   counts.counters[SLOGATE_COUNTER_server_listen_overflow] = 6;
   counts.counters[SLOGATE_COUNTER_client_refused] = 4;
   counts.counters[SLOGATE_COUNTER_segments_in] = 600;
   counts.counters[SLOGATE_COUNTER_segments_out] = 300;
   counts.counters[SLOGATE_COUNTER_retransmits] = 30;
-  counts.counters[SLOGATE_COUNTER_resets_in] = 3;
+  counts.counters[SLOGATE_COUNTER_resets_in] = 30;
+  counts.counters[SLOGATE_COUNTER_harmful_in] = 2;
+  counts.counters[SLOGATE_COUNTER_harmful_out] = 1;
+  counts.counters[SLOGATE_COUNTER_client_gone] = 50;
   counts.drops[2] = 100;
   const auto expect = [&](RatioSignal signal, uint64_t events, uint64_t of) {
     const RatioTally ratio = to_ratio(counts, signal);

@@ -22,7 +22,7 @@ constexpr const char* kCgroups = R"([
    "counters": {"connections": {"server": 10, "client": 2},
                 "connection_errors": {"server": {"timed_out": 1, "reset": 2},
                                       "client": {"refused": 4}},
-                "retransmits": 5, "segments": {"in": 10, "out": 10},
+                "client_gone": 6, "retransmits": 5, "segments": {"in": 10, "out": 10},
                 "drops": {"TCP_CSUM": 1, "NO_SOCKET": 2}},
    "inflight": {"server": {"requests": 0, "oldest_seconds": 0}}, "lost": 3},
   {"id": 7, "path": "/load", "gone": true,
@@ -45,13 +45,13 @@ const Fetch kNobody = [](const std::string&) -> Outcome<Json> {
 TEST(CgroupsView, OneRowEach) {
   EXPECT_EQ(show_cgroups(fixed("/v1/cgroups", kCgroups), "", {})->text,
             "CGROUP        ROLE    REQUESTS     P50     P90     P99   P99.9  CONNECTIONS  ERRORS  "
-            "RETRANSMITS  DROPS  LOST\n"
+            "CLIENT GONE  RETRANSMITS  DROPS  LOST\n"
             "/demo/canary  server      1000  1.8 ms  2.0 ms  2.1 ms  3.0 ms           12       7  "
-            "          5      3     3\n"
+            "          6            5      3     3\n"
             "/load (gone)  client      123k  950 us   1.0 s   2.0 s    64 s            1       -  "
-            "          -      -     0\n"
+            "          -            -      -     0\n"
             "id 8          -              -       -       -       -       -            -       -  "
-            "          -      -     -\n");
+            "          -            -      -     -\n");
 }
 
 TEST(CgroupsView, PatternIsForTheAgent) {

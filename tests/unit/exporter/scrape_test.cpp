@@ -384,14 +384,15 @@ std::vector<std::string> shown(const std::vector<Workload>& workloads, size_t ma
 
 TEST(Limit, LeavesOutTheNewest) {
   const Counts counts = with_counter(SLOGATE_COUNTER_resets_in, 1);
-  // Each has retransmits, segments and resets in and out, and overlapped requests: 6 series.
+  // Each has retransmits, segments, resets and harmful ones in and out, clients that are gone, and
+  // overlapped requests: 9 series.
   const std::vector<Workload> rows = {workload("/c", counts, 1), workload("/a", counts, 2),
                                       workload("/b", counts, 3), workload("/0", {}, 4)};
-  EXPECT_THAT(shown(rows, 18), ElementsAre("/a", "/b", "/c", "and 0"));
-  EXPECT_THAT(shown(rows, 17), ElementsAre("/a", "/c", "and 1"));
-  EXPECT_THAT(shown(rows, 12), ElementsAre("/a", "/c", "and 1"));
-  EXPECT_THAT(shown(rows, 11), ElementsAre("/c", "and 2"));
-  EXPECT_THAT(shown(rows, 5), ElementsAre("and 3"));
+  EXPECT_THAT(shown(rows, 27), ElementsAre("/a", "/b", "/c", "and 0"));
+  EXPECT_THAT(shown(rows, 26), ElementsAre("/a", "/c", "and 1"));
+  EXPECT_THAT(shown(rows, 18), ElementsAre("/a", "/c", "and 1"));
+  EXPECT_THAT(shown(rows, 17), ElementsAre("/c", "and 2"));
+  EXPECT_THAT(shown(rows, 8), ElementsAre("and 3"));
 }
 
 TEST(Limit, CountsAsTheFormatDoes) {
