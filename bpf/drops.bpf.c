@@ -7,6 +7,16 @@
  * receiving socket (since 6.11). */
 const volatile __u8 counted[SLOGATE_DROP_REASONS] = {};
 const volatile bool has_rx_sk = 0;
+/* TCP_LISTEN_OVERFLOW, by number; 0 where the kernel does not say it (before 6.15). */
+const volatile __u32 listen_overflow = 0;
+
+/* Where the last ACK of a handshake finds the accept queue full, the kernel adds to the listener's
+ * sk_drops twice: once as it gives up the connection and once as it frees the packet. One of them
+ * is passed over here. */
+static __always_inline void on_overflow(struct sock* listener) {
+  struct slogate_sock* state = bpf_sk_storage_get(&slogate_sockets, listener, 0, 0);
+  if (state) __sync_fetch_and_add(&state->drops, 1);
+}
 
 /* The verifier does not know a request socket's listener for a socket, so all of it is read through
  * bpf_core_read. */
@@ -27,6 +37,7 @@ static __always_inline void on_packet_drop(struct sock* sk, __u32 reason) {
 
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_drop, struct sk_buff* skb, void* location, __u32 reason) {
+  barrier_var(reason); /* or clang compares one copy of it and uses another one */
   /* Reasons of subsystems have a number above 16 bits; they and those past the table share one
    * word. */
   if (reason < SLOGATE_DROP_REASONS) {
@@ -37,6 +48,11 @@ int BPF_PROG(packet_drop, struct sk_buff* skb, void* location, __u32 reason) {
   struct sock* sk = skb->sk;
   if (has_rx_sk && ctx[3]) sk = (struct sock*)ctx[3];
   if (!sk) return 0;
+  if (has_rx_sk && listen_overflow && reason == listen_overflow) {
+    struct sock* listener = (struct sock*)ctx[3];
+    const struct slogate_control* c = control();
+    if (listener && c && c->epoch == slogate_epoch) on_overflow(listener);
+  }
   return SLOGATE_RUN(packet_drop, BPF_CORE_READ(sk, __sk_common.skc_hash),
                      on_packet_drop(sk, reason));
 }

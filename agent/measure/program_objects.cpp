@@ -103,12 +103,16 @@ std::vector<Constant> constants_of(const KernelFeatures& features, uint32_t epoc
   std::string counted(SLOGATE_DROP_REASONS, '\0');
   const std::vector<std::string> reasons = counted_drop_reasons(features);
   for (size_t i = 0; i < reasons.size(); ++i) counted[i] = reasons[i].empty() ? 0 : 1;
+  const auto overflow = std::ranges::find(reasons, "TCP_LISTEN_OVERFLOW");
+  const auto listen_overflow =
+      overflow == reasons.end() ? 0U : static_cast<uint32_t>(overflow - reasons.begin());
   const ProbeInfo& send_length = kProbes[SLOGATE_PROBE_send_length];
   return {
       {"slogate_epoch", bytes_of(epoch)},
       {"close_at_send_length", bytes_of(is_wanted(send_length, features))},
       {"counted", std::move(counted)},
       {"has_rx_sk", bytes_of(features.kfree_skb_has_socket)},
+      {"listen_overflow", bytes_of(listen_overflow)},
   };
 }
 
