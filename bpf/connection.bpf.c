@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Connections: how they open, how long that takes, how they break. */
-#include "socket.h"
+#include "refusal.h"
+
+/* Set by the agent before loading: whether the kernel tells of resets without a socket (since
+ * 6.10); where it doesn't, drops.bpf.c finds refused connections. */
+const volatile bool resets_without_socket = 0;
 
 static __always_inline void connecting(struct sock* sk) {
   struct slogate_sock* state = remember(sk, SLOGATE_ROLE_client, 0);
@@ -171,6 +175,20 @@ static __always_inline void fall_silent_without_agent(void) {
   if (c && bpf_ktime_get_ns() > c->heartbeat + SLOGATE_QUIET_NS) c->epoch = 0;
 }
 
+static __always_inline void listens(struct sock* sk) {
+  struct slogate_sock* state = remember(sk, SLOGATE_ROLE_listener, 1);
+  struct slogate_slot* slot = state && begin_listening(sk, state) ? slot_of(sk, state) : 0;
+  if (slot) add(slot, SLOGATE_COUNTER_listener_gaps, 1);
+}
+
+/* One that was never known gets a slot now, so that what it refuses has one. */
+static __always_inline void stops_listening(struct sock* sk) {
+  struct slogate_sock* state = known_socket(sk);
+  struct slogate_ref ref = {};
+  if (!state) find_slot(sk, 1, &ref);
+  end_listening(sk, state);
+}
+
 static __always_inline void on_set_state(struct sock* sk, int from, int to) {
   if (to == TCP_ESTABLISHED) fall_silent_without_agent();
   if (to == TCP_SYN_SENT)
@@ -178,9 +196,11 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
   else if (to == TCP_ESTABLISHED)
     established(sk, from);
   else if (to == TCP_LISTEN)
-    remember(sk, SLOGATE_ROLE_listener, 1);
+    listens(sk);
   else if (to == TCP_CLOSE)
     closed(sk, from);
+  /* A child begins as LISTEN, too, and goes on to SYN_RECV. */
+  if (from == TCP_LISTEN && to == TCP_CLOSE) stops_listening(sk);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -222,9 +242,20 @@ static __always_inline void on_reset_sent(struct sock* sk) {
   if (slot) add(slot, SLOGATE_COUNTER_harmful_out, 1);
 }
 
-/* Resets that answer segments for no socket at all have no owner and are not counted. */
+/* Resets that answer segments for no socket at all have no owner and are not counted, but for the
+ * refused connections among them. */
 SEC("tp_btf/tcp_send_reset")
 int BPF_PROG(reset_sent, struct sock* sk) {
+  /* As numbers: before 6.13 the verifier takes both for pointers that are there,
+   * and leaves out what asks whether they are. */
+  struct {
+    __u64 socket, packet;
+  } raw = {};
+  bpf_probe_read_kernel(&raw, sizeof(raw), ctx);
+  if (!raw.socket) {
+    if (!resets_without_socket || !raw.packet) return 0;
+    return SLOGATE_RUN(reset_sent, 0, on_refused(raw.packet));
+  }
   if (!sk || !is_full(sk) || !is_tcp(sk)) return 0;
   return SLOGATE_RUN(reset_sent, sk->__sk_common.skc_hash, on_reset_sent(sk));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Packets of TCP sockets that the kernel threw away, by its own reason. */
-#include "socket.h"
+#include "refusal.h"
 
 /* Set by the agent before loading: the reasons that count as a drop, by the running kernel's number
  * (counted_drop_reasons() in agent/host/kernel_features.cpp), and whether the tracepoint names the
@@ -17,6 +17,9 @@ static __always_inline void on_overflow(struct sock* listener) {
   struct slogate_sock* state = bpf_sk_storage_get(&slogate_sockets, listener, 0, 0);
   if (state) __sync_fetch_and_add(&state->drops, 1);
 }
+/* The reason of a segment for which there is no socket, where only its drop tells of a refused
+ * connection (see connection.bpf.c); else 0, which is no reason. */
+const volatile __u32 no_socket = 0;
 
 /* The verifier does not know a request socket's listener for a socket, so all of it is read through
  * bpf_core_read. */
@@ -37,6 +40,11 @@ static __always_inline void on_packet_drop(struct sock* sk, __u32 reason) {
 
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(packet_drop, struct sk_buff* skb, void* location, __u32 reason) {
+  if (no_socket && reason == no_socket && !skb->sk) {
+    __u64 packet = 0;
+    bpf_probe_read_kernel(&packet, sizeof(packet), ctx);
+    SLOGATE_RUN(packet_drop, 0, on_refused(packet));
+  }
   barrier_var(reason); /* or clang compares one copy of it and uses another one */
   /* Reasons of subsystems have a number above 16 bits; they and those past the table share one
    * word. */

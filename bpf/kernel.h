@@ -38,7 +38,7 @@ enum {
   BPF_F_MMAPABLE = 1024,
   BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
-enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6 };
+enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, ETH_P_IP = 0x0800 };
 enum {
   TCP_ESTABLISHED = 1,
   TCP_SYN_SENT,
@@ -104,6 +104,7 @@ struct sock_common {
   __u16 skc_num;
   unsigned short skc_family;
   volatile unsigned char skc_state;
+  unsigned char skc_ipv6only : 1;
   possible_net_t skc_net; /* where the kernel has network namespaces */
   struct in6_addr skc_v6_daddr;
   struct in6_addr skc_v6_rcv_saddr;
@@ -122,7 +123,11 @@ struct sock {
 struct inet_bind_bucket {
   signed char fastreuse;
 };
+struct inet_sock {
+  __be16 inet_sport;
+};
 struct inet_connection_sock {
+  struct inet_sock icsk_inet;
   struct inet_bind_bucket* icsk_bind_hash;
 };
 struct minmax {
@@ -163,10 +168,18 @@ struct tcp_sock {
   } rack;
 };
 
+struct net_device {
+  possible_net_t nd_net;
+};
 struct sk_buff {
   struct sock* sk;
   u64 skb_mstamp_ns; /* when TCP sent it */
   struct list_head tcp_tsorted_anchor;
+  struct net_device* dev;
+  __be16 protocol;
+  __u16 transport_header; /* from head */
+  __u16 network_header;
+  unsigned char* head;
 };
 
 struct seq_file;

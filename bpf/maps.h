@@ -93,6 +93,14 @@ struct {
   __type(value, __u32);
 } slogate_node SEC(".maps");
 
+/* See bpf/listener.h. Old entries make room for new ones. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, SLOGATE_LISTENERS);
+  __type(key, struct slogate_listener_key);
+  __type(value, struct slogate_listener);
+} slogate_listeners SEC(".maps");
+
 /* Cgroup -> samples that found no slot. Old entries make room for new ones. */
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);

@@ -6,7 +6,7 @@
 #ifndef SLOGATE_SOCKET_H
 #define SLOGATE_SOCKET_H
 
-#include "slot.h"
+#include "listener.h"
 
 /* Not inlined into the hot path; not every object uses each of them. */
 #define COLD static __noinline __attribute__((unused))
@@ -56,25 +56,20 @@ static __always_inline bool is_in_nodes_namespace(const struct sock* sk) {
   return c && BPF_CORE_READ(sk, __sk_common.skc_net.net, net_cookie) == c->node_netns;
 }
 
-/* Whether a socket's peer is this node. In another network namespace than the node's, loopback is
- * that namespace itself, and so is the socket's own address: two namespaces may well have the same
- * one, such as a bridge's. */
-static __always_inline bool has_node_for_peer(const struct sock* sk) {
-  struct slogate_address own = {}, peer = {};
-  read_addresses(sk, &own, &peer);
-  bool in_nodes = is_in_nodes_namespace(sk);
-  if (is_loopback(&peer)) return in_nodes;
-  if (!in_nodes && is_same(&own, &peer)) return 0;
-  return bpf_map_lookup_elem(&slogate_node, &peer) != 0;
+/* Whether a connection's peer is this node. In another network namespace than the node's, loopback
+ * is that namespace itself, and so is the connection's own address: two namespaces may well have
+ * the same one, such as a bridge's. */
+static __always_inline bool is_node(const struct slogate_address* own,
+                                    const struct slogate_address* peer, bool in_nodes) {
+  if (is_loopback(peer)) return in_nodes;
+  if (!in_nodes && is_same(own, peer)) return 0;
+  return bpf_map_lookup_elem(&slogate_node, peer) != 0;
 }
 
-/* Enters what the configuration says of a server's socket; a client's local port says nothing about
- * it. Reads through bpf_core_read, so that any pointer to a socket will do. */
-COLD void classify(const struct sock* sk, struct slogate_key* owner) {
-  bool local = has_node_for_peer(sk);
-
+/* Enters what the configuration says of connections to a server's port, from this node or not. */
+COLD void enter_class(__u32 port, bool local, struct slogate_key* owner) {
   /* The most particular rule wins: port and peer, port, peer. */
-  struct slogate_class_key key = {.port = BPF_CORE_READ(sk, __sk_common.skc_num), .peer = 1};
+  struct slogate_class_key key = {.port = port, .peer = 1};
   struct slogate_class_rule* found = local ? bpf_map_lookup_elem(&slogate_classes, &key) : 0;
   if (!found) {
     key.peer = 0;
@@ -87,6 +82,15 @@ COLD void classify(const struct sock* sk, struct slogate_key* owner) {
   if (!found) return;
   owner->class_ = found->class_;
   owner->port = found->port;
+}
+
+/* The same for a server's socket; a client's local port says nothing about it. Reads through
+ * bpf_core_read, so that any pointer to a socket will do. */
+COLD void classify(const struct sock* sk, struct slogate_key* owner) {
+  struct slogate_address own = {}, peer = {};
+  read_addresses(sk, &own, &peer);
+  bool local = is_node(&own, &peer, is_in_nodes_namespace(sk));
+  enter_class(BPF_CORE_READ(sk, __sk_common.skc_num), local, owner);
 }
 
 static __always_inline struct kernfs_node* parent_of(struct kernfs_node* node) {
@@ -318,7 +322,11 @@ static __always_inline void close_request(struct sock* sk, struct slogate_sock* 
  */
 COLD struct slogate_sock* adopt(struct sock* sk) {
   int state = sk->__sk_common.skc_state;
-  if (state == TCP_LISTEN) return remember(sk, SLOGATE_ROLE_listener, 1);
+  if (state == TCP_LISTEN) {
+    struct slogate_sock* listener = remember(sk, SLOGATE_ROLE_listener, 1);
+    if (listener) begin_listening(sk, listener);
+    return listener;
+  }
   if (state == TCP_CLOSE) return 0;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return 0;

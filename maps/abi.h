@@ -197,6 +197,22 @@ struct slogate_address {
   };
 };
 
+/* Where servers listen, and who did last: at most so many places, the longest unused make room. */
+#define SLOGATE_LISTENERS 2048
+
+/* A place to listen. One socket may take two: IPv6's "any" is IPv4's, too, unless it says not. */
+struct slogate_listener_key {
+  __u64 netns;                    /* the namespace's cookie: never given again, unlike its inode */
+  struct slogate_address address; /* the listener's own; ::ffff:0.0.0.0 or :: for any */
+  __u32 port;                     /* host order */
+  __u32 zero;
+};
+struct slogate_listener {
+  __u64 cgroup;    /* who stopped listening here last; 0 for nobody yet */
+  __u32 listening; /* sockets that are known to listen here now */
+  __u32 zero;
+};
+
 enum slogate_role {
   SLOGATE_ROLE_none,
   SLOGATE_ROLE_server,
@@ -222,7 +238,7 @@ enum slogate_sock_flags {
 struct slogate_sock {
   struct slogate_ref ref;
   __u64 opened;  /* start of the open request, or of the connect; 0 for none */
-  __u64 last;    /* latest arrival of data */
+  __u64 last;    /* latest arrival of data; of a listener that is counted when it began, else 0 */
   __u32 sent;    /* where tcp_sendmsg_locked is missing: write_seq when the request began */
   __u16 role;    /* enum slogate_role */
   __u16 flags;   /* enum slogate_sock_flags */

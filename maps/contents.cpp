@@ -141,6 +141,17 @@ Result<MapContents> node(const Maps& maps) {
   return contents;
 }
 
+Result<MapContents> listeners(const Maps& maps) {
+  MapContents contents{{"netns", "address", "port", "listening", "cgroup"}, {}};
+  walk_hash<slogate_listener_key, slogate_listener>(
+      maps.fd("slogate_listeners"), contents,
+      [](const slogate_listener_key& key, const slogate_listener& listener) -> Row {
+        return {uint64_t{key.netns}, address_text(key.address), uint64_t{key.port},
+                uint64_t{listener.listening}, uint64_t{listener.cgroup}};
+      });
+  return contents;
+}
+
 Result<MapContents> control(const Maps& maps) {
   MapContents contents{{"field", "value"}, {}};
   const auto value = only_value<slogate_control>(maps.fd("slogate_control"));
@@ -197,10 +208,11 @@ struct Reader {
   Result<MapContents> (*read)(const Maps&);
 };
 
-constexpr std::array<Reader, 10> kReaders = {{{"slogate_slab", slab},
+constexpr std::array<Reader, 11> kReaders = {{{"slogate_slab", slab},
                                               {"slogate_index", index},
                                               {"slogate_free", free_slots},
                                               {"slogate_left_out", left_out},
+                                              {"slogate_listeners", listeners},
                                               {"slogate_classes", classes},
                                               {"slogate_node", node},
                                               {"slogate_control", control},

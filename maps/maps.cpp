@@ -208,6 +208,16 @@ std::vector<std::pair<uint64_t, uint64_t>> Maps::left_out() const {
   return rows;
 }
 
+// With one call: it is asked for once a tick.
+size_t Maps::listeners() const {
+  std::vector<slogate_listener_key> keys(SLOGATE_LISTENERS);
+  std::vector<slogate_listener> values(SLOGATE_LISTENERS);
+  __u32 next = 0, count = SLOGATE_LISTENERS;
+  const int error = bpf_map_lookup_batch(fd("slogate_listeners"), nullptr, &next, keys.data(),
+                                         values.data(), &count, nullptr);
+  return error == 0 || error == -ENOENT ? count : 0;
+}
+
 slogate_runs Maps::runs() const {
   const auto* lines = parts_->runs->as<slogate_runs>();
   slogate_runs total{};
@@ -266,6 +276,7 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
       losing(std::move(remembered), SLOGATE_SITE_no_storage),
       losing(whole("slogate_events", "ringbuf", 0, 0), SLOGATE_SITE_no_name),
       whole("slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT),
+      whole("slogate_listeners", "lru_hash", listeners(), SLOGATE_LISTENERS),
       whole("slogate_classes", "hash", control().class_rules(), SLOGATE_CLASS_RULES),
       whole("slogate_node", "hash", parts_->node_addresses, SLOGATE_NODE_ADDRESSES),
       whole("slogate_control", "array", 1, 1),

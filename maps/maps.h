@@ -52,6 +52,8 @@ class Maps {
 
   // Cgroups whose samples found no slot, with how many there were.
   [[nodiscard]] std::vector<std::pair<uint64_t, uint64_t>> left_out() const;
+  // How many places to listen are known; see struct slogate_listener.
+  [[nodiscard]] size_t listeners() const;
   [[nodiscard]] slogate_runs runs() const;  // summed over the lines
   // Replaces the rules that give a server socket its class; at most SLOGATE_CLASS_RULES.
   Result<void> set_class_rules(const ClassRules& rules);

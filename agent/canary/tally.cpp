@@ -30,9 +30,10 @@ uint64_t sum_of(const Counts& counts, std::initializer_list<slogate_counter> whi
 uint64_t connection_errors(const Counts& counts) {
   return sum_of(counts, {SLOGATE_COUNTER_server_timed_out, SLOGATE_COUNTER_server_reset,
                          SLOGATE_COUNTER_server_unreachable, SLOGATE_COUNTER_server_listen_overflow,
-                         SLOGATE_COUNTER_server_other, SLOGATE_COUNTER_client_refused,
-                         SLOGATE_COUNTER_client_timed_out, SLOGATE_COUNTER_client_reset,
-                         SLOGATE_COUNTER_client_unreachable, SLOGATE_COUNTER_client_other});
+                         SLOGATE_COUNTER_server_refused, SLOGATE_COUNTER_server_other,
+                         SLOGATE_COUNTER_client_refused, SLOGATE_COUNTER_client_timed_out,
+                         SLOGATE_COUNTER_client_reset, SLOGATE_COUNTER_client_unreachable,
+                         SLOGATE_COUNTER_client_other});
 }
 
 uint64_t segments(const Counts& counts) {

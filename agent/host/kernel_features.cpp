@@ -114,6 +114,9 @@ Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
   // The first parameter is the tracepoint's own.
   const ProbeInfo& drops = kProbes[SLOGATE_PROBE_packet_drop];
   features.kfree_skb_has_socket = parameters_of(types, find_tracepoint(types, drops)) >= 5;
+  // The reason for a reset came with the same release as resets without a socket.
+  const ProbeInfo& resets = kProbes[SLOGATE_PROBE_reset_sent];
+  features.resets_without_socket = parameters_of(types, find_tracepoint(types, resets)) >= 4;
   features.drop_reasons = read_drop_reasons(types);
   if (needs_fentry(features)) features.no_fentry = no_fentry(features);
   return features;
@@ -144,6 +147,13 @@ std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features)
   std::string reason = fmt::format("this kernel has no tracepoint {}", probe.tracepoint);
   if (has_functions(probe, features)) reason += ", and " + features.no_fentry;
   return reason;
+}
+
+uint32_t refusing_drop_reason(const KernelFeatures& features) {
+  if (features.resets_without_socket && features.tracepoints.contains("tcp_send_reset")) return 0;
+  const auto found = std::ranges::find(features.drop_reasons, "NO_SOCKET");
+  if (found == features.drop_reasons.end()) return 0;
+  return static_cast<uint32_t>(found - features.drop_reasons.begin());
 }
 
 std::vector<std::string> counted_drop_reasons(const KernelFeatures& features) {

@@ -2,6 +2,7 @@
 // What the running kernel offers the programs, and what each attaches to there.
 #pragma once
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ struct KernelFeatures {
   Names functions;                        // those of signals.def
   std::string no_fentry;                  // why no program can be attached to them; "": it can
   bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
+  bool resets_without_socket = false;     // tcp_send_reset tells of them, since 6.10
   std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_
 };
 
@@ -50,6 +52,10 @@ struct Hook {
 
 // Why a probe has no hooks.
 [[nodiscard]] std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features);
+
+// The number of the reason with which the SYN of a refused connection is dropped, where that alone
+// tells of it; 0 where its reset does.
+[[nodiscard]] uint32_t refusing_drop_reason(const KernelFeatures& features);
 
 // Names of the reasons that count as drops, by number; "" for those that do not: no reason given,
 // duplicates, and what is left over when a connection ends.

@@ -113,6 +113,8 @@ std::vector<Constant> constants_of(const KernelFeatures& features, uint32_t epoc
       {"counted", std::move(counted)},
       {"has_rx_sk", bytes_of(features.kfree_skb_has_socket)},
       {"listen_overflow", bytes_of(listen_overflow)},
+      {"no_socket", bytes_of(refusing_drop_reason(features))},
+      {"resets_without_socket", bytes_of(features.resets_without_socket)},
   };
 }
 

@@ -147,8 +147,8 @@ uint64_t errors(const Counts& counts) {
   return n;
 }
 
-void KernelTest::start(Mode mode) {
-  kernel_ = &shared_kernel(mode);
+void KernelTest::start(Kernel& kernel) {
+  kernel_ = &kernel;
   keep_slots_free(kernel_->maps());
   without_memory_ = kernel_->maps().control().lost(SLOGATE_SITE_no_storage);
 }

@@ -72,7 +72,8 @@ Kernel& shared_kernel(Mode mode);
 // A test with a cgroup for a server and one for a client. Losing a sample of theirs fails it.
 class KernelTest : public testing::Test {
  protected:
-  void start(Mode mode);
+  void start(Mode mode) { start(shared_kernel(mode)); }
+  void start(Kernel& kernel);
   void TearDown() override;
 
   [[nodiscard]] Kernel& kernel() { return *kernel_; }

@@ -81,7 +81,8 @@ TEST(Tally, RatiosAreOfWhatCouldHaveFailed) {
   // Of 200 connections 110 carried nothing.
   counts.counters[SLOGATE_COUNTER_connections_server] = 200;
   counts.counters[SLOGATE_COUNTER_used_server] = 90;
-  counts.counters[SLOGATE_COUNTER_server_listen_overflow] = 6;
+  counts.counters[SLOGATE_COUNTER_server_listen_overflow] = 4;
+  counts.counters[SLOGATE_COUNTER_server_refused] = 2;
   counts.counters[SLOGATE_COUNTER_client_refused] = 4;
   counts.counters[SLOGATE_COUNTER_segments_in] = 600;
   counts.counters[SLOGATE_COUNTER_segments_out] = 300;

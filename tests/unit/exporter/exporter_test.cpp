@@ -149,24 +149,25 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
   for (const MetricFamily& family : model_of(full())) names.push_back(family.name);
   EXPECT_THAT(
       names,
-      ElementsAre(
-          "slogate_request_duration_seconds", "slogate_queue_duration_seconds",
-          "slogate_connect_duration_seconds", "slogate_rtt_seconds", "slogate_connections_total",
-          "slogate_used_connections_total", "slogate_unmeasured_connections_total",
-          "slogate_connection_errors_total", "slogate_retransmits_total", "slogate_segments_total",
-          "slogate_resets_total", "slogate_harmful_resets_total",
-          "slogate_unanswered_requests_total", "slogate_client_gone_total",
-          "slogate_overlapped_requests_total", "slogate_drops_total", "slogate_inflight_requests",
-          "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
-          "slogate_lost_samples_total", "slogate_cpu_ratio", "slogate_bpf_map_entries",
-          "slogate_bpf_map_capacity", "slogate_bpf_map_bytes", "slogate_bpf_map_pressure_ratio",
-          "slogate_bpf_map_resizes_total", "slogate_bpf_program_attached",
-          "slogate_bpf_program_runs_total", "slogate_bpf_program_skipped_runs_total",
-          "slogate_bpf_program_missed_runs_total", "slogate_bpf_program_run_seconds_total",
-          "slogate_ticks_total", "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
-          "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
-          "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
-          "slogate_scrape_series", "slogate_build_info", "slogate_slos_invalid"));
+      ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
+                  "slogate_connect_duration_seconds", "slogate_rtt_seconds",
+                  "slogate_connections_total", "slogate_used_connections_total",
+                  "slogate_unmeasured_connections_total", "slogate_connection_errors_total",
+                  "slogate_retransmits_total", "slogate_segments_total", "slogate_resets_total",
+                  "slogate_harmful_resets_total", "slogate_unanswered_requests_total",
+                  "slogate_client_gone_total", "slogate_overlapped_requests_total",
+                  "slogate_listener_gaps_total", "slogate_drops_total", "slogate_inflight_requests",
+                  "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
+                  "slogate_lost_samples_total", "slogate_cpu_ratio", "slogate_bpf_map_entries",
+                  "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
+                  "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
+                  "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
+                  "slogate_bpf_program_skipped_runs_total", "slogate_bpf_program_missed_runs_total",
+                  "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
+                  "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
+                  "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
+                  "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
+                  "slogate_scrape_series", "slogate_build_info", "slogate_slos_invalid"));
 }
 
 TEST(ExporterFamilies, AllHaveOneLineOfHelp) {
@@ -263,6 +264,7 @@ TEST(ExporterCounters, OfARoleComeTogetherWithItsFirstSign) {
   const Series server = {
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="listen_overflow"})", 0},
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="other"})", 0},
+      {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="refused"})", 0},
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="reset"})", 0},
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="timed_out"})", 0},
       {R"(slogate_connection_errors_total{cgroup="/a",role="server",error="unreachable"})", 0},

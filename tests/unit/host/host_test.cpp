@@ -246,6 +246,18 @@ TEST_F(FakeHost, BpffsMayBeElsewhere) {
   EXPECT_EQ(find("bpffs").detail, "/bpf, for --pin-dir /bpf/...");
 }
 
+// One of the two tells of refused connections, never both.
+TEST(KernelFeatures, DropsTellOfRefusedConnectionsWhereResetsDoNot) {
+  KernelFeatures features;
+  EXPECT_EQ(refusing_drop_reason(features), 0u);
+  features.drop_reasons = {"NOT_SPECIFIED", "NO_SOCKET"};
+  EXPECT_EQ(refusing_drop_reason(features), 1u);
+  features.resets_without_socket = true;
+  EXPECT_EQ(refusing_drop_reason(features), 1u) << "it has not the tracepoint";
+  features.tracepoints.insert("tcp_send_reset");
+  EXPECT_EQ(refusing_drop_reason(features), 0u);
+}
+
 TEST(RequireHost, TakesTheFirstThatIsMissing) {
   const std::vector<Finding> findings = {
       {.name = "kernel", .detail = "6.18"},
