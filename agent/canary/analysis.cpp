@@ -174,6 +174,7 @@ void CanaryAnalysis::end_empty(Case& one, size_t canary_cgroups, TickTime now) {
   if (!one.empty_since) one.empty_since = now.monotonic;
   if (!one.had_canary || now.monotonic - *one.empty_since < kRolloutEnds) return;
   one.had_canary = false;
+  one.arms.begin_rollout(now);
   one.judge.reset(reset_name(one.slo, now), now);
 }
 
@@ -197,6 +198,7 @@ std::unordered_set<uint64_t> CanaryAnalysis::cgroups() const {
 Result<void> CanaryAnalysis::reset(std::string_view slo, TickTime now) {
   for (const auto& one : cases_) {
     if (one->slo.name != slo) continue;
+    one->arms.begin_rollout(now);
     one->judge.reset(reset_name(one->slo, now), now);
     std::erase_if(aside_, [&](const LatchedVeto& veto) { return veto.verdict.slo == slo; });
     note(*one, now);

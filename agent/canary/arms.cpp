@@ -96,7 +96,10 @@ void Arms::meet(const Workload& workload, TickTime now) {
     others_.erase(other);
   }
   Member& member = members_[workload.id];
-  if (member.role != Role::Unknown && member.path != workload.path) member = {};
+  if (member.role != Role::Unknown && member.path != workload.path) {
+    restarts_.left(workload.id, now.monotonic);
+    member = {};
+  }
   member.seen = looks_;
   if (member.role == Role::Unknown) {
     member.role = role_of(workload);
@@ -104,13 +107,27 @@ void Arms::meet(const Workload& workload, TickTime now) {
     member.first_seen = now.monotonic;
     member.lost = workload.lost;
     if (member.role == Role::Baseline) member.half = halves_++ % 2;
+    if (member.role == Role::Canary) restarts_.arrived(workload);
   }
   if (member.role == Role::Neither) {
     members_.erase(workload.id);
     others_.emplace(workload.id, Other{path_hash, looks_});
   } else if (member.role != Role::Unknown) {
     update(member, workload);
+    if (member.role == Role::Canary) follow(member, workload);
   }
+}
+
+void Arms::follow(Member& member, const Workload& workload) {
+  if (member.pod == workload.pod.pod) return;
+  const auto before = std::exchange(member.pod, workload.pod.pod);
+  if (before && member.pod) restarts_.changed(*before, *member.pod, slo_.container);
+}
+
+void Arms::begin_rollout(TickTime now) {
+  for (const auto& [id, member] : members_)
+    if (member.gone) restarts_.left(id, now.monotonic);
+  restarts_.forget(now.monotonic, std::chrono::nanoseconds(0));
 }
 
 void Arms::update(Member& member, const Workload& workload) const {
@@ -130,7 +147,12 @@ void Arms::look(const std::vector<Workload>& workloads, TickTime now) {
   ++looks_;
   looked_ = true;
   for (const Workload& workload : workloads) meet(workload, now);
-  std::erase_if(members_, [this](const auto& entry) { return entry.second.seen != looks_; });
+  std::erase_if(members_, [&](const auto& entry) {
+    const bool left = entry.second.seen != looks_;
+    if (left) restarts_.left(entry.first, now.monotonic);
+    return left;
+  });
+  restarts_.forget(now.monotonic, kRestartPatience);
   std::erase_if(others_, [this](const auto& entry) { return entry.second.seen != looks_; });
 }
 
@@ -156,7 +178,10 @@ void Arms::read_member(Member& member, std::shared_ptr<const Counts> counts, Arm
   const auto before = std::exchange(member.before, counts);
   if (warming) return;
   if (before && before != counts)
-    if (const auto grown = added(*counts, *before)) to.added += *grown;
+    if (const auto grown = added(*counts, *before)) {
+      to.added += *grown;
+      if (grown->counters[SLOGATE_COUNTER_listener_gaps] != 0) to.gap = Gap::Listener;
+    }
   if (looked_) {
     add_open(to, member.server, &OpenRequests::server);
     add_open(to, member.client, &OpenRequests::client);
@@ -172,6 +197,7 @@ Observation Arms::read(const CgroupCounts& counts, TickTime now) {
   if (looked_)
     for (ArmReading* arm : {&seen.canary, &seen.baseline[0], &seen.baseline[1]})
       arm->open.emplace();
+  seen.canary.gap = restarts_.take();
   for (auto& [id, member] : members_) {
     if (member.role == Role::Canary)
       read_member(member, judged_counts(counts, id), seen.canary, now);

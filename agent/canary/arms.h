@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/canary/judge.h"
+#include "agent/canary/restarts.h"
 #include "agent/measure/workload.h"
 
 namespace slogate {
@@ -33,6 +34,9 @@ class Arms {
   // What they did since the reading before. Cgroups without counts are passed over.
   [[nodiscard]] Observation read(const CgroupCounts& counts, TickTime now);
 
+  // Who is away now will not have come back, but be new.
+  void begin_rollout(TickTime now);
+
   // Whose counts read() needs.
   [[nodiscard]] std::vector<uint64_t> cgroups() const;
   // Sorted paths of the cgroups that are there.
@@ -50,11 +54,13 @@ class Arms {
     uint64_t lost = 0;        // in all
     uint64_t newly_lost = 0;  // since the reading before
     bool gone = false;
+    std::shared_ptr<const Pod> pod;  // of a canary, as of the last look
     Inflight server, client;
     uint64_t seen = 0;  // the last look that found it
   };
   [[nodiscard]] Role role_of(const Workload& workload) const;
   void meet(const Workload& workload, TickTime now);
+  void follow(Member& member, const Workload& workload);
   void update(Member& member, const Workload& workload) const;
   [[nodiscard]] std::shared_ptr<const Counts> judged_counts(const CgroupCounts& counts,
                                                             uint64_t id) const;
@@ -72,6 +78,7 @@ class Arms {
   };
   std::unordered_map<uint64_t, Other> others_;
   uint64_t looks_ = 0;
+  Restarts restarts_;    // of the canary
   size_t halves_ = 0;    // baseline cgroups there ever were
   bool looked_ = false;  // since the last reading
 };

@@ -78,7 +78,7 @@ Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
 }
 
 void Judge::reset(std::string rollout, TickTime now) {
-  rollout_ = {.name = std::move(rollout), .evidence = {}, .proofs = {}, .bounds = {}};
+  rollout_ = {.name = std::move(rollout), .evidence = {}, .proofs = {}, .bounds = {}, .gap = {}};
   rollout_.began = now.monotonic;
   // The block that is under way belongs to the rollout before.
   canary_before_ = canary_.tally();
@@ -114,6 +114,7 @@ void Judge::note_activity(const Observation& seen) {
     spoiled_ = true;
     lost_at_ = now;
   }
+  if (seen.canary.gap) rollout_.gap = {*seen.canary.gap, now};
   if (const uint64_t n = answers(seen.canary.added); n != 0) {
     rollout_.last_sample = now;
     rollout_.answered += n;

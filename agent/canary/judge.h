@@ -58,6 +58,8 @@ class Judge {
     std::optional<std::chrono::nanoseconds> last_sample;  // when the canary last answered
     uint64_t answered = 0;                                // how often it did
     size_t breaching = 0;  // blocks in a row in which the baseline breached an absolute bound
+    // What came back last, and when.
+    std::optional<std::pair<Gap, std::chrono::nanoseconds>> gap;
     std::shared_ptr<const Verdict> veto;
   };
   struct Conclusion {
@@ -83,6 +85,7 @@ class Judge {
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
   [[nodiscard]] std::optional<Conclusion> find_doubt(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_restart(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
                                                    const Verdict& facts) const;

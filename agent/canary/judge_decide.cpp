@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What follows from the evidence.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "agent/base/figures.h"
@@ -23,6 +24,9 @@ constexpr double kMissedAnswers = 10;
 constexpr std::chrono::nanoseconds kShortestSilence = 2s, kLongestSilence = 60s;
 // Nothing completed for this long, and requests are open for longer than ordinary ones take.
 constexpr std::chrono::nanoseconds kHang = 1500ms;
+// A canary that went away and came back does not pass before so long without another time: five
+// minutes are the longest that Kubernetes makes a container wait that keeps ending.
+constexpr std::chrono::nanoseconds kGapMemory = 5min;
 // So many blocks in a row.
 constexpr size_t kBreachingBlocks = 4;
 // Evidence against the canary that is no veto yet, but should not go with a pass.
@@ -90,6 +94,7 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
     return {Decision::Hold, Reason::NoCanary, "nothing of the canary is running on this node"};
   if (auto doubt = find_doubt(seen)) return std::move(*doubt);
   if (auto veto = find_veto(facts)) return std::move(*veto);
+  if (auto restart = find_restart(seen)) return std::move(*restart);
   if (auto silence = find_silence(seen)) return std::move(*silence);
   if (auto gap = find_gap(seen, facts)) return std::move(*gap);
   return {Decision::Pass, Reason::Proven,
@@ -139,6 +144,20 @@ std::string Judge::accuse(size_t number, const ObjectiveVerdict& facts) const {
       fmt::format("{}: canary {}", subject(hypothesis), figure(hypothesis, facts.canary));
   if (slo_.baseline) text += ", baseline " + figure(hypothesis, facts.baseline);
   return text + ", " + allowed(hypothesis, facts.baseline);
+}
+
+std::optional<Judge::Conclusion> Judge::find_restart(const Observation& seen) const {
+  constexpr std::array<std::string_view, 3> names = {"listener", "cgroup", "container"};
+  if (!rollout_.gap) return std::nullopt;
+  const auto [what, when] = *rollout_.gap;
+  const auto since = seen.now.monotonic - when;
+  if (since >= kGapMemory) return std::nullopt;
+  return Conclusion{
+      Decision::Hold, Reason::Restarting,
+      fmt::format("a {} of the canary went away and came back {} ago: a pass needs {} "
+                  "without that",
+                  names[static_cast<size_t>(what)], duration_text(seconds(since)),
+                  duration_text(seconds(kGapMemory)))};
 }
 
 std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) const {

@@ -30,12 +30,16 @@ struct OpenRequests {
   Histogram server, client;
 };
 
+// What went away and came back.
+enum class Gap { Listener, Cgroup, Container };
+
 // What one arm did since the reading before.
 struct ArmReading {
   Counts added;                      // of cgroups that are old enough to be judged
   std::optional<OpenRequests> open;  // when the open requests were looked at
   size_t cgroups = 0, warming = 0;   // how many belong to it; how many of these are too young
   uint64_t lost = 0;                 // samples that found no slot
+  std::optional<Gap> gap;            // the arm had one, which ended
   // Open for kOverdue or longer, and the age of the oldest, as of the last look.
   uint64_t overdue = 0;
   std::chrono::nanoseconds oldest{0};

@@ -32,16 +32,17 @@ enum class Reason {
   BaselineUnstable,
   BaselineBreaching,
   WarmingUp,
+  Restarting,
   Stalled,
   SamplesLost,
   Multiplexed,
 };
 
 // Names of Reason, in its order.
-inline constexpr std::array<std::string_view, 12> kReasons = {
-    "proven",     "regressed",   "exceeded",          "insufficient_samples",
-    "no_canary",  "no_baseline", "baseline_unstable", "baseline_breaching",
-    "warming_up", "stalled",     "samples_lost",      "multiplexed"};
+inline constexpr std::array<std::string_view, 13> kReasons = {
+    "proven",      "regressed",         "exceeded",           "insufficient_samples", "no_canary",
+    "no_baseline", "baseline_unstable", "baseline_breaching", "warming_up",           "restarting",
+    "stalled",     "samples_lost",      "multiplexed"};
 
 // How one objective stands.
 enum class ObjectiveState { Open, Proven, Against };

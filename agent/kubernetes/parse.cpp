@@ -215,6 +215,14 @@ Texts containers_of(const ApiJson& status) {
   return containers;
 }
 
+std::map<std::string, uint64_t> restarts_of(const ApiJson& status) {
+  std::map<std::string, uint64_t> restarts;
+  for (const ApiJson& one : elements(member(status, "containerStatuses")))
+    if (std::string name = name_at(one, "name"); !name.empty() && restarts.size() < kMostEntries)
+      restarts.insert_or_assign(std::move(name), count_of(member(one, "restartCount")));
+  return restarts;
+}
+
 const ApiJson& condition_of(const ApiJson& status, std::string_view type) {
   static const ApiJson none;
   for (const ApiJson& one : elements(member(status, "conditions")))
@@ -371,6 +379,7 @@ std::optional<Pod> to_pod(const ApiJson& object) {
   pod.annotations = our_annotations(metadata);
   pod.owner = controller_of(metadata);
   pod.containers = containers_of(status);
+  pod.restarts = restarts_of(status);
   pod.gated = has_our_gate(member(object, "spec"));
   const ApiJson& ours = condition_of(status, kConditionType);
   pod.condition = to_bool(text_at(ours, "status"));

@@ -25,6 +25,9 @@ struct Pod {
   // Ids, without "containerd://", and names of all containers that were ever seen of it: init and
   // ephemeral ones, and those that have been restarted, included.
   std::map<std::string, std::string> containers;
+  // How often each container was started again, by name; not of init containers, which may fail
+  // until what they wait for is there.
+  std::map<std::string, uint64_t> restarts;
   bool gated = false;             // has our readiness gate
   std::optional<bool> condition;  // our condition: True or False; nothing while it has none
   std::string condition_reason, condition_message;

@@ -28,9 +28,9 @@ constexpr const char* kPod = R"({
   "status": {"phase": "Running",
     "conditions": [{"type": "Ready", "status": "True"},
       {"type": "slogate.io/slo", "status": "False", "reason": "Vetoed", "message": "slow"}],
-    "containerStatuses": [{"name": "main", "containerID": "containerd://c2",
+    "containerStatuses": [{"name": "main", "containerID": "containerd://c2", "restartCount": 4,
       "lastState": {"terminated": {"containerID": "containerd://c1"}}, "state": {"running": {}}}],
-    "initContainerStatuses": [{"name": "init", "containerID": "cri-o://c0",
+    "initContainerStatuses": [{"name": "init", "containerID": "cri-o://c0", "restartCount": 9,
       "state": {"terminated": {"containerID": "cri-o://c0"}}}],
     "ephemeralContainerStatuses": [{"name": "debug", "containerID": "c3"},
       {"name": "waiting", "containerID": ""}]}})";
@@ -48,6 +48,7 @@ TEST(KubernetesParse, Pod) {
   EXPECT_EQ(pod->owner, (OwnerReference{"ReplicaSet", "web", "o2"}));
   EXPECT_THAT(pod->containers, UnorderedElementsAre(Pair("c0", "init"), Pair("c1", "main"),
                                                     Pair("c2", "main"), Pair("c3", "debug")));
+  EXPECT_THAT(pod->restarts, UnorderedElementsAre(Pair("main", 4)));
   EXPECT_TRUE(pod->gated);
   EXPECT_EQ(pod->condition, false);
   EXPECT_EQ(pod->condition_reason, "Vetoed");
