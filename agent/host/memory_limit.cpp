@@ -33,8 +33,8 @@ std::optional<uint64_t> read_memory_limit(const std::string& root, std::string p
   std::optional<uint64_t> least;
   for (;;) {
     // "max", a missing file (the root has none) or a missing controller: no limit here.
-    const auto text = read_file(fmt::format("{}{}/{}", root, path, file));
-    const auto limit = parse_integer<uint64_t>(leading_digits(text.value_or("")));
+    const auto text = read_file(fmt::format("{}{}/{}", root, path, file)).value_or("");
+    const auto limit = parse_integer<uint64_t>(leading_digits(text));
     if (limit) least = std::min(least.value_or(*limit), *limit);
     const size_t slash = path.find_last_of('/');
     if (slash == std::string::npos) return least;

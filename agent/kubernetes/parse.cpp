@@ -295,10 +295,15 @@ std::string hash_of(const ApiJson& labels) {
   return hash.empty() ? name_at(labels, kPodHash) : hash;
 }
 
+// 0 for anything else.
+int64_t above_zero(std::string_view text) {
+  return parse_integer<int64_t>(text, 1).value_or(0);
+}
+
 int64_t number_of(const ApiJson& annotations) {
   for (const std::string_view name :
        {"deployment.kubernetes.io/revision", "rollout.argoproj.io/revision"}) {
-    if (const auto number = parse_integer<int64_t>(text_at(annotations, name), 1)) return *number;
+    if (const int64_t number = above_zero(text_at(annotations, name)); number != 0) return number;
   }
   return 0;
 }
