@@ -99,6 +99,7 @@ std::optional<Config> read_settings(const CommandLine& line) {
       return std::nullopt;
     }
     config = std::move(*read);
+    for (const ConfigProblem& warning : config.warnings) log_line(warning.line());
   }
   if (auto done = override_config(config, line); !done) {
     log_line(done.error().line());

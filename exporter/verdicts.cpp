@@ -103,7 +103,7 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
                                {"slo", verdict->slo}};
         component.values.emplace_back(labels,
                                       is_trusted(*verdict) ? part.sum : std::min(part.sum, 0.0));
-        weight.values.emplace_back(labels, part.weight);
+        weight.values.emplace_back(labels, part.mixture_weight);
       }
     }
   }

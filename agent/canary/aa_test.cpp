@@ -36,7 +36,7 @@ AaTest::AaTest(double alpha)
 void AaTest::begin() {
   std::array<bool, kJudgedSignals> all{};
   all.fill(true);
-  const std::vector<double> weights = to_weights(hypotheses_, all);
+  const std::vector<double> weights = to_mixture_weights(hypotheses_, all);
   forth_.emplace(weights);
   back_.emplace(weights);
   blocks_ = 0;
@@ -115,15 +115,8 @@ bool AaTest::is_accused() const {
 }
 
 void AaTest::compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges) {
-  std::vector<double> forth, back;
-  for (size_t i = 0; i < hypotheses_.size(); ++i) {
-    const Gains one = weigh(hypotheses_[i], a, &b, edges[i]),
-                other = weigh(hypotheses_[i], b, &a, edges[i]);
-    forth.insert(forth.end(), one.against.begin(), one.against.end());
-    back.insert(back.end(), other.against.begin(), other.against.end());
-  }
-  forth_->add(forth);
-  back_->add(back);
+  forth_->add(weigh(hypotheses_, a, &b, edges).against);
+  back_->add(weigh(hypotheses_, b, &a, edges).against);
   ++blocks_;
   if (blocks_ % kLookBlocks == 0 && is_accused()) {
     unstable_ = kPeaceBlocks;

@@ -28,7 +28,7 @@ class AaTest {
   // How many readings the next block has.
   [[nodiscard]] size_t block() const { return block_; }
   [[nodiscard]] bool quiet() const { return unstable_ == 0; }
-  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
+  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_.all(); }
 
   static constexpr std::array<double, 2> kTestedQuantiles = {0.9, 0.99};
 
@@ -40,7 +40,7 @@ class AaTest {
   void plan();
 
   double threshold_;
-  std::vector<Hypothesis> hypotheses_;
+  Hypotheses hypotheses_;
   using History = std::deque<SplitReading>;
   std::array<History, kTestedQuantiles.size()> alone_,
       paired_;  // paired with the canary of this rollout

@@ -48,8 +48,10 @@ bool same_canary(const Slo& a, const Slo& b) {
 }
 
 std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
-  if (!selects_pods(slo) || pods_known) return {};
-  return {"pods and containers are not known without an API server: select cgroups"};
+  std::vector<std::string> notes = slo.notes;
+  if (selects_pods(slo) && !pods_known)
+    notes.emplace_back("pods and containers are not known without an API server: select cgroups");
+  return notes;
 }
 
 }  // namespace
@@ -63,6 +65,7 @@ void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
     if (old != before.end() && same_question((*old)->slo, slo)) {
       const bool next = !same_canary((*old)->slo, slo);
       cases_.push_back(std::move(*old));
+      cases_.back()->slo.notes = slo.notes;
       if (next) begin_next(*cases_.back(), slo, now);
       continue;
     }

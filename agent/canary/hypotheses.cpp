@@ -13,11 +13,6 @@
 namespace slogate {
 namespace {
 
-// Latencies .5 together, most of it for requests; then connection errors, resets, loss.
-constexpr std::array<double, kJudgedSignals> kSignalWeights = {0.35, 0.05,  0.05, 0.03, 0.02,
-                                                               0.2,  0.075, 0.15, 0.075};
-static_assert(SLOGATE_SIGNAL_request == 0 && SLOGATE_SIGNAL_rtt == 4 &&
-              static_cast<size_t>(RatioSignal::Drops) == 1 && SLOGATE_SIGNALS == 5);
 constexpr double kInactiveShare = 0.02;
 
 Hypothesis to_hypothesis(const LatencyObjective& objective, bool absolute) {
@@ -26,7 +21,7 @@ Hypothesis to_hypothesis(const LatencyObjective& objective, bool absolute) {
                         .bound = seconds(absolute ? *objective.max : *objective.max_increase),
                         .levels = {{objective.quantile, 1}}};
   hypothesis.name =
-      fmt::format("{} {} {} {}", kSignals[objective.signal].name, quantile_text(objective.quantile),
+      fmt::format("{} {} {} {}", kJudged[hypothesis.signal].name, quantile_text(objective.quantile),
                   absolute ? "max" : "max_increase", duration_text(hypothesis.bound));
   return hypothesis;
 }
@@ -37,7 +32,7 @@ Hypothesis to_hypothesis(const RatioObjective& objective, bool absolute) {
                         .bound = absolute ? *objective.max_ratio : *objective.max_increase,
                         .levels = {{0, 1}}};
   hypothesis.name =
-      fmt::format("{} {} {}", kRatioSignals[hypothesis.signal - SLOGATE_SIGNALS],
+      fmt::format("{} {} {}", kJudged[hypothesis.signal].name,
                   absolute ? "max_ratio" : "max_increase", share_text(hypothesis.bound));
   return hypothesis;
 }
@@ -52,9 +47,7 @@ constexpr bool is_compared_anyway(size_t signal) {
 
 Hypothesis implied_hypothesis(size_t signal) {
   Hypothesis hypothesis{.signal = signal, .implied = true};
-  const std::string_view name =
-      is_latency(signal) ? kSignals[signal].name : kRatioSignals[signal - SLOGATE_SIGNALS];
-  hypothesis.name = fmt::format("{} against the baseline", name);
+  hypothesis.name = fmt::format("{} against the baseline", kJudged[signal].name);
   if (is_latency(signal))
     hypothesis.levels.assign(kComparedLevels.begin(), kComparedLevels.end());
   else
@@ -189,21 +182,28 @@ std::vector<Hypothesis> default_hypotheses() {
   return hypotheses;
 }
 
-std::vector<double> to_weights(const std::vector<Hypothesis>& hypotheses,
-                               const std::array<bool, kJudgedSignals>& active) {
+Hypotheses::Hypotheses(std::vector<Hypothesis> all) : all_(std::move(all)) {
+  for (const Hypothesis& hypothesis : all_) {
+    components_.push_back({component_count_, hypothesis.levels.size()});
+    component_count_ += components_.back().size();
+  }
+}
+
+std::vector<double> to_mixture_weights(const Hypotheses& hypotheses,
+                                       const std::array<bool, kJudgedSignals>& active) {
   std::array<double, kJudgedSignals> hypotheses_of{};
-  for (const Hypothesis& hypothesis : hypotheses) ++hypotheses_of[hypothesis.signal];
+  for (const Hypothesis& hypothesis : hypotheses.all()) ++hypotheses_of[hypothesis.signal];
   double used = 0, unused = 0;
   for (size_t s = 0; s < kJudgedSignals; ++s)
-    if (hypotheses_of[s] > 0) (active[s] ? used : unused) += kSignalWeights[s];
+    if (hypotheses_of[s] > 0) (active[s] ? used : unused) += kJudged[s].share;
   const double inactive_share = used == 0 ? 1 : unused == 0 ? 0 : kInactiveShare;
   std::vector<double> weights;
-  for (const Hypothesis& hypothesis : hypotheses) {
+  for (const Hypothesis& hypothesis : hypotheses.all()) {
     const size_t s = hypothesis.signal;
-    const double share = kSignalWeights[s] / hypotheses_of[s] *
+    const double share = kJudged[s].share / hypotheses_of[s] *
                          (active[s] ? (1 - inactive_share) / used : inactive_share / unused);
     for (const Level& level : hypothesis.levels)
-      weights.insert(weights.end(), Grid{}.size(), share * level.weight / Grid{}.size());
+      weights.insert(weights.end(), Grid{}.size(), share * level.share / Grid{}.size());
   }
   return weights;
 }
@@ -219,8 +219,8 @@ Edges to_edges(const Hypothesis& hypothesis, const Tally& history) {
 
 Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
             std::span<const std::optional<size_t>> edges) {
-  Gains gains{std::vector<double>(hypothesis.components()),
-              std::vector<double>(hypothesis.components())};
+  const size_t size = Components{0, hypothesis.levels.size()}.size();
+  Gains gains{std::vector<double>(size), std::vector<double>(size)};
   if (!is_latency(hypothesis.signal)) {
     if (hypothesis.absolute || baseline) weigh_ratio(hypothesis, canary, baseline, gains);
   } else if (hypothesis.absolute) {
@@ -229,9 +229,23 @@ Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* base
     for (size_t i = 0; i < hypothesis.levels.size(); ++i)
       if (edges[i])
         weigh_latency_increase(hypothesis, canary, *baseline, *edges[i],
-                               {gains, i * Grid{}.size()});
+                               {gains, Components{}.level(i).first});
   }
   return gains;
+}
+
+Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
+            const std::vector<Edges>& edges) {
+  Gains all;
+  all.against.reserve(hypotheses.component_count());
+  all.proof.reserve(hypotheses.component_count());
+  for (const auto& [hypothesis, number, components] : hypotheses.entries()) {
+    const Gains one = weigh(hypothesis, canary, baseline, edges[number]);
+    all.against.insert(all.against.end(), one.against.begin(), one.against.end());
+    all.proof.insert(all.proof.end(), one.proof.begin(), one.proof.end());
+    all.baseline_breaches = all.baseline_breaches || one.baseline_breaches;
+  }
+  return all;
 }
 
 }  // namespace slogate

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <ranges>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace slogate {
 
 // Which quantile is compared, and its share in the evidence of its hypothesis.
 struct Level {
-  double quantile, weight;
+  double quantile, share;
 };
 
 // The quantiles that a comparison without an objective of its own looks at.
@@ -27,12 +28,9 @@ inline constexpr std::array<Level, 4> kComparedLevels = {
 inline constexpr size_t kVetoStretch = 2, kPassStretch = 4;
 inline constexpr double kVetoIncrease = 0.001, kPassIncrease = 0.005;
 
-// And so many seconds, where the stretch is less: what the scheduler of a busy node does to one
-// process and not to the other for a while. Identical arms were seen with 214 and 331 us at p99 of
-// `queue`.
+// And so many seconds, where the stretch is less.
 [[nodiscard]] constexpr double least_increase(size_t signal) {
-  return signal == SLOGATE_SIGNAL_request || signal == SLOGATE_SIGNAL_client_request ? 0.00025
-                                                                                     : 0.001;
+  return kJudged[signal].least_increase;
 }
 
 // For a comparison without an objective of its own: the canary's edge beyond which it is worse than
@@ -47,8 +45,6 @@ struct Hypothesis {
   bool implied = false;       // there because there is a baseline, not because it was asked for
   double bound = 0;           // seconds or a share; meaningless when implied
   std::vector<Level> levels;  // one for a ratio, whose quantile means nothing
-
-  [[nodiscard]] size_t components() const { return levels.size() * Grid{}.size(); }
 };
 
 // One hypothesis for each bound of the SLO, and with a baseline one for every signal but rtt on
@@ -58,10 +54,58 @@ struct Hypothesis {
 // The hypotheses of a comparison for which nothing is stated: one for every signal but rtt.
 [[nodiscard]] std::vector<Hypothesis> default_hypotheses();
 
-// The weight of each component of each hypothesis in the mixture, together at most 1. Signals have
-// fixed weights; those that are not in use (`active`, decided before the first block) share 3 %.
-[[nodiscard]] std::vector<double> to_weights(const std::vector<Hypothesis>& hypotheses,
-                                             const std::array<bool, kJudgedSignals>& active);
+// Where the components of one hypothesis are among those of all: one bet for each point of the
+// grid, levels outside, the grid inside.
+struct Components {
+  size_t first = 0, levels = 0;
+
+  [[nodiscard]] constexpr size_t size() const { return levels * Grid{}.size(); }
+  [[nodiscard]] constexpr Components level(size_t number) const {
+    return {first + number * Grid{}.size(), 1};
+  }
+  // Those of the hypothesis, of values that there is one of for each component of all.
+  template <typename T>
+  [[nodiscard]] std::span<T> of(std::span<T> all) const {
+    return all.subspan(first, size());
+  }
+  template <typename T>
+  [[nodiscard]] std::span<const T> of(const std::vector<T>& all) const {
+    return of(std::span<const T>(all));
+  }
+};
+
+// What is judged together, each with its place among the components of the mixture.
+class Hypotheses {
+ public:
+  struct Entry {
+    const Hypothesis& hypothesis;
+    size_t number;  // its place
+    Components components;
+  };
+
+  explicit Hypotheses(std::vector<Hypothesis> all);
+
+  [[nodiscard]] size_t size() const { return all_.size(); }
+  [[nodiscard]] size_t component_count() const { return component_count_; }
+  [[nodiscard]] Entry operator[](size_t number) const {
+    return {all_[number], number, components_[number]};
+  }
+  [[nodiscard]] auto entries() const {
+    return std::views::iota(size_t{0}, size()) |
+           std::views::transform([this](size_t number) { return (*this)[number]; });
+  }
+  [[nodiscard]] const std::vector<Hypothesis>& all() const { return all_; }
+
+ private:
+  std::vector<Hypothesis> all_;
+  std::vector<Components> components_;
+  size_t component_count_ = 0;
+};
+
+// The weight of each component in the mixture, together at most 1. Signals have fixed shares; those
+// that are not in use (`active`, decided before the first block) share 2 %.
+[[nodiscard]] std::vector<double> to_mixture_weights(
+    const Hypotheses& hypotheses, const std::array<bool, kJudgedSignals>& active);
 
 // For each level of a hypothesis on a latency, the baseline's edge at that quantile, from before
 // the block it is used in. Nothing where there were too few samples.
@@ -70,8 +114,8 @@ using Edges = std::vector<std::optional<size_t>>;
 // The edges for a hypothesis that follow from what the baseline did before.
 [[nodiscard]] Edges to_edges(const Hypothesis& hypothesis, const Tally& history);
 
-// What one block says of one hypothesis: gains of the evidence against it and of the proof for it,
-// one for each component, levels outside, the grid inside.
+// What one block says: gains of the evidence against a hypothesis and of the proof for it, one for
+// each component.
 struct Gains {
   std::vector<double> against, proof;
   bool baseline_breaches = false;  // the baseline itself is beyond an absolute bound: no evidence
@@ -81,5 +125,8 @@ struct Gains {
 // rounded to edges so that rounding never makes a veto or a pass.
 [[nodiscard]] Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
                           std::span<const std::optional<size_t>> edges);
+// The same of all of them; there are edges for each.
+[[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
+                          const std::vector<Edges>& edges);
 
 }  // namespace slogate

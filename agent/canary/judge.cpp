@@ -36,17 +36,18 @@ Edges edges_at(const std::array<double, N>& quantiles, const Tally& history, siz
   return edges;
 }
 
-// Of the signals that tell of requests the first that is in use.
+// Of the signals that stand for the load the first that is in use.
 size_t first_used(const Tally& tally) {
-  for (const slogate_signal signal :
-       {SLOGATE_SIGNAL_request, SLOGATE_SIGNAL_client_request, SLOGATE_SIGNAL_connect})
-    if (exposures(tally, judged(signal)) != 0) return judged(signal);
+  for (size_t signal = 0; signal < kJudgedSignals; ++signal)
+    if (kJudged[signal].main && exposures(tally, signal) != 0) return signal;
   return kJudgedSignals;
 }
 
 uint64_t answers(const Counts& added) {
-  return count(added.histograms[SLOGATE_SIGNAL_request]) +
-         count(added.histograms[SLOGATE_SIGNAL_client_request]);
+  uint64_t sum = 0;
+  for (size_t signal = 0; signal < SLOGATE_SIGNALS; ++signal)
+    if (kJudged[signal].answers) sum += count(added.histograms[signal]);
+  return sum;
 }
 
 std::string component_name(const Hypothesis& hypothesis, size_t level, size_t at) {
@@ -65,10 +66,11 @@ Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
       hypotheses_(to_hypotheses(slo)),
       threshold_(std::log(1 / slo.alpha)),
       aa_test_(slo.alpha) {
-  for (const Hypothesis& hypothesis : hypotheses_) {
+  for (const Hypothesis& hypothesis : hypotheses_.all()) {
     edges_.emplace_back(hypothesis.levels.size());
-    for (size_t i = 0; i < hypothesis.components(); ++i)
-      component_names_.push_back(component_name(hypothesis, i / Grid{}.size(), i % Grid{}.size()));
+    for (size_t level = 0; level < hypothesis.levels.size(); ++level)
+      for (size_t at = 0; at < Grid{}.size(); ++at)
+        component_names_.push_back(component_name(hypothesis, level, at));
   }
   for (const Hypothesis& hypothesis : aa_test_.hypotheses())
     test_edges_.emplace_back(hypothesis.levels.size());
@@ -93,7 +95,7 @@ void Judge::reset(std::string rollout, TickTime now) {
 
 void Judge::restore(Verdict veto) {
   rollout_.name = veto.rollout;
-  rollout_.weight = 0;
+  rollout_.traffic_weight = 0;
   rollout_.veto = verdict_ = std::make_shared<const Verdict>(std::move(veto));
 }
 
@@ -149,17 +151,11 @@ void Judge::end_block() {
 
 void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   if (!rollout_.evidence) begin_evidence();
-  std::vector<double> against;
-  bool breaching = false;
-  for (size_t i = 0, first = 0; i < hypotheses_.size(); ++i) {
-    const Gains gains =
-        weigh(hypotheses_[i], canary, slo_.baseline ? &baseline : nullptr, edges_[i]);
-    against.insert(against.end(), gains.against.begin(), gains.against.end());
-    for (const double gain : gains.proof) rollout_.proofs[first++] += std::min(kCap, gain);
-    breaching = breaching || gains.baseline_breaches;
-  }
-  rollout_.evidence->add(against);
-  rollout_.breaching = breaching ? rollout_.breaching + 1 : 0;
+  const Gains gains = weigh(hypotheses_, canary, slo_.baseline ? &baseline : nullptr, edges_);
+  rollout_.evidence->add(gains.against);
+  for (size_t i = 0; i < gains.proof.size(); ++i)
+    rollout_.proofs[i] += std::min(kCap, gains.proof[i]);
+  rollout_.breaching = gains.baseline_breaches ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
   rollout_.judged_canary += canary;
   rollout_.judged_baseline += baseline;
@@ -169,8 +165,9 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   recent_baseline_ += baseline;
   if (!slo_.baseline) return;
   rollout_.bounds.add(canary, baseline, main_signal(), bound_edges_);
-  if (rollout_.blocks % kWeightBlocks == 0)
-    rollout_.weight = next_traffic_weight(rollout_.weight, rollout_.bounds.bounds(slo_.alpha));
+  if (rollout_.blocks % kTrafficWeightBlocks == 0)
+    rollout_.traffic_weight =
+        next_traffic_weight(rollout_.traffic_weight, rollout_.bounds.bounds(slo_.alpha));
 }
 
 // The weights may depend on what was there before the first block, and on nothing later.
@@ -178,7 +175,7 @@ void Judge::begin_evidence() {
   std::array<bool, kJudgedSignals> active{};
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
     active[signal] = exposures(history_, signal) != 0;
-  const std::vector<double> weights = to_weights(hypotheses_, active);
+  const std::vector<double> weights = to_mixture_weights(hypotheses_, active);
   rollout_.evidence.emplace(weights);
   rollout_.proofs.assign(weights.size(), 0);
 }
@@ -196,16 +193,16 @@ void Judge::learn(const Tally& baseline) {
     for (size_t i = 0; i < edges.size(); ++i)
       if (all || !edges[i]) edges[i] = now[i];
   };
-  for (size_t i = 0; i < hypotheses_.size(); ++i)
-    renew(edges_[i], to_edges(hypotheses_[i], history_));
+  for (const auto& [hypothesis, number, components] : hypotheses_.entries())
+    renew(edges_[number], to_edges(hypothesis, history_));
   for (size_t i = 0; i < test_edges_.size(); ++i)
     renew(test_edges_[i], to_edges(aa_test_.hypotheses()[i], history_));
   renew(bound_edges_, edges_at(BoundSums::kBoundQuantiles, history_, signal));
   renew(split_edges_, edges_at(AaTest::kTestedQuantiles, history_, signal));
 }
 
-ObjectiveVerdict Judge::describe_hypothesis(size_t number, size_t first) const {
-  const Hypothesis& hypothesis = hypotheses_[number];
+ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
+  const Hypothesis& hypothesis = of.hypothesis;
   ObjectiveVerdict facts{.objective = hypothesis.name, .needed = is_needed(hypothesis)};
   const double quantile = hypothesis.implied ? 0.99 : hypothesis.levels.front().quantile;
   const auto measured = [&](const Tally& tally) -> std::optional<double> {
@@ -217,45 +214,40 @@ ObjectiveVerdict Judge::describe_hypothesis(size_t number, size_t first) const {
   facts.canary = measured(recent_canary_);
   if (slo_.baseline) facts.baseline = measured(recent_baseline_);
   if (!rollout_.evidence) return facts;
-  const size_t grid = Grid{}.size();
-  facts.log_e = rollout_.evidence->log_e(first, hypothesis.components());
+  facts.log_e = rollout_.evidence->log_e(of.components.first, of.components.size());
   facts.log_proof = std::numeric_limits<double>::infinity();
-  for (size_t level = 0; level < hypothesis.levels.size(); ++level) {
-    const auto proofs = std::span(rollout_.proofs).subspan(first + level * grid, grid);
-    facts.log_proof = std::min(facts.log_proof, log_mean_exp(proofs));
-    for (size_t i = 0; i < grid; ++i) {
-      const size_t at = first + level * grid + i;
-      facts.components.push_back({component_names_[at], rollout_.evidence->sums()[at],
-                                  std::exp(rollout_.evidence->log_weights()[at])});
-    }
-  }
+  for (size_t level = 0; level < of.components.levels; ++level)
+    facts.log_proof =
+        std::min(facts.log_proof, log_mean_exp(of.components.level(level).of(rollout_.proofs)));
+  const auto names = of.components.of(component_names_);
+  const auto sums = of.components.of(rollout_.evidence->sums());
+  const auto log_weights = of.components.of(rollout_.evidence->log_weights());
+  for (size_t i = 0; i < names.size(); ++i)
+    facts.components.push_back({names[i], sums[i], std::exp(log_weights[i])});
   return facts;
 }
 
-double Judge::log_share(size_t hypothesis, size_t first) const {
-  return log_sum_exp(
-      rollout_.evidence->log_weights().subspan(first, hypotheses_[hypothesis].components()));
+double Judge::log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const {
+  return log_sum_exp(of.components.of(rollout_.evidence->log_weights())) + facts.log_e;
 }
 
 Verdict Judge::describe() const {
   Verdict facts{.slo = slo_.name, .threshold = threshold_, .rollout = rollout_.name};
-  facts.weight = round_traffic_weight(rollout_.weight);
+  facts.traffic_weight = round_traffic_weight(rollout_.traffic_weight);
   facts.blocks = rollout_.blocks;
   facts.block =
       (slo_.baseline ? aa_test_.block() : kFirstBlock) * std::chrono::nanoseconds(kReadInterval);
   for (size_t signal = 0; signal < kJudgedSignals; ++signal) {
-    if (signal == judged(SLOGATE_SIGNAL_rtt) || signal == judged(RatioSignal::Drops) ||
-        signal == judged(RatioSignal::Resets) || signal == judged(RatioSignal::Retransmits))
-      continue;  // packets are not what anyone counts as a sample
+    if (!kJudged[signal].sample) continue;
     facts.samples.canary =
         std::max(facts.samples.canary, exposures(rollout_.judged_canary, signal));
     facts.samples.baseline =
         std::max(facts.samples.baseline, exposures(rollout_.judged_baseline, signal));
   }
   std::vector<double> parts;
-  for (size_t i = 0, first = 0; i < hypotheses_.size(); first += hypotheses_[i].components(), ++i) {
-    facts.objectives.push_back(describe_hypothesis(i, first));
-    if (rollout_.evidence) parts.push_back(log_share(i, first) + facts.objectives[i].log_e);
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    facts.objectives.push_back(describe(of));
+    if (rollout_.evidence) parts.push_back(log_part(of, facts.objectives.back()));
   }
   // The mixture over all components is that of the mixtures over each hypothesis's.
   if (!parts.empty()) facts.log_e = log_sum_exp(parts);

@@ -37,7 +37,7 @@ class Judge {
 
   // Never null. Values do not change once they were given out.
   [[nodiscard]] std::shared_ptr<const Verdict> verdict() const { return verdict_; }
-  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_; }
+  [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_.all(); }
 
   // A new rollout: no evidence, no veto. What is known of the baseline stays.
   void reset(std::string rollout, TickTime now);
@@ -48,10 +48,10 @@ class Judge {
   // What only this rollout knows.
   struct Rollout {
     std::string name;
-    std::optional<Evidence> evidence;  // from the first block on, when its weights are decided
+    std::optional<Evidence> evidence;  // from the first block on, when weights are decided
     std::vector<double> proofs;        // sums, one for each component
     BoundSums bounds;
-    double weight = to_traffic_weight(1e9, 1);
+    double traffic_weight = to_traffic_weight(1e9, 1);
     size_t blocks = 0;
     Tally judged_canary, judged_baseline;
     std::chrono::nanoseconds began{0};
@@ -75,12 +75,12 @@ class Judge {
   void learn(const Tally& baseline);
   [[nodiscard]] size_t main_signal() const;
 
-  // The log of a hypothesis's weight in the mixture.
-  [[nodiscard]] double log_share(size_t hypothesis, size_t first) const;
+  // What a hypothesis adds to the mixture of all, as a log: its share in it and the evidence.
+  [[nodiscard]] double log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const;
   [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
   void publish(const Observation& seen);
   [[nodiscard]] Verdict describe() const;
-  [[nodiscard]] ObjectiveVerdict describe_hypothesis(size_t hypothesis, size_t first) const;
+  [[nodiscard]] ObjectiveVerdict describe(const Hypotheses::Entry& of) const;
   [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
@@ -89,10 +89,11 @@ class Judge {
   [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
                                                    const Verdict& facts) const;
-  [[nodiscard]] std::string accuse(size_t hypothesis, const ObjectiveVerdict& facts) const;
+  [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,
+                                   const ObjectiveVerdict& facts) const;
 
   Slo slo_;
-  std::vector<Hypothesis> hypotheses_;
+  Hypotheses hypotheses_;
   std::vector<std::string> component_names_;  // of all hypotheses, one after the other
   double threshold_;
 

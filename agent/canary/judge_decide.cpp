@@ -38,10 +38,10 @@ std::string figure(const Hypothesis& hypothesis, std::optional<double> value) {
 }
 
 std::string subject(const Hypothesis& hypothesis) {
-  if (!is_latency(hypothesis.signal))
-    return std::string(kRatioSignals[hypothesis.signal - SLOGATE_SIGNALS]);
+  const std::string_view name = kJudged[hypothesis.signal].name;
+  if (!is_latency(hypothesis.signal)) return std::string(name);
   const double quantile = hypothesis.implied ? 0.99 : hypothesis.levels.front().quantile;
-  return fmt::format("{} of {}", quantile_text(quantile), kSignals[hypothesis.signal].name);
+  return fmt::format("{} of {}", quantile_text(quantile), name);
 }
 
 std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline) {
@@ -83,7 +83,7 @@ void Judge::publish(const Observation& seen) {
       verdict_ && verdict_->decision == next->decision && verdict_->reason == next->reason;
   next->since = same ? verdict_->since : seen.now.system;
   if (next->decision == Decision::Veto) {
-    next->weight = 0;
+    next->traffic_weight = 0;
     rollout_.veto = next;
   }
   verdict_ = std::move(next);
@@ -127,19 +127,19 @@ std::optional<Judge::Conclusion> Judge::find_veto(const Verdict& facts) const {
   if (slo_.baseline && !aa_test_.quiet()) return std::nullopt;
   size_t worst = 0;
   double most = -std::numeric_limits<double>::infinity();
-  for (size_t i = 0, first = 0; i < hypotheses_.size(); first += hypotheses_[i].components(), ++i) {
-    const double part = log_share(i, first) + facts.objectives[i].log_e;
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    const double part = log_part(of, facts.objectives[of.number]);
     if (part <= most) continue;
     most = part;
-    worst = i;
+    worst = of.number;
   }
+  const Hypothesis& hypothesis = hypotheses_[worst].hypothesis;
   return Conclusion{
-      Decision::Veto, hypotheses_[worst].absolute ? Reason::Exceeded : Reason::Regressed,
-      fmt::format("{}; {}", accuse(worst, facts.objectives[worst]), odds_text(facts.log_e))};
+      Decision::Veto, hypothesis.absolute ? Reason::Exceeded : Reason::Regressed,
+      fmt::format("{}; {}", accuse(hypothesis, facts.objectives[worst]), odds_text(facts.log_e))};
 }
 
-std::string Judge::accuse(size_t number, const ObjectiveVerdict& facts) const {
-  const Hypothesis& hypothesis = hypotheses_[number];
+std::string Judge::accuse(const Hypothesis& hypothesis, const ObjectiveVerdict& facts) const {
   std::string text =
       fmt::format("{}: canary {}", subject(hypothesis), figure(hypothesis, facts.canary));
   if (slo_.baseline) text += ", baseline " + figure(hypothesis, facts.baseline);
@@ -220,15 +220,15 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
     return hold(
         Reason::InsufficientSamples,
         fmt::format("something is against it, too little for a veto: {}", odds_text(facts.log_e)));
-  for (size_t i = 0; i < hypotheses_.size(); ++i)
-    if (facts.objectives[i].needed && facts.objectives[i].log_proof < kProofThreshold)
+  for (const ObjectiveVerdict& objective : facts.objectives)
+    if (objective.needed && objective.log_proof < kProofThreshold)
       return hold(
           Reason::InsufficientSamples,
           fmt::format("not shown to hold yet: {} ({} of {:.1f} nats of proof, {} canary "
                       "samples)",
-                      hypotheses_[i].name,
-                      fmt::format("{:.1f}", std::max(0.0, facts.objectives[i].log_proof)),
-                      kProofThreshold, count_text(static_cast<double>(facts.samples.canary))));
+                      objective.objective,
+                      fmt::format("{:.1f}", std::max(0.0, objective.log_proof)), kProofThreshold,
+                      count_text(static_cast<double>(facts.samples.canary))));
   return std::nullopt;
 }
 

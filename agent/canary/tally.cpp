@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 
 namespace slogate {
 namespace {
@@ -21,23 +22,35 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
   apply(tally.overlapped, other.overlapped);
 }
 
-uint64_t sum_of(const Counts& counts, std::initializer_list<slogate_counter> which) {
-  uint64_t sum = 0;
-  for (const slogate_counter counter : which) sum += counts.counters[counter];
-  return sum;
-}
+struct RatioFactors {
+  CounterFactors events, exposures;
+};
+constexpr std::array<RatioFactors, kJudgedRatios.size()> kRatioFactors = [] {
+  std::array<RatioFactors, kJudgedRatios.size()> all{};
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = {CounterFactors(kJudgedRatios[i].events), CounterFactors(kJudgedRatios[i].exposures)};
+  return all;
+}();
 
-uint64_t connection_errors(const Counts& counts) {
-  return sum_of(counts, {SLOGATE_COUNTER_server_timed_out, SLOGATE_COUNTER_server_reset,
-                         SLOGATE_COUNTER_server_unreachable, SLOGATE_COUNTER_server_listen_overflow,
-                         SLOGATE_COUNTER_server_refused, SLOGATE_COUNTER_server_other,
-                         SLOGATE_COUNTER_client_refused, SLOGATE_COUNTER_client_timed_out,
-                         SLOGATE_COUNTER_client_reset, SLOGATE_COUNTER_client_unreachable,
-                         SLOGATE_COUNTER_client_other});
+// The requests of a role that ended without an answer.
+constexpr slogate_counter unanswered_counter(std::string_view role) {
+  const CounterTerm term{"unanswered_requests", "role", role};
+  const auto* found =
+      std::ranges::find_if(kCounters, [&](const CounterInfo& row) { return term.has(row); });
+  return static_cast<slogate_counter>(found - kCounters.begin());
 }
+constexpr std::array<slogate_counter, SLOGATE_SIGNALS> kUnanswered = [] {
+  std::array<slogate_counter, SLOGATE_SIGNALS> all{};
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = kJudged[i].answers ? unanswered_counter(kSignals[i].role) : SLOGATE_COUNTERS;
+  return all;
+}();
+static_assert(std::ranges::all_of(std::views::iota(size_t{0}, kUnanswered.size()), [](size_t i) {
+  return !kJudged[i].answers || kUnanswered[i] != SLOGATE_COUNTERS;
+}));
 
-uint64_t segments(const Counts& counts) {
-  return sum_of(counts, {SLOGATE_COUNTER_segments_in, SLOGATE_COUNTER_segments_out});
+const Histogram& of_role(const OpenRequests& open, std::string_view role) {
+  return role == "client" ? open.client : open.server;
 }
 
 }  // namespace
@@ -54,6 +67,13 @@ Tally& Tally::operator-=(const Tally& before) {
 
 void Tally::halve() {
   for_each_word(*this, *this, [](uint64_t& to, uint64_t) { to /= 2; });
+}
+
+uint64_t CounterFactors::sum(const Counts& counts) const {
+  int64_t sum = drops_ == 0 ? 0 : drops_ * static_cast<int64_t>(counts.drops.total());
+  for (size_t i = 0; i < counters_.size(); ++i)
+    sum += counters_[i] * static_cast<int64_t>(counts.counters[i]);
+  return static_cast<uint64_t>(std::max<int64_t>(sum, 0));
 }
 
 Trial latency_trial(const Tally& tally, size_t signal, size_t edge) {
@@ -93,27 +113,9 @@ std::optional<double> tally_quantile(const Tally& tally, size_t signal, double q
 }
 
 RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
-  switch (signal) {
-    case RatioSignal::ConnectErrors: {
-      const uint64_t errors = connection_errors(counts);
-      return {errors,
-              errors + sum_of(counts, {SLOGATE_COUNTER_used_server, SLOGATE_COUNTER_used_client})};
-    }
-    case RatioSignal::Drops: {
-      const uint64_t drops = counts.drops.total();
-      return {drops, drops + segments(counts)};
-    }
-    case RatioSignal::Resets: {
-      const uint64_t resets =
-          sum_of(counts, {SLOGATE_COUNTER_harmful_in, SLOGATE_COUNTER_harmful_out});
-      return {resets, std::max(resets, segments(counts))};
-    }
-    case RatioSignal::Retransmits: {
-      const uint64_t again = counts.counters[SLOGATE_COUNTER_retransmits];
-      return {again, std::max(again, counts.counters[SLOGATE_COUNTER_segments_out])};
-    }
-  }
-  return {};
+  const RatioFactors& factors = kRatioFactors[static_cast<size_t>(signal)];
+  const uint64_t events = factors.events.sum(counts);
+  return {events, std::max(events, factors.exposures.sum(counts))};
 }
 
 // Both what has completed or ended without an answer by now, and what had by the last look at the
@@ -139,24 +141,23 @@ void Arm::add(const ArmReading& reading) {
     total_.counters[i] += reading.added.counters[i];
   total_.drops += reading.added.drops;
   for (size_t signal = 0; signal < SLOGATE_SIGNALS; ++signal) {
-    uint64_t unanswered = 0;
-    const Histogram* open = nullptr;
-    if (signal == SLOGATE_SIGNAL_request) {
-      unanswered = total_.counters[SLOGATE_COUNTER_unanswered_server];
-      if (reading.open) open = &reading.open->server;
-    } else if (signal == SLOGATE_SIGNAL_client_request) {
-      unanswered = total_.counters[SLOGATE_COUNTER_unanswered_client];
-      if (reading.open) open = &reading.open->client;
-    }
     const Histogram& added = reading.added.histograms[signal];
-    const bool idle = !open && added.is_zero();
-    if (idle && reading.added.counters[SLOGATE_COUNTER_unanswered_server] == 0 &&
-        reading.added.counters[SLOGATE_COUNTER_unanswered_client] == 0)
-      continue;
+    uint64_t unanswered = 0, more = 0;
+    const Histogram* open = nullptr;
+    if (kJudged[signal].answers) {
+      unanswered = total_.counters[kUnanswered[signal]];
+      more = reading.added.counters[kUnanswered[signal]];
+      if (reading.open) open = &of_role(*reading.open, kSignals[signal].role);
+    }
+    if (!open && added.is_zero() && more == 0) continue;
     add_latency(signal, added, unanswered, open);
   }
-  for (size_t ratio = 0; ratio < kRatioSignals.size(); ++ratio)
-    tally_.ratios[ratio] = to_ratio(total_, static_cast<RatioSignal>(ratio));
+  for (size_t i = 0; i < tally_.ratios.size(); ++i) {
+    const RatioTally ratio = to_ratio(total_, static_cast<RatioSignal>(i));
+    // What is taken off may be counted later than what it is taken from.
+    tally_.ratios[i] = {std::max(tally_.ratios[i].events, ratio.events),
+                        std::max(tally_.ratios[i].exposures, ratio.exposures)};
+  }
   tally_.overlapped = total_.counters[SLOGATE_COUNTER_overlapped];
 }
 

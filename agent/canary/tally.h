@@ -3,26 +3,15 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
 #include "agent/canary/evidence.h"
-#include "agent/config/slo.h"
+#include "agent/config/judged.h"
 #include "maps/counts.h"
 
 namespace slogate {
-
-// What is judged: the latencies of slogate_signal, then those of RatioSignal.
-inline constexpr size_t kJudgedSignals = SLOGATE_SIGNALS + kRatioSignals.size();
-[[nodiscard]] constexpr size_t judged(slogate_signal signal) {
-  return signal;
-}
-[[nodiscard]] constexpr size_t judged(RatioSignal signal) {
-  return SLOGATE_SIGNALS + static_cast<size_t>(signal);
-}
-[[nodiscard]] constexpr bool is_latency(size_t signal) {
-  return signal < SLOGATE_SIGNALS;
-}
 
 // Ages of the requests that have been open for kOverdue or longer, in buckets. Younger ones are
 // left to the histograms, where they arrive before the next look.
@@ -57,7 +46,7 @@ struct RatioTally {
 // Cumulative; a block is the difference of two.
 struct Tally {
   std::array<LatencyTally, SLOGATE_SIGNALS> latencies;
-  std::array<RatioTally, kRatioSignals.size()> ratios;
+  std::array<RatioTally, kJudgedRatios.size()> ratios;
   uint64_t overlapped = 0;
 
   Tally& operator+=(const Tally& other);
@@ -84,12 +73,28 @@ inline constexpr double kTailSamples = 5;
 [[nodiscard]] std::optional<double> tally_quantile(const Tally& tally, size_t signal,
                                                    double quantile);
 
-// Events and exposures of a ratio in what was counted:
-// - connect_errors: errors of connections / those that carried data and errors
-// - drops: dropped packets / segments in and out and drops
-// - resets: harmful ones, in and out / segments in and out. Not per connection: a server that
-//   resets kept connections would be compared with one that opens none.
-// - retransmits / segments out
+// A sum of judged.def in the form in which it is made often: for each counter 1, 0 or -1.
+class CounterFactors {
+ public:
+  constexpr CounterFactors() = default;
+  constexpr explicit CounterFactors(const CounterSum& sum) {
+    for (const CounterTerm& term : sum) {
+      const int8_t factor = term.subtracted ? -1 : 1;
+      if (term.family == kDropsFamily) drops_ += factor;
+      for (size_t i = 0; i < kCounters.size(); ++i)
+        if (term.has(kCounters[i])) counters_[i] += factor;
+    }
+  }
+  // 0 where more is taken off than there is, as between the moments at which the two are counted.
+  [[nodiscard]] uint64_t sum(const Counts& counts) const;
+
+ private:
+  std::array<int8_t, SLOGATE_COUNTERS> counters_{};
+  int8_t drops_ = 0;
+};
+
+// Events and exposures of a ratio in what was counted, as judged.def has them; there are never
+// fewer exposures than events.
 [[nodiscard]] RatioTally to_ratio(const Counts& counts, RatioSignal signal);
 
 // Adds up the readings of one arm. A request counts as slower than an edge once: when it completes,

@@ -48,7 +48,7 @@ void BoundSums::add(const Tally& canary, const Tally& baseline, size_t latency_s
                     const Edges& edges) {
   for (size_t level = 0; level < edges.size(); ++level)
     if (edges[level]) add_latency(canary, baseline, latency_signal, level, *edges[level]);
-  const size_t errors = judged(RatioSignal::ConnectErrors);
+  const size_t errors = judged(RatioSignal::ConnectionErrors);
   add_errors(ratio_trial(canary, errors), ratio_trial(baseline, errors));
 }
 
@@ -111,7 +111,7 @@ double next_traffic_weight(double now, const Bounds& bounds) {
   const auto or_none = [](double low) { return std::isfinite(low) ? low : 0; };
   const auto not_disproved =
       to_traffic_weight(or_none(bounds.latency_low), or_none(bounds.error_low));
-  const double lowest = std::min(justified, now + kWeightStep);
+  const double lowest = std::min(justified, now + kTrafficWeightStep);
   return std::clamp(now, lowest, std::max(lowest, not_disproved));
 }
 

@@ -16,8 +16,8 @@ inline constexpr double kLeastTrafficWeight = 5, kMostTrafficWeight = 50;
 inline constexpr double kLatencyBreak = 0.5, kErrorBreak = 0.02;
 inline constexpr double kLatencyFree = 0.19, kErrorFree = 0.001;
 // At most so much more in each step of so many blocks.
-inline constexpr double kWeightStep = 5;
-inline constexpr size_t kWeightBlocks = 30;
+inline constexpr double kTrafficWeightStep = 5;
+inline constexpr size_t kTrafficWeightBlocks = 30;
 
 // least + safety * (most - least), with safety = max(.1, exp(-10 latency) * max(.2, 1 - 20 error)),
 // the deltas less what is free and not below 0. What is not finite counts as infinitely bad.

@@ -54,7 +54,7 @@ inline constexpr std::array<std::string_view, 3> kObjectiveStates = {"open", "pr
 // mixture. Sums of the same component add up over nodes.
 struct EvidenceComponent {
   std::string name;  // "p99/r2"
-  double sum = 0, weight = 0;
+  double sum = 0, mixture_weight = 0;
 };
 
 struct ObjectiveVerdict {
@@ -78,8 +78,8 @@ struct Verdict {
   std::string slo;
   Decision decision = Decision::Hold;
   Reason reason = Reason::InsufficientSamples;
-  std::string message;  // one sentence for people
-  double weight = 0;    // percent of the traffic that bounds justify
+  std::string message;        // one sentence for people
+  double traffic_weight = 0;  // percent of the traffic that bounds justify
   std::vector<ObjectiveVerdict> objectives;
   ArmSamples samples;
   double log_e = 0, threshold = 0;                // a veto needs log_e >= threshold
@@ -94,7 +94,7 @@ struct SloStatus {
   Slo slo;
   std::vector<std::string> objectives;        // those that follow from a baseline included
   std::vector<std::string> canary, baseline;  // paths of the cgroups that are in the arms
-  std::vector<std::string> notes;             // what of it is not done
+  std::vector<std::string> notes;             // what who wrote it should know
 };
 
 // An SLO that cannot be judged, and what has to change.

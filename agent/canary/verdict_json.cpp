@@ -51,7 +51,7 @@ constexpr int kTmYear = 1900;
 
 ObjectiveVerdict parse_objective(const Json& json) {
   ObjectiveVerdict objective;
-  objective.objective = json.at("objective").get<std::string>();
+  objective.objective = current_objective_name(json.at("objective").get<std::string>());
   objective.state = parse_name<ObjectiveState>(json.at("state"), kObjectiveStates);
   objective.log_e = parse_number(json.at("log_e")).value_or(0);
   objective.log_proof = parse_number(json.at("log_proof")).value_or(0);
@@ -67,7 +67,7 @@ Verdict parse(const Json& json) {
   verdict.decision = parse_name<Decision>(json.at("verdict"), kDecisions);
   verdict.reason = parse_name<Reason>(json.at("reason"), kReasons);
   verdict.message = json.at("message").get<std::string>();
-  verdict.weight = json.at("weight").get<double>();
+  verdict.traffic_weight = json.at("weight").get<double>();
   for (const Json& objective : json.at("objectives"))
     verdict.objectives.push_back(parse_objective(objective));
   verdict.samples.canary = parse_count(json.at("samples").at("canary"));
@@ -99,7 +99,7 @@ Json verdict_json(const Verdict& verdict) {
           {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]},
           {"reason", kReasons[static_cast<size_t>(verdict.reason)]},
           {"message", verdict.message},
-          {"weight", number(verdict.weight)},
+          {"weight", number(verdict.traffic_weight)},
           {"objectives", std::move(objectives)},
           {"samples", {{"canary", verdict.samples.canary}, {"baseline", verdict.samples.baseline}}},
           {"log_e", number(verdict.log_e)},

@@ -298,6 +298,7 @@ Checked<Config> parse_config(std::string_view yaml, std::string_view file_name) 
   }
   Config config = to_config(*root, problems);
   if (problems.size() > 0) return std::unexpected(problems.take());
+  config.warnings = problems.take_warnings();
   return config;
 }
 

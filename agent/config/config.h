@@ -43,6 +43,17 @@ struct KubernetesConfig {
   bool operator==(const KubernetesConfig&) const = default;
 };
 
+// One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;
+// both are 0 when it is about the file as a whole.
+struct ConfigProblem {
+  std::string file;
+  int line_number = 0, column = 0;
+  std::string message, remedy;
+
+  // "FILE:LINE:COLUMN: message (remedy)"
+  [[nodiscard]] std::string line() const;
+};
+
 // What is read once, when the agent starts: then sockets are bound, threads made and privileges
 // dropped that a change would need again.
 struct StartConfig {
@@ -72,7 +83,10 @@ struct LiveConfig {
 
 // Everything a configuration file can say, one member for each key. A Config made from nothing has
 // the defaults, and nothing else has any.
-struct Config : StartConfig, LiveConfig {};
+struct Config : StartConfig, LiveConfig {
+  // What is understood, but will not be for ever: for who keeps the file.
+  std::vector<ConfigProblem> warnings = {};
+};
 
 // One key at the top of a file.
 struct ConfigKey {
@@ -88,17 +102,6 @@ struct ConfigKey {
 // Which keys an agent that started with `started` cannot take from `read` while it runs, as a line
 // for the log: "listen and socket need a restart"; "" for none.
 [[nodiscard]] std::string needs_restart(const Config& started, const Config& read);
-
-// One thing that is wrong with a file, and where. Line and column are from 1, columns in bytes;
-// both are 0 when it is about the file as a whole.
-struct ConfigProblem {
-  std::string file;
-  int line_number = 0, column = 0;
-  std::string message, remedy;
-
-  // "FILE:LINE:COLUMN: message (remedy)"
-  [[nodiscard]] std::string line() const;
-};
 
 template <typename T>
 using Checked = std::expected<T, std::vector<ConfigProblem>>;

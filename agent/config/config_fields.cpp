@@ -63,6 +63,15 @@ void ConfigProblems::add(const YamlNode& at, Error error) {
   add(at, std::move(error.message), std::move(error.remedy));
 }
 
+void ConfigProblems::warn(const YamlNode& at, std::string message) {
+  if (std::ranges::find(warnings_, message, &ConfigProblem::message) != warnings_.end()) return;
+  warnings_.push_back({.file = file_,
+                       .line_number = at.line,
+                       .column = at.column,
+                       .message = std::move(message),
+                       .remedy = {}});
+}
+
 std::vector<ConfigProblem> ConfigProblems::take() {
   std::ranges::stable_sort(problems_, {}, [](const ConfigProblem& problem) {
     return std::tuple(problem.line_number, problem.column);

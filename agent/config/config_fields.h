@@ -26,13 +26,16 @@ class ConfigProblems {
 
   void add(const YamlNode& at, std::string message, std::string remedy = {});
   void add(const YamlNode& at, Error error);
+  // What is understood all the same; said once, where it stands first.
+  void warn(const YamlNode& at, std::string message);
   [[nodiscard]] size_t size() const { return problems_.size(); }
   // All of them, by line and column; this is empty afterwards.
   std::vector<ConfigProblem> take();
+  std::vector<ConfigProblem> take_warnings() { return std::exchange(warnings_, {}); }
 
  private:
   std::string file_;
-  std::vector<ConfigProblem> problems_;
+  std::vector<ConfigProblem> problems_, warnings_;
 };
 
 // One key that a mapping may have, and what reads its value.
@@ -105,10 +108,10 @@ void read_metrics(const YamlNode& node, ConfigProblems& problems, MetricsSetting
 // The selector of one arm, nothing when it has a problem. agent/config/config_selector.cpp.
 [[nodiscard]] std::optional<Selector> read_selector(const YamlNode& node, ConfigProblems& problems);
 
-// The objectives of an SLO that have no problem; `has_baseline` because without one there is
-// nothing an increase could be measured against. agent/config/config_objective.cpp.
-[[nodiscard]] std::vector<Objective> read_objectives(const YamlNode& node, bool has_baseline,
-                                                     ConfigProblems& problems);
+// Reads the objectives of an SLO that have no problem, and notes what of them has another name now;
+// whether there is a baseline, without which nothing can be bounded by an increase, `to` does not
+// know yet. agent/config/config_objective.cpp.
+void read_objectives(const YamlNode& node, bool has_baseline, ConfigProblems& problems, Slo& to);
 
 // The list of SLOs. agent/config/config_slo.cpp.
 [[nodiscard]] std::vector<Slo> read_slos(const YamlNode& node, ConfigProblems& problems);

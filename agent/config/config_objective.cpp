@@ -17,30 +17,23 @@ Result<double> parse_share(std::string_view text) {
   return parse_ratio(text);
 }
 
-// All names that `signal` can have: the latencies first.
-std::vector<std::string_view> signal_names() {
-  std::vector<std::string_view> names;
-  std::ranges::transform(kSignals, std::back_inserter(names), &SignalInfo::name);
-  names.insert(names.end(), kRatioSignals.begin(), kRatioSignals.end());
-  return names;
-}
-
 // Reads the objectives of one SLO and remembers what each of them bounds, to find those that speak
 // of the same.
 class ObjectiveReader {
  public:
-  ObjectiveReader(bool has_baseline, ConfigProblems& problems)
-      : has_baseline_(has_baseline), problems_(problems) {}
+  ObjectiveReader(bool has_baseline, ConfigProblems& problems, std::vector<std::string>& notes)
+      : has_baseline_(has_baseline), problems_(problems), notes_(notes) {}
 
   std::optional<Objective> read(const YamlNode& item);
 
  private:
   LatencyObjective read_latency(const YamlNode& item, slogate_signal signal);
   RatioObjective read_ratio(const YamlNode& item, RatioSignal signal);
+  void note_old_name(const YamlNode& signal);
   void check_keys(const YamlNode& item);
   void check_bounds(const YamlNode& item, std::string_view absolute);
   template <typename T>
-  void note(const YamlNode& item, std::string_view bound, double quantile,
+  void note(const YamlNode& item, std::string_view bound, size_t signal, double quantile,
             const std::optional<T>& value);
 
   // A bound of one quantity that an objective has stated.
@@ -51,7 +44,8 @@ class ObjectiveReader {
 
   bool has_baseline_;
   ConfigProblems& problems_;
-  std::map<std::tuple<std::string_view, std::string_view, double>, Stated> stated_;
+  std::vector<std::string>& notes_;
+  std::map<std::tuple<size_t, std::string_view, double>, Stated> stated_;
 };
 
 std::optional<Objective> ObjectiveReader::read(const YamlNode& item) {
@@ -60,15 +54,22 @@ std::optional<Objective> ObjectiveReader::read(const YamlNode& item) {
     check_keys(item);
     return std::nullopt;
   }
-  if (const auto* latency = std::ranges::find(kSignals, signal->text, &SignalInfo::name);
-      latency != kSignals.end())
-    return read_latency(item, static_cast<slogate_signal>(latency - kSignals.begin()));
-  if (const auto* ratio = std::ranges::find(kRatioSignals, signal->text);
-      ratio != kRatioSignals.end())
-    return read_ratio(item, static_cast<RatioSignal>(ratio - kRatioSignals.begin()));
-  problems_.add(*signal, unknown_name("signal", signal->text, signal_names()));
-  check_keys(item);
-  return std::nullopt;
+  const auto found = find_judged(signal->text);
+  if (!found) {
+    problems_.add(*signal, unknown_name("signal", signal->text, judged_names()));
+    check_keys(item);
+    return std::nullopt;
+  }
+  note_old_name(*signal);
+  if (is_latency(*found)) return read_latency(item, static_cast<slogate_signal>(*found));
+  return read_ratio(item, to_ratio_signal(*found));
+}
+
+void ObjectiveReader::note_old_name(const YamlNode& signal) {
+  const auto note = old_name_note(signal.text);
+  if (note.empty() || std::ranges::find(notes_, note) != notes_.end()) return;
+  problems_.warn(signal, note);
+  notes_.push_back(note);
 }
 
 // Where the form is not known, a key is right if any form has it.
@@ -99,8 +100,8 @@ LatencyObjective ObjectiveReader::read_latency(const YamlNode& item, slogate_sig
   require_key(item, "quantile", what, problems_);
   check_bounds(item, "max");
   if (objective.quantile == 0) return objective;
-  note(item, "max", objective.quantile, objective.max);
-  note(item, "max_increase", objective.quantile, objective.max_increase);
+  note(item, "max", judged(signal), objective.quantile, objective.max);
+  note(item, "max_increase", judged(signal), objective.quantile, objective.max_increase);
   return objective;
 }
 
@@ -115,8 +116,8 @@ RatioObjective ObjectiveReader::read_ratio(const YamlNode& item, RatioSignal sig
           read_value(v, problems_, objective.max_increase, parse_share);
         }}});
   check_bounds(item, "max_ratio");
-  note(item, "max_ratio", 0, objective.max_ratio);
-  note(item, "max_increase", 0, objective.max_increase);
+  note(item, "max_ratio", judged(signal), 0, objective.max_ratio);
+  note(item, "max_increase", judged(signal), 0, objective.max_increase);
   return objective;
 }
 
@@ -131,8 +132,8 @@ void ObjectiveReader::check_bounds(const YamlNode& item, std::string_view absolu
 }
 
 template <typename T>
-void ObjectiveReader::note(const YamlNode& item, std::string_view bound, double quantile,
-                           const std::optional<T>& value) {
+void ObjectiveReader::note(const YamlNode& item, std::string_view bound, size_t signal,
+                           double quantile, const std::optional<T>& value) {
   if (!value) return;
   double number = 0;
   if constexpr (std::is_same_v<T, double>)
@@ -141,7 +142,7 @@ void ObjectiveReader::note(const YamlNode& item, std::string_view bound, double 
     number = static_cast<double>(value->count());
   const YamlNode& at = *item.find(bound);
   const auto [first, is_new] =
-      stated_.try_emplace({item.find("signal")->text, bound, quantile}, Stated{at.line, number});
+      stated_.try_emplace({signal, bound, quantile}, Stated{at.line, number});
   if (is_new) return;
   const bool same = first->second.value == number;
   problems_.add(at,
@@ -164,17 +165,15 @@ Result<nanoseconds> parse_latency(std::string_view text) {
   return latency;
 }
 
-std::vector<Objective> read_objectives(const YamlNode& node, bool has_baseline,
-                                       ConfigProblems& problems) {
-  std::vector<Objective> objectives;
-  ObjectiveReader reader(has_baseline, problems);
+void read_objectives(const YamlNode& node, bool has_baseline, ConfigProblems& problems, Slo& to) {
+  to.objectives.clear();
+  ObjectiveReader reader(has_baseline, problems, to.notes);
   if (node.kind == YamlNode::Kind::Sequence && node.items.empty())
     problems.add(node, "no objectives",
                  "add one, like { signal: request, quantile: 0.99, max: 15ms }");
   read_list(node, problems, kMaxObjectives, [&](const YamlNode& item) {
-    if (auto objective = reader.read(item)) objectives.push_back(*objective);
+    if (auto objective = reader.read(item)) to.objectives.push_back(*objective);
   });
-  return objectives;
 }
 
 }  // namespace slogate

@@ -57,8 +57,7 @@ Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
         [&](const YamlNode& v) { read_value(v, problems, slo.container, parse_container); }},
        {"canary", [&](const YamlNode& v) { canary = read_selector(v, problems); }},
        {"baseline", [&](const YamlNode& v) { slo.baseline = read_selector(v, problems); }},
-       {"objectives",
-        [&](const YamlNode& v) { slo.objectives = read_objectives(v, has_baseline, problems); }},
+       {"objectives", [&](const YamlNode& v) { read_objectives(v, has_baseline, problems, slo); }},
        {"alpha", [&](const YamlNode& v) { read_value(v, problems, slo.alpha, parse_alpha); }},
        {"warmup",
         [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }}});

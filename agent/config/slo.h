@@ -5,18 +5,16 @@
 
 #include <linux/types.h>
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
 #include "agent/base/glob.h"
-#include "maps/abi.h"
+#include "agent/config/judged.h"
 
 namespace slogate {
 
@@ -58,16 +56,10 @@ struct LatencyObjective {
   bool operator==(const LatencyObjective&) const = default;
 };
 
-enum class RatioSignal { ConnectErrors, Drops, Resets, Retransmits };
-
-// Names of RatioSignal in the configuration, in its order.
-inline constexpr std::array<std::string_view, 4> kRatioSignals = {"connect_errors", "drops",
-                                                                  "resets", "retransmits"};
-
 // "At most this share fails, and at most so much more than the baseline's share." At least one of
 // the two is there, both are above 0 and at most 1.
 struct RatioObjective {
-  RatioSignal signal = RatioSignal::ConnectErrors;
+  RatioSignal signal = RatioSignal::ConnectionErrors;
   std::optional<double> max_ratio = {}, max_increase = {};
 
   bool operator==(const RatioObjective&) const = default;
@@ -91,6 +83,7 @@ struct Slo {
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
   std::string rollout = {};
+  std::vector<std::string> notes = {};  // what who wrote it should know
 
   bool operator==(const Slo&) const = default;
 };

@@ -79,18 +79,30 @@ Result<Objective> parse_latency_objective(std::string_view left, const Bound& bo
   return objective;
 }
 
+// By the name that annotations have for it, or by the one it has everywhere.
+std::optional<size_t> find_ratio(std::string_view name) {
+  for (size_t signal = SLOGATE_SIGNALS; signal < kJudgedSignals; ++signal)
+    if (!name.empty() && kJudged[signal].annotation == name) return signal;
+  const auto found = find_judged(name);
+  return found && !is_latency(*found) ? found : std::nullopt;
+}
+
+std::vector<std::string_view> ratio_names() {
+  std::vector<std::string_view> names;
+  for (const JudgedSignal& ratio : kJudgedRatios)
+    if (!ratio.annotation.empty()) names.push_back(ratio.annotation);
+  for (const JudgedSignal& ratio : kJudgedRatios) names.push_back(ratio.name);
+  return names;
+}
+
 Result<Objective> parse_ratio_objective(std::string_view left, const Bound& bound) {
-  std::vector<std::string_view> names = {"errors"};
-  names.insert(names.end(), kRatioSignals.begin(), kRatioSignals.end());
-  const auto found = std::ranges::find(names, left);
-  if (found == names.end()) {
-    Error error = unknown_name("ratio", left, names);
+  const auto found = find_ratio(left);
+  if (!found) {
+    Error error = unknown_name("ratio", left, ratio_names());
     error.remedy += "; a latency is written like p99(request)";
     return fail(std::move(error));
   }
-  // "errors" is the first of the configuration's names, too.
-  const auto place = std::max<std::ptrdiff_t>(found - names.begin() - 1, 0);
-  RatioObjective objective{.signal = static_cast<RatioSignal>(place)};
+  RatioObjective objective{.signal = to_ratio_signal(*found)};
   const auto share = parse_ratio(bound.value);
   if (!share) return fail(share.error());
   (bound.above_baseline ? objective.max_increase : objective.max_ratio) = *share;
@@ -114,7 +126,7 @@ std::string quantity_of(const Objective& objective) {
     return fmt::format("{} {} {}", kSignals[latency->signal].name, latency->quantile,
                        latency->max ? "max" : "increase");
   const auto& ratio = std::get<RatioObjective>(objective);
-  return fmt::format("{} {}", kRatioSignals[static_cast<size_t>(ratio.signal)],
+  return fmt::format("{} {}", kJudged[judged(ratio.signal)].name,
                      ratio.max_ratio ? "max" : "increase");
 }
 
@@ -139,8 +151,23 @@ Result<void> read(const std::string& key, const std::string& value, T& to, const
   return {};
 }
 
+// What is said of the names of ratios that are old.
+std::vector<std::string> old_names(std::string_view text) {
+  std::vector<std::string> notes;
+  while (!text.empty()) {
+    std::string_view part = take_until(text, ';');
+    std::string note = old_name_note(take_until(part, '<'));
+    if (!note.empty() && std::ranges::find(notes, note) == notes.end())
+      notes.push_back(std::move(note));
+  }
+  return notes;
+}
+
 Result<void> read_one(const std::string& key, const std::string& value, PodAnnotations& to) {
-  if (key == "slo") return read(key, value, to.slo.objectives, parse_objectives);
+  if (key == "slo") {
+    to.slo.notes = old_names(value);
+    return read(key, value, to.slo.objectives, parse_objectives);
+  }
   if (key == "alpha") return read(key, value, to.slo.alpha, parse_alpha);
   if (key == "warmup") return read(key, value, to.slo.warmup, parse_duration);
   if (key == "port") return read(key, value, to.slo.port, parse_port);

@@ -6,8 +6,11 @@
 //   OBJECTIVE = QUANTILE "(" LATENCY ")" LESS [ "baseline" "+" ] DURATION
 //             | RATIO                   LESS [ "baseline" "+" ] SHARE
 //   QUANTILE  = "p50" | "p99" | "p99.9" | …          LATENCY = "request" | "queue" | "connect" | …
-//   RATIO     = "errors" | "drops" | "resets" | "retransmits"       ("errors": connect_errors)
+//   RATIO     = "connection_errors" | "errors" | "drops" | "resets" | "retransmits"
 //   LESS      = "<" | "<="             DURATION = "15ms"             SHARE = "0.1%"
+//
+// "errors" is short for "connection_errors" until answers are judged: then it will mean requests
+// that failed.
 #pragma once
 
 #include <map>
@@ -26,7 +29,7 @@ namespace slogate {
 
 // What the annotations of one pod, without their prefix, say.
 struct PodAnnotations {
-  Slo slo;  // with objectives, port, container, alpha and warm-up; the rest is not theirs to say
+  Slo slo;  // objectives, port, container, alpha, warm-up, notes; the rest is not theirs to say
   // The arm, "canary" or "stable", and the workload it belongs to: both or neither. Without them
   // the newest revision of a Deployment is its canary.
   std::string track, workload;

@@ -71,7 +71,7 @@ double pooled_log_e(const std::vector<Verdict>& verdicts) {
       for (const Verdict& verdict : verdicts) {
         const EvidenceComponent& part = verdict.objectives[i].components[j];
         sum += part.sum;
-        weight = std::min(weight, part.weight);
+        weight = std::min(weight, part.mixture_weight);
       }
       parts.push_back(std::log(weight) + sum);
       weights += weight;

@@ -74,21 +74,18 @@ class Mixture {
 
 // The hypotheses that the rules pool where nothing is stated; errors and drops do not happen here.
 struct Question {
-  std::vector<Hypothesis> hypotheses;
+  Hypotheses hypotheses;
   std::vector<double> weights;
 };
 
 Question question() {
-  Question result;
-  for (const Hypothesis& hypothesis : default_hypotheses())
-    if (hypothesis.signal == judged(SLOGATE_SIGNAL_request) ||
-        hypothesis.signal == judged(RatioSignal::ConnectErrors) ||
-        hypothesis.signal == judged(RatioSignal::Drops))
-      result.hypotheses.push_back(hypothesis);
+  std::vector<Hypothesis> pooled = default_hypotheses();
+  std::erase_if(pooled, [](const Hypothesis& one) { return !kJudged[one.signal].pooled; });
+  Hypotheses hypotheses(std::move(pooled));
   std::array<bool, kJudgedSignals> active{};
   active.fill(true);
-  result.weights = to_weights(result.hypotheses, active);
-  return result;
+  std::vector<double> weights = to_mixture_weights(hypotheses, active);
+  return {std::move(hypotheses), std::move(weights)};
 }
 
 using Shares = std::array<double, kComparedLevels.size()>;
@@ -171,7 +168,7 @@ struct Model {
 
 std::vector<double> gains_of(const Question& question, const Drawn& canary, const Drawn& stable) {
   std::vector<double> gains;
-  for (const Hypothesis& hypothesis : question.hypotheses)
+  for (const Hypothesis& hypothesis : question.hypotheses.all())
     for (size_t level = 0; level < hypothesis.levels.size(); ++level) {
       const bool latency = is_latency(hypothesis.signal);
       const Trial x{latency ? canary.slow[level] : 0, canary.all};

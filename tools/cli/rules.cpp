@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ranges>
 #include <set>
 #include <span>
 
@@ -52,28 +53,61 @@ std::string namespace_of(const Selector& selector) {
   return "";
 }
 
-// Of the comparisons nobody asked for only those that a service is most often rolled back for:
-// every rule is work for a Prometheus that serves the whole fleet.
+// Of the comparisons nobody asked for only those of pooled signals.
 bool is_pooled(const Hypothesis& hypothesis) {
-  return !hypothesis.absolute &&
-         (!hypothesis.implied || hypothesis.signal == judged(SLOGATE_SIGNAL_request) ||
-          hypothesis.signal == judged(RatioSignal::ConnectErrors) ||
-          hypothesis.signal == judged(RatioSignal::Drops));
+  return !hypothesis.absolute && (!hypothesis.implied || kJudged[hypothesis.signal].pooled);
 }
 
-// Events and what they are counted against: the metrics that to_ratio() has as counters.
-struct RatioMetrics {
-  std::string_view events, event_labels, exposures, exposure_labels, only;
-  bool exposed_apart;  // the exposures are those and the events
-};
-constexpr std::array<RatioMetrics, kRatioSignals.size()> kRatioMetrics = {{
-    {"slogate_connection_errors_total", "role, error", "slogate_used_connections_total", "role", "",
-     true},
-    {"slogate_drops_total", "reason", "slogate_segments_total", "direction", "", true},
-    {"slogate_harmful_resets_total", "direction", "slogate_segments_total", "direction", "", false},
-    {"slogate_retransmits_total", "", "slogate_segments_total", "direction", "direction='out',",
-     false},
-}};
+// ---- PromQL of a sum of counters ----
+
+// "role, error": the labels that a family has beside the workload's.
+std::string labels_of(std::string_view family) {
+  if (family == kDropsFamily) return std::string(kDropsLabel);
+  const auto* row = std::ranges::find(kCounters, family, &CounterInfo::family);
+  return fmt::format("{}{}{}", row->label, row->label2.empty() ? "" : ", ", row->label2);
+}
+
+// The matchers of a term's own labels, each with a comma behind it.
+std::string matchers_of(const CounterTerm& term) {
+  std::string text;
+  for (const auto& [label, value] :
+       {std::pair(term.label, term.value), std::pair(term.label2, term.value2)})
+    if (!label.empty()) text += fmt::format("{}='{}',", label, value);
+  return text;
+}
+
+// One value for each workload of `series`, at an offset.
+std::string term_of(const CounterTerm& term, std::string_view series, std::string_view offset) {
+  return fmt::format("sum without ({}) (slogate_{}_total{{{}{}}}{})", labels_of(term.family),
+                     term.family, matchers_of(term), series, offset);
+}
+
+// The same, 0 for workloads that have only a series of `base`: what has not happened yet may have
+// none.
+std::string term_or_zero(const CounterTerm& term, std::string_view series, std::string_view offset,
+                         const CounterTerm& base) {
+  return fmt::format("({} or 0 * {})", term_of(term, series, offset),
+                     term_of(base, series, offset));
+}
+
+std::string events_of(const JudgedSignal& ratio, std::string_view series, std::string_view offset) {
+  std::string text;
+  for (const CounterTerm& term : ratio.events)
+    text += (text.empty()      ? ""
+             : term.subtracted ? " - "
+                               : " + ") +
+            term_or_zero(term, series, offset, *ratio.exposures.begin());
+  return ratio.events.size() == 1 ? text : fmt::format("({})", text);
+}
+
+std::string exposures_of(const JudgedSignal& ratio, std::string_view series,
+                         std::string_view offset) {
+  const CounterTerm& base = *ratio.exposures.begin();
+  std::string text = term_of(base, series, offset);
+  for (const CounterTerm& term : std::span(ratio.exposures).subspan(1))
+    text += (term.subtracted ? " - " : " + ") + term_or_zero(term, series, offset, base);
+  return ratio.exposures.size() == 1 ? text : fmt::format("({})", text);
+}
 
 // `series` are the label matchers of all that may belong to the arm, and `members`, to be put
 // behind an expression over them, leaves those that do.
@@ -172,8 +206,8 @@ class PooledRules {
 
   // Requests that ended without an answer were slower than any edge.
   [[nodiscard]] std::string unanswered(const Hypothesis& hypothesis, const Arm& arm) const {
+    if (!kJudged[hypothesis.signal].answers) return "";
     const std::string_view role = kSignals[hypothesis.signal].role;
-    if (role.empty()) return "";
     const std::string series =
         fmt::format("slogate_unanswered_requests_total{{role='{}',{}}}", role, arm.series);
     const auto counts = [&](std::string_view offset) {
@@ -261,24 +295,17 @@ class PooledRules {
   }
 
   void add_ratio(const Hypothesis& hypothesis) {
-    const RatioMetrics& metrics = kRatioMetrics[hypothesis.signal - SLOGATE_SIGNALS];
+    const JudgedSignal& ratio = kJudged[hypothesis.signal];
     for (const Arm& arm : arms_) {
-      const auto exposures = [&](std::string_view offset) {
-        return fmt::format("sum without ({}) ({}{{{}{}}}{})", metrics.exposure_labels,
-                           metrics.exposures, metrics.only, arm.series, offset);
-      };
-      // A kind of event that has not happened yet may have no series.
       const auto events = [&](std::string_view offset) {
-        return fmt::format("(sum without ({}) ({}{{{}}}{}) or 0 * {})", metrics.event_labels,
-                           metrics.events, arm.series, offset, exposures(offset));
+        return events_of(ratio, arm.series, offset);
       };
-      const auto outcomes = [&](std::string_view offset) {
-        return metrics.exposed_apart ? fmt::format("({} + {})", exposures(offset), events(offset))
-                                     : exposures(offset);
+      const auto exposures = [&](std::string_view offset) {
+        return exposures_of(ratio, arm.series, offset);
       };
-      record("events", hypothesis, with_arm({}, arm), growth(arm, events, exposures(settled_)));
-      record("exposures", hypothesis, with_arm({}, arm),
-             growth(arm, outcomes, exposures(settled_)));
+      const std::string settled = term_of(*ratio.exposures.begin(), arm.series, settled_);
+      record("events", hypothesis, with_arm({}, arm), growth(arm, events, settled));
+      record("exposures", hypothesis, with_arm({}, arm), growth(arm, exposures, settled));
     }
   }
 
@@ -394,18 +421,16 @@ Json shared_rules(std::chrono::milliseconds interval) {
 }
 
 PooledRules rules_of(const FleetSlo& of, std::chrono::milliseconds interval) {
-  std::vector<Hypothesis> hypotheses = to_hypotheses(of.slo);
-  std::erase_if(hypotheses, [](const Hypothesis& hypothesis) { return !is_pooled(hypothesis); });
+  std::vector<Hypothesis> pooled = to_hypotheses(of.slo);
+  std::erase_if(pooled, [](const Hypothesis& hypothesis) { return !is_pooled(hypothesis); });
+  const Hypotheses hypotheses(std::move(pooled));
   std::array<bool, kJudgedSignals> active{};
   active.fill(true);
-  const std::vector<double> weights = to_weights(hypotheses, active);
+  const std::vector<double> weights = to_mixture_weights(hypotheses, active);
   PooledRules rules(of, interval);
   rules.add_quantiles();
-  size_t first = 0;
-  for (const Hypothesis& hypothesis : hypotheses) {
-    rules.add(hypothesis, std::span(weights).subspan(first, hypothesis.components()));
-    first += hypothesis.components();
-  }
+  for (const Hypotheses::Entry& one : hypotheses.entries())
+    rules.add(one.hypothesis, one.components.of(weights));
   return rules;
 }
 
@@ -478,11 +503,12 @@ std::set<std::string> names_of(const std::vector<FleetSlo>& slos) {
   return names;
 }
 
-Outcome<std::vector<FleetSlo>> slos_of_config(const std::string& path) {
+Outcome<std::vector<FleetSlo>> slos_of_config(const std::string& path, std::string& warnings) {
   std::vector<FleetSlo> slos;
   if (path.empty()) return slos;
   auto config = read_config(path);
   if (config) {
+    for (const ConfigProblem& warning : config->warnings) warnings += warning.line() + "\n";
     for (Slo& slo : config->slos) slos.push_back({std::move(slo)});
     return slos;
   }
@@ -495,14 +521,17 @@ Outcome<std::vector<FleetSlo>> slos_of_config(const std::string& path) {
 }  // namespace
 
 Outcome<Report> show_rules(const RulesOptions& options, const Output& output) {
-  auto slos = slos_of_config(options.config);
-  if (!slos) return std::unexpected(slos.error());
   Report report;
+  auto slos = slos_of_config(options.config, report.warnings);
+  if (!slos) return std::unexpected(slos.error());
   if (!options.workloads.empty()) {
     auto more = read_workloads(options.workloads);
     if (!more) return std::unexpected(Failure{more.error().within(options.workloads)});
     for (const std::string& problem : more->problems)
       report.warnings += fmt::format("left out: {}\n", problem);
+    for (const FleetSlo& one : more->slos)
+      for (const std::string& note : one.slo.notes)
+        report.warnings += fmt::format("{}: {}\n", one.slo.name, note);
     // As on a node: what the configuration says of a name goes first.
     const std::set<std::string> taken = names_of(*slos);
     for (FleetSlo& one : more->slos)

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "agent/config/judged.h"
 #include "tools/cli/fields.h"
 #include "tools/cli/table.h"
 #include "tools/cli/units.h"
@@ -36,11 +37,11 @@ std::string joined(const Json& list) {
   return text.empty() ? "-" : text;
 }
 
-// Seconds for a latency, a share for the rest: the objective's name tells.
+// Seconds for a latency, a share for the rest: the signal that an objective's name begins with
+// tells.
 std::string figure(const std::string& objective, std::optional<double> value) {
-  for (const char* ratio : {"connect_errors", "drops", "resets", "retransmits"})
-    if (objective.starts_with(ratio)) return to_percent(value);
-  return to_duration(value);
+  const auto signal = find_judged(std::string_view(objective).substr(0, objective.find(' ')));
+  return signal && !is_latency(*signal) ? to_percent(value) : to_duration(value);
 }
 
 Outcome<Json> find_slo(const Fetch& fetch, const std::string& slo) {

@@ -230,6 +230,19 @@ TEST(CanaryAnalysis, LooserObjectivesDoNotLiftAVeto) {
   EXPECT_EQ(node.verdict().decision, Decision::Hold);
 }
 
+// What is said of an SLO changes with its text, and no evidence is lost over it.
+TEST(CanaryAnalysis, NotesAreThoseOfTheLastConfiguration) {
+  Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
+  slo.notes = {"old"};
+  Node node(slo);
+  make_bad(node);
+  EXPECT_THAT(node.analysis.verdicts()->slos.front()->notes, ElementsAre("old"));
+  slo.notes.clear();
+  node.analysis.set_slos({slo}, node.now);
+  EXPECT_THAT(node.analysis.verdicts()->slos.front()->notes, IsEmpty());
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+}
+
 class StateDirTest : public ::testing::Test {
  protected:
   StateDirTest() {
@@ -263,6 +276,29 @@ TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
   EXPECT_THAT(after.analysis.take_changes(), IsEmpty());
   Node other(slo_of("/demo/canary2/**", "/demo/stable/**"));
   EXPECT_EQ(other.analysis.restore(*vetoes), 0u);
+}
+
+// As version 0.1.0 wrote it.
+TEST_F(StateDirTest, AVetoWithTheNamesOfBeforeComesBackWithThoseOfNow) {
+  write("vetoes.json", R"({"form": 1, "vetoes": [{"canary": "/demo/canary/**", "verdict": {
+    "slo": "demo", "verdict": "veto", "reason": "regressed", "message": "connect_errors: canary 5 %",
+    "weight": 0, "samples": {"canary": 900, "baseline": 900}, "log_e": 9, "threshold": 6.9,
+    "since": "2026-11-21T10:00:00.000Z", "rollout": "r", "blocks": 9, "block_seconds": 1,
+    "objectives": [
+      {"objective": "connect_errors against the baseline", "state": "against", "log_e": 9,
+       "log_proof": -3, "needed": false, "canary": 0.05, "baseline": 0},
+      {"objective": "connect against the baseline", "state": "open", "log_e": 0, "log_proof": 0,
+       "needed": false, "canary": null, "baseline": null}]}}]})");
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  const auto vetoes = state->read_vetoes();
+  ASSERT_TRUE(vetoes) << vetoes.error().line();
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  EXPECT_EQ(node.analysis.restore(*vetoes), 1u);
+  EXPECT_EQ(node.verdict().decision, Decision::Veto);
+  ASSERT_EQ(node.verdict().objectives.size(), 2u);
+  EXPECT_EQ(node.verdict().objectives[0].objective, "connection_errors against the baseline");
+  EXPECT_EQ(node.verdict().objectives[1].objective, "connect against the baseline");
 }
 
 TEST_F(StateDirTest, DamagedFilesAreToldOf) {
@@ -367,7 +403,7 @@ TEST(Events, ResizesAndLossesSinceTheTickBefore) {
 
 TEST(VerdictJson, HasNeitherNanNorInfinity) {
   Verdict verdict{.slo = "demo"};
-  verdict.weight = NAN;
+  verdict.traffic_weight = NAN;
   verdict.log_e = INFINITY;
   verdict.objectives.push_back({.objective = "x",
                                 .log_e = -std::numeric_limits<double>::infinity(),

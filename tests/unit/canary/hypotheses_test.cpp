@@ -50,7 +50,7 @@ TEST(Hypotheses, OneForEachBoundAndOneForEachSignalWithoutAnIncreaseOfItsOwn) {
       testing::ElementsAre("request p99 max 15 ms", "request p99 max_increase 50 ms",
                            "drops max_ratio 1 %", "client_request against the baseline",
                            "queue against the baseline", "connect against the baseline",
-                           "connect_errors against the baseline", "drops against the baseline",
+                           "connection_errors against the baseline", "drops against the baseline",
                            "resets against the baseline", "retransmits against the baseline"));
   slo.baseline.reset();
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}}};
@@ -72,14 +72,33 @@ TEST(Hypotheses, RoundTripsAreComparedOnlyWhereThatIsStated) {
 }
 
 TEST(Hypotheses, WeightsAreOneTogetherWhateverIsInUse) {
-  const auto hypotheses = default_hypotheses();
+  const Hypotheses hypotheses(default_hypotheses());
   for (int used = 0; used < 1 << kJudgedSignals; ++used) {
     std::array<bool, kJudgedSignals> active{};
     for (size_t i = 0; i < active.size(); ++i) active[i] = (used >> i & 1) != 0;
-    const auto weights = to_weights(hypotheses, active);
+    const auto weights = to_mixture_weights(hypotheses, active);
     EXPECT_NEAR(std::accumulate(weights.begin(), weights.end(), 0.0), 1, 1e-9);
     EXPECT_GT(*std::ranges::min_element(weights), 0);
   }
+}
+
+TEST(Hypotheses, EachComponentIsOfOneHypothesis) {
+  Slo slo = support::default_slo(0.01);
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_queue, 0.9, 1ms, {}}};
+  const Hypotheses hypotheses(to_hypotheses(slo));
+  std::vector<size_t> numbers(hypotheses.component_count());
+  std::iota(numbers.begin(), numbers.end(), 0);
+  size_t next = 0, place = 0;
+  for (const auto& [hypothesis, number, components] : hypotheses.entries()) {
+    EXPECT_EQ(number, place++);
+    EXPECT_EQ(&hypothesis, &hypotheses.all()[number]);
+    EXPECT_EQ(components.levels, hypothesis.levels.size());
+    for (size_t level = 0; level < components.levels; ++level)
+      for (const size_t at : components.level(level).of(numbers)) EXPECT_EQ(at, next++);
+    EXPECT_EQ(components.of(numbers).back() + 1, next) << hypothesis.name;
+  }
+  EXPECT_EQ(place, hypotheses.size());
+  EXPECT_EQ(next, hypotheses.component_count());
 }
 
 TEST(Hypotheses, AnImpliedOneAllowsAStretchAndWhatASchedulerDoes) {
@@ -185,7 +204,7 @@ TEST(Weight, IsWithinItsLimitsAndFallsWithWhatIsProven) {
   EXPECT_EQ(to_traffic_weight(kLatencyFree, kErrorFree), kMostTrafficWeight);
   EXPECT_NEAR(to_traffic_weight(100, 1), 9.5, 1e-9);
   const Bounds good{.latency_low = -1, .latency_high = 0, .error_low = -1, .error_high = 0};
-  EXPECT_EQ(next_traffic_weight(10, good), 10 + kWeightStep);
+  EXPECT_EQ(next_traffic_weight(10, good), 10 + kTrafficWeightStep);
   EXPECT_EQ(next_traffic_weight(48, good), kMostTrafficWeight);
   Bounds bad = good;
   bad.latency_low = kLatencyBreak + 0.01;

@@ -63,7 +63,7 @@ TEST_F(JudgeTest, AWorseCanaryIsVetoedInSeconds) {
   const Verdict& verdict = *replay.judge().verdict();
   EXPECT_EQ(verdict.decision, Decision::Veto);
   EXPECT_EQ(verdict.reason, Reason::Regressed);
-  EXPECT_EQ(verdict.weight, 0);
+  EXPECT_EQ(verdict.traffic_weight, 0);
   EXPECT_EQ(verdict.block, 250ms);
   EXPECT_GE(verdict.blocks, 8u);  // what alpha .001 takes at one nat a block
   EXPECT_THAT(verdict.message, HasSubstr("p99 of request: canary"));

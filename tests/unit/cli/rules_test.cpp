@@ -4,6 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 namespace slogate::cli {
 namespace {
@@ -49,10 +53,28 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
                     RatioObjective{.signal = RatioSignal::Resets, .max_increase = 0.01}};
   const std::string text = text_of(slo);
   for (const char* objective : {"request against the baseline", "resets max_increase 1 %",
-                                "connect_errors against the baseline", "drops against the"})
+                                "connection_errors against the baseline", "drops against the"})
     EXPECT_THAT(text, HasSubstr(objective));
   EXPECT_THAT(text, Not(HasSubstr("max 1 s")));
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
+}
+
+TEST(CliRules, WarnsOfOldNamesAndMakesTheRulesOfTheNewOnes) {
+  const std::string path = ::testing::TempDir() + fmt::format("slogate-rules-{}.yaml", ::getpid());
+  const auto rules_of = [&path](const char* signal) {
+    std::ofstream(path) << fmt::format(
+        "slos:\n- name: demo\n  canary: {{ cgroup: /c }}\n  baseline: {{ cgroup: /b }}\n"
+        "  objectives:\n  - {{ signal: {}, max_increase: 1% }}\n",
+        signal);
+    auto report = show_rules({.config = path, .workloads = ""}, {});
+    std::filesystem::remove(path);
+    return report;
+  };
+  const auto now = rules_of("connection_errors"), old = rules_of("connect_errors");
+  ASSERT_TRUE(now && old);
+  EXPECT_EQ(old->text, now->text);
+  EXPECT_EQ(now->warnings, "");
+  EXPECT_THAT(old->warnings, HasSubstr(":6:15: connect_errors is called connection_errors now"));
 }
 
 // What there is since before the warm-up, not what has only come; without one a difference says so

@@ -284,7 +284,7 @@ TEST(ConfigProblems, Objectives) {
       {objective("{ signal: requests, quantile: 0.5, max: 1s }"),
        {{5, 15,
          "did you mean \"request\"? known: request, client_request, queue, connect, rtt, "
-         "connect_errors, drops, resets, retransmits"}}},
+         "connection_errors, drops, resets, retransmits"}}},
       {objective("{ signal: x, mx: 1s }"), {{5, 15, "unknown signal"}, {5, 18, "unknown key"}}},
       {objective("{ signal: request, max: 1s }"), {{5, 5, "without \"quantile\""}}},
       {objective("{ signal: request, quantile: 0.5 }"), {{5, 5, "give it max or max_increase"}}},
@@ -311,6 +311,9 @@ TEST(ConfigProblems, Objectives) {
        {{6, 33, "repeats line 5"}}},
       {objective("{ signal: drops, max_ratio: 1% }\n  - { signal: drops, max_ratio: 2% }"),
        {{6, 33, "contradicts line 5"}}},
+      {objective("{ signal: connect_errors, max_ratio: 1% }\n"
+                 "  - { signal: connection_errors, max_ratio: 2% }"),
+       {{6, 45, "contradicts line 5"}}},
       {objective("{ signal: rtt, quantile: 0.9, max: 1s }\n"
                  "  - { signal: rtt, quantile: 90%, max: 2s }"),
        {{6, 40, "contradicts line 5"}}},

@@ -128,7 +128,7 @@ slos:
     objectives:
       - { signal: request, quantile: 0.99, max: 15ms }
       - { signal: request, quantile: 0.99, max_increase: 50ms }     # against the baseline
-      - { signal: connect_errors, max_ratio: 1%, max_increase: 0.1% }
+      - { signal: connection_errors, max_ratio: 1%, max_increase: 0.1% }
       - { signal: drops, max_ratio: 1% }
     alpha: 0.001                      # chance of ever vetoing a canary that is no worse
     warmup: 30s
@@ -148,7 +148,7 @@ TEST(Config, TheDocumentedExample) {
       LatencyObjective{.signal = SLOGATE_SIGNAL_request, .quantile = 0.99, .max = 15ms},
       LatencyObjective{.signal = SLOGATE_SIGNAL_request, .quantile = 0.99, .max_increase = 50ms},
       RatioObjective{
-          .signal = RatioSignal::ConnectErrors, .max_ratio = 0.01, .max_increase = 0.001},
+          .signal = RatioSignal::ConnectionErrors, .max_ratio = 0.01, .max_increase = 0.001},
       RatioObjective{.signal = RatioSignal::Drops, .max_ratio = 0.01}};
   EXPECT_EQ(slo.objectives, expected);
   EXPECT_EQ(slo.alpha, 0.001);
@@ -179,14 +179,35 @@ TEST(Config, EverySignalCanBeNamed) {
   std::string yaml = "slos:\n- name: a\n  canary: { cgroup: /a }\n  objectives:\n";
   for (const SignalInfo& signal : kSignals)
     yaml += fmt::format("  - {{ signal: {}, quantile: 0.5, max: 1s }}\n", signal.name);
-  for (const std::string_view signal : kRatioSignals)
-    yaml += fmt::format("  - {{ signal: {}, max_ratio: 1% }}\n", signal);
+  for (const JudgedSignal& ratio : kJudgedRatios)
+    yaml += fmt::format("  - {{ signal: {}, max_ratio: 1% }}\n", ratio.name);
   const Config config = parsed(yaml);
   ASSERT_EQ(config.slos.size(), 1U);
   const auto& objectives = config.slos[0].objectives;
-  ASSERT_EQ(objectives.size(), kSignals.size() + kRatioSignals.size());
+  ASSERT_EQ(objectives.size(), kSignals.size() + kJudgedRatios.size());
   EXPECT_EQ(std::get<LatencyObjective>(objectives[SLOGATE_SIGNAL_rtt]).signal, SLOGATE_SIGNAL_rtt);
   EXPECT_EQ(std::get<RatioObjective>(objectives.back()).signal, RatioSignal::Retransmits);
+}
+
+TEST(Config, AnOldNameIsUnderstoodAndWarnedOfOnce) {
+  const Config config = parsed(
+      "slos:\n- name: a\n  canary: { cgroup: /a }\n  objectives:\n"
+      "  - { signal: drops, max_ratio: 1% }\n"
+      "  - { signal: connect_errors, max_ratio: 1% }\n"
+      "- name: b\n  canary: { cgroup: /b }\n  objectives:\n"
+      "  - { signal: connect_errors, max_ratio: 2% }\n"
+      "- name: c\n  canary: { cgroup: /c }\n  objectives:\n"
+      "  - { signal: connection_errors, max_ratio: 2% }\n");
+  ASSERT_EQ(config.warnings.size(), 1U);
+  EXPECT_EQ(config.warnings[0].line(),
+            "test.yaml:6:15: connect_errors is called connection_errors now: the old name will not "
+            "be understood for ever");
+  ASSERT_EQ(config.slos.size(), 3U);
+  const RatioObjective errors{.signal = RatioSignal::ConnectionErrors, .max_ratio = 0.01};
+  EXPECT_EQ(config.slos[0].objectives[1], Objective(errors));
+  EXPECT_EQ(config.slos[0].notes.size(), 1U);
+  EXPECT_EQ(config.slos[1].notes, config.slos[0].notes);
+  EXPECT_TRUE(config.slos[2].notes.empty());
 }
 
 TEST(Config, AnSloOfThreeLines) {

@@ -23,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "agent/canary/tally.h"
 #include "exporter/text.h"
 #include "tests/support/exposition.h"
 
@@ -307,6 +308,36 @@ TEST(ExporterCounters, LostSamplesAreTheAgentsBySite) {
                     {R"(slogate_lost_samples_total{site="no_name"})", 0},
                     {R"(slogate_lost_samples_total{site="no_slot"})", 0},
                     {R"(slogate_lost_samples_total{site="no_storage"})", 7}}));
+}
+
+// What the rules for Prometheus sum by family and label is what a node judges.
+TEST(ExporterCounters, MakeTheRatiosThatANodeJudges) {
+  Counts counts;
+  for (size_t i = 0; i < counts.counters.size(); ++i) counts.counters[i] = 1ULL << (i + 10);
+  counts.drops[0] = 7;    // of a subsystem
+  counts.drops[3] = 700;  // named
+  const Series series = series_of(snapshot_of({workload("/a", counts)}));
+  const auto sum = [&](const CounterSum& terms) {
+    double total = 0;
+    for (const CounterTerm& term : terms)
+      for (const auto& [name, value] : series) {
+        const auto has = [&](std::string_view label, std::string_view of) {
+          return label.empty() || name.contains(fmt::format("{}=\"{}\"", label, of));
+        };
+        if (name.starts_with(fmt::format("slogate_{}_total{{", term.family)) &&
+            has(term.label, term.value) && has(term.label2, term.value2))
+          total += term.subtracted ? -value : value;
+      }
+    return total;
+  };
+  for (size_t i = 0; i < kJudgedRatios.size(); ++i) {
+    const RatioTally ratio = to_ratio(counts, static_cast<RatioSignal>(i));
+    const double events = sum(kJudgedRatios[i].events);
+    EXPECT_EQ(static_cast<double>(ratio.events), events) << kJudgedRatios[i].name;
+    EXPECT_EQ(static_cast<double>(ratio.exposures),
+              std::max(events, sum(kJudgedRatios[i].exposures)))
+        << kJudgedRatios[i].name;
+  }
 }
 
 TEST(ExporterDrops, HaveTheKernelsNames) {

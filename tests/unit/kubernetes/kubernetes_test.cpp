@@ -155,8 +155,22 @@ TEST(Annotations, Objectives) {
   ASSERT_TRUE(parsed) << parsed.error().line();
   EXPECT_THAT(*parsed, ElementsAre(LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}},
                                    LatencyObjective{SLOGATE_SIGNAL_request, 0.999, {}, 50ms},
-                                   RatioObjective{RatioSignal::ConnectErrors, {}, 0.001},
+                                   RatioObjective{RatioSignal::ConnectionErrors, {}, 0.001},
                                    RatioObjective{RatioSignal::Drops, 0.01, {}}));
+}
+
+// "errors" is no old name: it will mean something else.
+TEST(Annotations, RatiosHaveSeveralNamesAndOneMeaning) {
+  for (const char* name : {"errors", "connection_errors", "connect_errors"}) {
+    const auto parsed = parse_annotations({{"slo", fmt::format("{} < 1%; drops < 1%", name)}});
+    ASSERT_TRUE(parsed && *parsed) << name;
+    EXPECT_EQ((*parsed)->slo.objectives.front(),
+              Objective(RatioObjective{RatioSignal::ConnectionErrors, 0.01, {}}));
+    EXPECT_EQ((*parsed)->slo.notes.size(), name == std::string_view("connect_errors") ? 1u : 0u);
+  }
+  const auto twice = parse_objectives("errors < 1%; connect_errors < 2%");
+  ASSERT_FALSE(twice);
+  EXPECT_THAT(twice.error().line(), HasSubstr("bounds the same"));
 }
 
 TEST(Annotations, WhatIsWrongIsNamed) {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config/judged.h"
+
+#include <fmt/format.h>
+
+namespace slogate {
+namespace {
+
+// A term that is misspelt would be a sum of nothing.
+constexpr bool is_counted(const CounterTerm& term) {
+  return term.family == kDropsFamily ? term.label.empty()
+                                     : std::ranges::any_of(kCounters, [&](const CounterInfo& row) {
+                                         return term.has(row);
+                                       });
+}
+
+constexpr bool is_complete(const JudgedSignal& ratio) {
+  return ratio.events.size() > 0 && ratio.exposures.size() > 0 &&
+         std::ranges::all_of(ratio.events, is_counted) &&
+         std::ranges::all_of(ratio.exposures, is_counted) && !ratio.exposures.begin()->subtracted &&
+         !ratio.events.begin()->subtracted;
+}
+
+static_assert(std::ranges::all_of(kJudgedRatios, is_complete),
+              "a ratio is one of counters that there are");
+
+}  // namespace
+
+std::optional<size_t> find_judged(std::string_view name) {
+  const auto* found = std::ranges::find_if(kJudged, [&](const JudgedSignal& one) {
+    return one.name == name || (!name.empty() && one.old_name == name);
+  });
+  if (found == kJudged.end()) return std::nullopt;
+  return static_cast<size_t>(found - kJudged.begin());
+}
+
+std::vector<std::string_view> judged_names() {
+  std::vector<std::string_view> names;
+  std::ranges::transform(kJudged, std::back_inserter(names), &JudgedSignal::name);
+  return names;
+}
+
+std::string old_name_note(std::string_view name) {
+  const auto signal = find_judged(name);
+  if (!signal || kJudged[*signal].name == name) return "";
+  return fmt::format("{} is called {} now: the old name will not be understood for ever", name,
+                     kJudged[*signal].name);
+}
+
+std::string current_objective_name(std::string_view objective) {
+  const std::string_view name = objective.substr(0, objective.find(' '));
+  const auto signal = find_judged(name);
+  if (!signal) return std::string(objective);
+  return fmt::format("{}{}", kJudged[*signal].name, objective.substr(name.size()));
+}
+
+}  // namespace slogate
