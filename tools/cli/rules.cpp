@@ -317,6 +317,22 @@ class PooledRules {
 
 // ---- what all SLOs share ----
 
+// A template of PromQL as the one line that a rule has: without its "# ..." and its line breaks,
+// which are blanks but for those behind a "(", and with a value for each {name}.
+template <typename... Named>
+std::string promql(std::string_view commented, const Named&... values) {
+  std::string line;
+  for (const auto row : std::views::split(commented, '\n')) {
+    std::string_view text(row.begin(), row.end());
+    text = text.substr(0, text.find('#'));
+    const size_t first = text.find_first_not_of(' ');
+    if (first == std::string_view::npos) continue;
+    text = text.substr(first, text.find_last_not_of(' ') + 1 - first);
+    line += (line.empty() || line.ends_with('(') ? "" : " ") + std::string(text);
+  }
+  return fmt::format(fmt::runtime(line), values...);
+}
+
 Json shared_rule(std::string_view name, std::string expr, Json labels = Json::object()) {
   Json rule = {{"record", std::string(name)}, {"expr", std::move(expr)}};
   if (!labels.empty()) rule["labels"] = std::move(labels);
@@ -330,75 +346,124 @@ Json gain_rule(double factor) {
   const bool of_latency = std::ranges::count(kLatencyGrid, factor) != 0;
   const bool of_ratio = std::ranges::count(kRareGrid, factor) != 0;
   const std::string which = of_latency && of_ratio ? "" : of_latency ? "level!=''" : "level=''";
-  const std::string more = fmt::format("(1 + {} * slo:slogate_pooled_share)", factor - 1);
   return shared_rule(
       "slo:slogate_pooled_gain",
-      fmt::format(
-          "clamp_max({0} * sum without (arm) (slo:slogate_pooled_events{{arm='canary'{1}}})"
-          " - sum without (arm) (slo:slogate_pooled_events{{{2}}})"
-          " * on (slo, objective) group_left () ln{3}"
-          " - on (slo, objective) group_left () ({4} * slo:slogate_pooled_cost / {3}), {5})",
-          std::log(factor), which.empty() ? "" : "," + which, which, more, factor - 1,
-          PooledStarts::kLaterCap),
+      promql(R"(
+        clamp_max(
+          # x log(r)
+          {log_r} * sum without (arm) (slo:slogate_pooled_events{{arm='canary'{and_which}}})
+          # (x + y) log(1 + (r - 1) c)
+          - sum without (arm) (slo:slogate_pooled_events{{{which}}})
+            * on (slo, objective) group_left () ln{more}
+          # (r - 1) increase l c / (1 + (r - 1) c)
+          - on (slo, objective) group_left () ({r_less_1} * slo:slogate_pooled_cost / {more}),
+          {cap}))",
+             fmt::arg("log_r", std::log(factor)), fmt::arg("r_less_1", factor - 1),
+             fmt::arg("more", fmt::format("(1 + {} * slo:slogate_pooled_share)", factor - 1)),
+             fmt::arg("which", which), fmt::arg("and_which", which.empty() ? "" : "," + which),
+             fmt::arg("cap", PooledStarts::kLaterCap)),
       {{"r", fmt::format("{:g}", factor)}});
 }
 
-// From gains to their mixture: the sums since the first block, and, from block to block, the log of
-// sum(weight of start * exp(gains since)) over all later starts. What the starts that are still to
-// come weigh counts as evidence of 1, as do blocks before a component had its first gain.
-void add_mixture(Json& rules, std::chrono::milliseconds interval) {
-  constexpr std::string_view blocks = "slo:slogate_pooled_blocks";
-  // Every node that has the canary began another rollout.
-  rules.push_back(
-      shared_rule("slo:slogate_pooled_rollout",
-                  fmt::format("group by (slo) (slogate_evidence_rollout) unless on (slo) "
-                              "(slogate_evidence_rollout and on (slo, revision) "
-                              "present_over_time(slogate_evidence_rollout[5m] offset {}ms))",
-                              interval.count())));
-  const std::string_view gains = "group by (slo) (slo:slogate_pooled_gain)";
-  const std::string blocks_before =
-      fmt::format("({} unless on (slo) slo:slogate_pooled_rollout)", blocks);
-  rules.push_back(
-      shared_rule(blocks, fmt::format("{0} + {1} or {0} or {1}", blocks_before, gains)));
-  const auto before = [](std::string_view sum) {
-    return fmt::format(
-        "({} and on (slo, objective, level) slo:slogate_pooled_weight unless on "
-        "(slo) slo:slogate_pooled_rollout)",
-        sum);
-  };
-  // How many nodes have counts that are not to be trusted: then a block says nothing against the
-  // canary.
-  rules.push_back(shared_rule(
-      "slo:slogate_pooled_doubt",
-      "count by (slo) (slogate_verdict_reason{reason=~'samples_lost|multiplexed'} == 1) or "
-      "0 * group by (slo) (slogate_verdict_reason)"));
-  const auto gain = [](double cap) {
-    return fmt::format(
-        "(clamp_max(slo:slogate_pooled_gain, {}) unless on (slo) slo:slogate_pooled_doubt > 0 or "
-        "clamp_max(slo:slogate_pooled_gain, 0))",
-        cap);
-  };
-  rules.push_back(shared_rule(
-      "slo:slogate_pooled_sum",
-      fmt::format("{1} + {0} or {0} or {1}", before("slo:slogate_pooled_sum"), gain(kCap))));
-  // left_for_later() after block n is `spread` * later / (spread - 1 + n).
-  constexpr double later = 1 - PooledStarts::kFirstWeight, spread = PooledStarts::kSpread;
-  const std::string left = fmt::format("({} / ({} + {}))", spread * later, spread - 1, blocks);
-  rules.push_back(shared_rule(
-      "slo:slogate_pooled_later_sum",
-      fmt::format("{5} + ln(exp(clamp_max({0}, 600)) + on (slo) group_left () ({1} / ({2} + {3}))) "
-                  "or {0} or {5} + on (slo) group_left () ln({4} - {1})",
-                  before("slo:slogate_pooled_later_sum"), left, spread - 2, blocks, later,
-                  gain(PooledStarts::kLaterCap))));
-  const std::string_view weigh =
-      "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()";
-  rules.push_back(shared_rule(
+// Slos of which every node that has the canary began another rollout.
+Json rollout_rule(std::chrono::milliseconds interval) {
+  return shared_rule("slo:slogate_pooled_rollout", promql(R"(
+        group by (slo) (slogate_evidence_rollout)
+        # ... but for those of which some node goes on with the one of before
+        unless on (slo) (slogate_evidence_rollout
+        and on (slo, revision) present_over_time(slogate_evidence_rollout[5m] offset {before}ms)))",
+                                                          fmt::arg("before", interval.count())));
+}
+
+constexpr std::string_view kBlocks = "slo:slogate_pooled_blocks";
+
+// How many blocks there were in this rollout.
+Json blocks_rule() {
+  return shared_rule(
+      kBlocks,
+      promql(R"(
+        {before} + {one}
+        or {before}  # nothing was to be compared in this block
+        or {one}     # the first)",
+             fmt::arg("before",
+                      fmt::format("({} unless on (slo) slo:slogate_pooled_rollout)", kBlocks)),
+             fmt::arg("one", "group by (slo) (slo:slogate_pooled_gain)")));
+}
+
+// How many nodes have counts that are not to be trusted: then a block says nothing against the
+// canary.
+Json doubt_rule() {
+  return shared_rule("slo:slogate_pooled_doubt", promql(R"(
+        count by (slo) (slogate_verdict_reason{{reason=~'samples_lost|multiplexed'}} == 1)
+        or 0 * group by (slo) (slogate_verdict_reason))"));
+}
+
+// A sum as it was after the block before, of what is still judged, in this rollout.
+std::string sum_before(std::string_view sum) {
+  return promql(R"(
+        ({sum} and on (slo, objective, level) slo:slogate_pooled_weight
+        unless on (slo) slo:slogate_pooled_rollout))",
+                fmt::arg("sum", sum));
+}
+
+std::string capped_gain(double cap) {
+  return promql(R"(
+        (clamp_max(slo:slogate_pooled_gain, {cap}) unless on (slo) slo:slogate_pooled_doubt > 0
+        or clamp_max(slo:slogate_pooled_gain, 0)))",
+                fmt::arg("cap", cap));
+}
+
+// What the starts that are still to come weigh together: left_for_later() after this block.
+std::string left_for_later() {
+  return fmt::format("({} / ({} + {}))", PooledStarts::kSpread * (1 - PooledStarts::kFirstWeight),
+                     PooledStarts::kSpread - 1, kBlocks);
+}
+
+// Of each component the sum since the first block.
+Json sum_rule() {
+  constexpr std::string_view sum = "slo:slogate_pooled_sum";
+  return shared_rule(
+      sum, promql(R"(
+        {gain} + {before}
+        or {before}
+        or {gain})",
+                  fmt::arg("before", sum_before(sum)), fmt::arg("gain", capped_gain(kCap))));
+}
+
+// Of each component, from block to block, the log of sum(weight of start * exp(gains since)) over
+// all later starts.
+Json later_sum_rule() {
+  constexpr std::string_view sum = "slo:slogate_pooled_later_sum";
+  return shared_rule(
+      sum, promql(R"(
+        # The start that begins with this block joins those before it. exp() stays finite.
+        {gain} + ln(exp(clamp_max({before}, 600))
+          + on (slo) group_left () ({left} / ({spread_less_2} + {blocks})))
+        or {before}
+        # What has just come has had evidence of 1 so far.
+        or {gain} + on (slo) group_left () ln({later} - {left}))",
+                  fmt::arg("before", sum_before(sum)),
+                  fmt::arg("gain", capped_gain(PooledStarts::kLaterCap)),
+                  fmt::arg("left", left_for_later()),
+                  fmt::arg("spread_less_2", PooledStarts::kSpread - 2), fmt::arg("blocks", kBlocks),
+                  fmt::arg("later", 1 - PooledStarts::kFirstWeight)));
+}
+
+// The mixture over components and starts. Starts that are still to come count as evidence of 1, and
+// so does weight of components that had no gain yet.
+Json mixture_rule() {
+  return shared_rule(
       "slo:slogate_evidence_log_e",
-      fmt::format("ln(sum by (slo) ({0} ({1} * exp(clamp_max(slo:slogate_pooled_sum, 600)) + "
-                  "exp(clamp_max(slo:slogate_pooled_later_sum, 600)) + on (slo) group_left () "
-                  "{2})) + clamp_min(1 - sum by (slo) ({0} slo:slogate_pooled_sum ^ 0), 0))",
-                  weigh, PooledStarts::kFirstWeight, left),
-      {{"test", "pooled"}}));
+      promql(R"(
+        ln(sum by (slo) ({weigh} (
+          {first} * exp(clamp_max(slo:slogate_pooled_sum, 600))
+          + exp(clamp_max(slo:slogate_pooled_later_sum, 600))
+          + on (slo) group_left () {left}))
+        + clamp_min(1 - sum by (slo) ({weigh} slo:slogate_pooled_sum ^ 0), 0)))",
+             fmt::arg("weigh",
+                      "slo:slogate_pooled_weight * on (slo, objective, level) group_right ()"),
+             fmt::arg("first", PooledStarts::kFirstWeight), fmt::arg("left", left_for_later())),
+      {{"test", "pooled"}});
 }
 
 // What follows from exposures and events of all SLOs.
@@ -416,7 +481,10 @@ Json shared_rules(std::chrono::milliseconds interval) {
   std::set<double> factors(kLatencyGrid.begin(), kLatencyGrid.end());
   factors.insert(kRareGrid.begin(), kRareGrid.end());
   for (const double factor : factors) rules.push_back(gain_rule(factor));
-  add_mixture(rules, interval);
+  // From gains to their mixture.
+  for (Json& rule : std::vector<Json>{rollout_rule(interval), blocks_rule(), doubt_rule(),
+                                      sum_rule(), later_sum_rule(), mixture_rule()})
+    rules.push_back(std::move(rule));
   return rules;
 }
 
