@@ -37,14 +37,6 @@ Hypothesis to_hypothesis(const RatioObjective& objective, bool absolute) {
   return hypothesis;
 }
 
-// Whether a signal is compared where nobody asked for it. Round-trip times are not: an open
-// connection repeats the same one each second, so that of a few kept connections there are few
-// draws, however many samples. Over a path of 10 to 30 ms five canaries at a third of their
-// baseline's pace were each vetoed for it within 20 s.
-constexpr bool is_compared_anyway(size_t signal) {
-  return signal != judged(SLOGATE_SIGNAL_rtt);
-}
-
 Hypothesis implied_hypothesis(size_t signal) {
   Hypothesis hypothesis{.signal = signal, .implied = true};
   hypothesis.name = fmt::format("{} against the baseline", kJudged[signal].name);
@@ -169,7 +161,7 @@ std::vector<Hypothesis> to_hypotheses(const Slo& slo) {
         },
         objective);
   for (size_t signal = 0; slo.baseline && signal < kJudgedSignals; ++signal)
-    if (is_compared_anyway(signal) && !stated.contains(signal))
+    if (!kJudged[signal].stated_only && !stated.contains(signal))
       hypotheses.push_back(implied_hypothesis(signal));
   return hypotheses;
 }
@@ -178,7 +170,7 @@ std::vector<Hypothesis> default_hypotheses() {
   std::vector<Hypothesis> hypotheses;
   hypotheses.reserve(kJudgedSignals);
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
-    if (is_compared_anyway(signal)) hypotheses.push_back(implied_hypothesis(signal));
+    if (!kJudged[signal].stated_only) hypotheses.push_back(implied_hypothesis(signal));
   return hypotheses;
 }
 

@@ -90,10 +90,12 @@ class Hypotheses {
   [[nodiscard]] Entry operator[](size_t number) const {
     return {all_[number], number, components_[number]};
   }
-  [[nodiscard]] auto entries() const {
+  // They refer to this.
+  [[nodiscard]] auto entries() const& {
     return std::views::iota(size_t{0}, size()) |
            std::views::transform([this](size_t number) { return (*this)[number]; });
   }
+  void entries() const&& = delete;
   [[nodiscard]] const std::vector<Hypothesis>& all() const { return all_; }
 
  private:

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ranges>
 
 namespace slogate {
 namespace {
@@ -25,29 +24,32 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
 struct RatioFactors {
   CounterFactors events, exposures;
 };
-constexpr std::array<RatioFactors, kJudgedRatios.size()> kRatioFactors = [] {
+constexpr auto kRatioFactors = [] {
   std::array<RatioFactors, kJudgedRatios.size()> all{};
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = {CounterFactors(kJudgedRatios[i].events), CounterFactors(kJudgedRatios[i].exposures)};
+  std::ranges::transform(kJudgedRatios, all.begin(), [](const JudgedSignal& ratio) {
+    return RatioFactors{CounterFactors(ratio.events), CounterFactors(ratio.exposures)};
+  });
   return all;
 }();
 
-// The requests of a role that ended without an answer.
-constexpr slogate_counter unanswered_counter(std::string_view role) {
-  const CounterTerm term{"unanswered_requests", "role", role};
-  const auto* found =
-      std::ranges::find_if(kCounters, [&](const CounterInfo& row) { return term.has(row); });
-  return static_cast<slogate_counter>(found - kCounters.begin());
-}
-constexpr std::array<slogate_counter, SLOGATE_SIGNALS> kUnanswered = [] {
+// What counts the requests of a latency's role that ended without an answer; SLOGATE_COUNTERS for
+// none.
+constexpr auto kUnanswered = [] {
   std::array<slogate_counter, SLOGATE_SIGNALS> all{};
-  for (size_t i = 0; i < all.size(); ++i)
-    all[i] = kJudged[i].answers ? unanswered_counter(kSignals[i].role) : SLOGATE_COUNTERS;
+  std::ranges::transform(kSignals, all.begin(), [](const SignalInfo& signal) {
+    const CounterTerm term{"unanswered_requests", "role", signal.role};
+    const auto* found =
+        std::ranges::find_if(kCounters, [&](const CounterInfo& row) { return term.has(row); });
+    return static_cast<slogate_counter>(found - kCounters.begin());
+  });
   return all;
 }();
-static_assert(std::ranges::all_of(std::views::iota(size_t{0}, kUnanswered.size()), [](size_t i) {
-  return !kJudged[i].answers || kUnanswered[i] != SLOGATE_COUNTERS;
-}));
+constexpr bool every_answer_may_be_missed() {
+  for (size_t i = 0; i < kUnanswered.size(); ++i)
+    if (kJudged[i].answers && kUnanswered[i] == SLOGATE_COUNTERS) return false;
+  return true;
+}
+static_assert(every_answer_may_be_missed());
 
 const Histogram& of_role(const OpenRequests& open, std::string_view role) {
   return role == "client" ? open.client : open.server;
@@ -145,8 +147,9 @@ void Arm::add(const ArmReading& reading) {
     uint64_t unanswered = 0, more = 0;
     const Histogram* open = nullptr;
     if (kJudged[signal].answers) {
-      unanswered = total_.counters[kUnanswered[signal]];
-      more = reading.added.counters[kUnanswered[signal]];
+      const slogate_counter counter = kUnanswered[signal];
+      unanswered = total_.counters[counter];
+      more = reading.added.counters[counter];
       if (reading.open) open = &of_role(*reading.open, kSignals[signal].role);
     }
     if (!open && added.is_zero() && more == 0) continue;

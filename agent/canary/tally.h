@@ -73,7 +73,7 @@ inline constexpr double kTailSamples = 5;
 [[nodiscard]] std::optional<double> tally_quantile(const Tally& tally, size_t signal,
                                                    double quantile);
 
-// A sum of judged.def in the form in which it is made often: for each counter 1, 0 or -1.
+// A sum of judged_ratios.def in the form in which it is made often: for each counter 1, 0 or -1.
 class CounterFactors {
  public:
   constexpr CounterFactors() = default;
@@ -93,8 +93,8 @@ class CounterFactors {
   int8_t drops_ = 0;
 };
 
-// Events and exposures of a ratio in what was counted, as judged.def has them; there are never
-// fewer exposures than events.
+// Events and exposures of a ratio in what was counted, as judged_ratios.def has them; there are
+// never fewer exposures than events.
 [[nodiscard]] RatioTally to_ratio(const Counts& counts, RatioSignal signal);
 
 // Adds up the readings of one arm. A request counts as slower than an edge once: when it completes,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one table of what is judged of a workload: the rows of judged.def as something that can be
-// walked. A node sums counters and Prometheus sums metrics by the same words of a row, so that the
-// two cannot disagree about what is an error.
+// The one table of what is judged of a workload: the rows of judged_latencies.def and
+// judged_ratios.def. Names in the configuration and in annotations, the tally, the mixture of the
+// evidence, the sentences of a verdict, the API and the rules for Prometheus all follow from it. A
+// node sums counters and Prometheus sums metrics by the same words of a row, so that the two cannot
+// disagree about what is an error.
 #pragma once
 
 #include <linux/types.h>
@@ -66,7 +68,8 @@ class CounterSum {
 
 enum class RatioSignal {
 #define SLOGATE_JUDGED_RATIO(id, ...) id,
-#include "agent/config/judged.def"
+#include "agent/config/judged_ratios.def"
+#undef SLOGATE_JUDGED_RATIO
 };
 
 struct JudgedSignal {
@@ -76,7 +79,8 @@ struct JudgedSignal {
   // Against the others, in the mixture of all evidence. Latencies have half of it, most of that for
   // requests; then come errors of connections, resets, loss.
   double share = 0;
-  bool sample = false;  // one of it is what people count as a sample; a packet is not
+  bool stated_only = false;  // not compared with a baseline unless an objective says so
+  bool sample = false;       // one of it is what people count as a sample; a packet is not
   bool pooled = false;  // compared over all nodes without being asked for: what a service is most
                         // often rolled back for, since every rule is work for the Prometheus that
                         // serves the whole fleet
@@ -95,15 +99,17 @@ struct JudgedSignal {
 
 inline constexpr auto kJudgedLatencies = std::to_array<JudgedSignal>({
 #define SLOGATE_JUDGED_LATENCY(signal, ...) {.name = #signal, __VA_ARGS__},
-#include "agent/config/judged.def"
+#include "agent/config/judged_latencies.def"
+#undef SLOGATE_JUDGED_LATENCY
 });
 inline constexpr auto kJudgedRatios = std::to_array<JudgedSignal>({
 #define SLOGATE_JUDGED_RATIO(id, signal, ...) {.name = signal, __VA_ARGS__},
-#include "agent/config/judged.def"
+#include "agent/config/judged_ratios.def"
+#undef SLOGATE_JUDGED_RATIO
 });
 static_assert(std::ranges::equal(kJudgedLatencies, kSignals, {}, &JudgedSignal::name,
                                  &SignalInfo::name),
-              "each latency of signals.def has a row in judged.def, in the same order");
+              "each latency of signals.def has a row in judged_latencies.def, in the same order");
 
 // What is judged is numbered: first the latencies of slogate_signal, then those of RatioSignal.
 inline constexpr size_t kJudgedSignals = kJudgedLatencies.size() + kJudgedRatios.size();

@@ -278,7 +278,7 @@ TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
   EXPECT_EQ(other.analysis.restore(*vetoes), 0u);
 }
 
-// As version 0.1.0 wrote it.
+// As agents wrote it that said connect_errors.
 TEST_F(StateDirTest, AVetoWithTheNamesOfBeforeComesBackWithThoseOfNow) {
   write("vetoes.json", R"({"form": 1, "vetoes": [{"canary": "/demo/canary/**", "verdict": {
     "slo": "demo", "verdict": "veto", "reason": "regressed", "message": "connect_errors: canary 5 %",

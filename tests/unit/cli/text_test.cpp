@@ -11,7 +11,7 @@
 namespace slogate::cli {
 namespace {
 
-TEST(Units, Durations) {
+TEST(CliUnits, Durations) {
   const std::pair<double, const char*> rows[] = {
       {0, "0 s"},           {953e-9, "953 ns"}, {1.8e-3, "1.8 ms"}, {12.4e-6, "12 us"},
       {999.6e-6, "1.0 ms"}, {0.9999, "1.0 s"},  {64, "64 s"},       {119, "119 s"},
