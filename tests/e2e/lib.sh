@@ -105,6 +105,41 @@ start_arm() {
 }
 stop_arm() { stop_process "$driver" "$arm"; }
 
+# ---- real servers and clients ----
+
+# start_nginx NAME [LISTEN OPTION...]: answers everything at once, in the cgroup of that name; sets $port.
+start_nginx() {
+  local files=$work/$1
+  port=$(free_port $((21000 + RANDOM % 8000)))
+  mkdir -p "$files"
+  cat >"$files/nginx.conf" <<END
+daemon off;
+master_process off;
+pid $files/pid;
+error_log stderr crit;
+events {}
+http {
+  access_log off;
+  keepalive_requests 100000000;
+  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
+  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
+  server { listen 127.0.0.1:$port ${*:2}; location / { return 200 "well\n"; } }
+}
+END
+  run_in_cgroup "$(make_cgroup "$1")" nginx -p "$files" -e stderr -c "$files/nginx.conf" &
+  track "$!"
+  wait_until 20 port_is_taken "$port" || fail "nginx of $1 does not listen"
+}
+
+# curl_at CGROUP-DIR PORT RATE [ARGUMENT...]: so many requests a second over one connection, until the
+# script ends; sets $!. curl takes whole numbers of requests, so it is told by the hour.
+curl_at() {
+  local per_hour
+  per_hour=$(awk -v rate="$3" 'BEGIN { printf "%d", rate * 3600 }')
+  run_in_cgroup "$1" curl --silent --rate "$per_hour/h" --output /dev/null "${@:4}" \
+    "http://127.0.0.1:$2/[1-1000000]" &
+}
+
 # A list of service times for --service: lognormal:2:0.5, but the slowest 2 %, those above 5.585 ms,
 # take 2.5 times as long.
 slow_tail() {

@@ -21,35 +21,18 @@ kinds=(nginx-kept nginx-short redis-kept redis-short)
 
 # serve KIND NAME: a server of its own in the cgroup KIND-NAME; sets $port.
 serve() {
-  local directory files=$work/$1-$2
-  port=$(free_port $((21000 + RANDOM % 8000)))
-  mkdir -p "$files"
-  directory=$(make_cgroup "$1-$2")
+  local files=$work/$1-$2
   case $1 in
-    nginx-*)
-      cat >"$files/nginx.conf" <<END
-daemon off;
-master_process off;
-pid $files/pid;
-error_log stderr crit;
-events {}
-http {
-  access_log off;
-  keepalive_requests 100000000;
-  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
-  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
-  server { listen 127.0.0.1:$port; location / { return 200 "well\n"; } }
-}
-END
-      run_in_cgroup "$directory" nginx -p "$files" -e stderr -c "$files/nginx.conf" &
-      ;;
+    nginx-*) start_nginx "$1-$2" ;;
     redis-*)
-      run_in_cgroup "$directory" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$files" \
+      port=$(free_port $((21000 + RANDOM % 8000)))
+      mkdir -p "$files"
+      run_in_cgroup "$(make_cgroup "$1-$2")" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$files" \
         >"$files/log" 2>&1 &
+      track "$!"
+      wait_until 20 port_is_taken "$port" || fail "$1-$2 does not listen"
       ;;
   esac
-  track "$!"
-  wait_until 20 port_is_taken "$port" || fail "$1-$2 does not listen"
 }
 
 # ask KIND PORT RATE: requests at that pace, from a cgroup that no SLO names, until the script ends.
@@ -57,19 +40,12 @@ ask() {
   local interval
   interval=$(awk -v rate="$3" 'BEGIN { print 1 / rate }')
   case $1 in
-    nginx-kept) curl_at "$2" "$3" ;;
-    nginx-short) curl_at "$2" "$3" --header "Connection: close" ;;
+    nginx-kept) curl_at "$load" "$2" "$3" ;;
+    nginx-short) curl_at "$load" "$2" "$3" --header "Connection: close" ;;
     redis-kept) run_in_cgroup "$load" redis-cli -p "$2" -r -1 -i "$interval" get key >/dev/null & ;;
     redis-short) redis_short "$2" "$interval" & ;;
   esac
   track "$!"
-}
-# curl paces itself by whole milliseconds between the starts of two requests.
-curl_at() {
-  local per_hour
-  per_hour=$(awk -v rate="$2" 'BEGIN { printf "%d", rate * 3600 }')
-  run_in_cgroup "$load" curl --silent --rate "$per_hour/h" --output /dev/null "${@:3}" \
-    "http://127.0.0.1:$1/[1-1000000]" &
 }
 redis_short() {
   echo "$BASHPID" >"$load/cgroup.procs"

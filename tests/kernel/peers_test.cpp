@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What real clients, proxies and checkers do every day to real servers, each pair in a network
 // namespace of its own, whose statistics are the kernel's word on it: no error of anybody's.
+#include <sched.h>
+
 #include <algorithm>
 #include <csignal>
 #include <cstring>
@@ -211,9 +213,30 @@ TEST_F(Peers, DeferredAcceptOfApache) {
   expect_no_fault();
 }
 
+// Keeps this thread, and the programs that it starts, on one CPU. Over loopback a packet is handled
+// on the CPU that sent it, so that of two CPUs a reset may overtake the FIN before it.
+class OnOneCpu {
+ public:
+  OnOneCpu() {
+    sched_getaffinity(0, sizeof(before_), &before_);
+    int first = 0;
+    while (CPU_ISSET(first, &before_) == 0) ++first;
+    cpu_set_t one{};
+    CPU_SET(first, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+  }
+  OnOneCpu(const OnOneCpu&) = delete;
+  OnOneCpu& operator=(const OnOneCpu&) = delete;
+  ~OnOneCpu() { sched_setaffinity(0, sizeof(before_), &before_); }
+
+ private:
+  cpu_set_t before_{};
+};
+
 // s_time hangs up after the handshake and leaves the server's tickets unread, or unreceived.
 TEST_F(Peers, ClientsThatLeaveTicketsUnread) {
   if (!have({"nginx", "openssl"})) GTEST_SKIP() << "nginx or openssl is not installed";
+  const OnOneCpu order;
   make_certificate();
   start_nginx("ssl");
   run(client_, {find_program("openssl"), "s_time", "-connect",

@@ -118,10 +118,10 @@ TEST_P(Refused, WhereNobodyEverListenedIsNobodys) {
   const Netns own;
   own.run([&] {
     const Address elsewhere = closed_place(server_, "127.0.0.2");
-    const size_t used = kernel().maps().used_slots();
+    const size_t used = kernel().maps().slab().used();
     expect_refused(Address(kLoopback, elsewhere.port()), 10);
     expect_refused(Address(kLoopback, static_cast<uint16_t>(elsewhere.port() ^ 1)), 10);
-    EXPECT_EQ(kernel().maps().used_slots(), used + 1);  // the client's
+    EXPECT_EQ(kernel().maps().slab().used(), used + 1);  // the client's
     EXPECT_EQ(refused(server_), 0u);
     expect_refused(elsewhere, 1);
   });
@@ -204,9 +204,9 @@ TEST_P(Refused, HasTheClassThatTheConnectionWouldHaveHad) {
 TEST_P(Refused, IsWatchedInTheSameShare) {
   constexpr int kConnects = 1600;
   const Netns own;
-  kernel().maps().spare(0, 7);
+  kernel().maps().control().spare(0, 7);
   own.run([&] { expect_refused(closed_place(server_, kLoopback), kConnects); });
-  kernel().maps().spare(0, 0);
+  kernel().maps().control().spare(0, 0);
   // 200 and six deviations.
   EXPECT_NEAR(static_cast<double>(refused(server_)), kConnects / 8.0, 80);
 }
