@@ -112,12 +112,12 @@ TEST(Tally, EveryCounterOfAFamilyCounts) {
     const auto events = [&](RatioSignal signal) { return to_ratio(counts, signal).events; };
     EXPECT_EQ(events(RatioSignal::ConnectionErrors), family == "connection_errors" ? 1 : 0)
         << kCounters[i].name;
-    EXPECT_EQ(events(RatioSignal::Resets), family == "resets" ? 1 : 0) << kCounters[i].name;
+    EXPECT_EQ(events(RatioSignal::Resets), family == "harmful_resets" ? 1 : 0) << kCounters[i].name;
     EXPECT_EQ(events(RatioSignal::Retransmits), family == "retransmits" ? 1 : 0)
         << kCounters[i].name;
     EXPECT_EQ(events(RatioSignal::Drops), 0u) << kCounters[i].name;
     EXPECT_EQ(to_ratio(counts, RatioSignal::ConnectionErrors).exposures,
-              family == "connection_errors" || family == "connections" ? 1 : 0)
+              family == "connection_errors" || family == "used_connections" ? 1 : 0)
         << kCounters[i].name;
   }
 }
