@@ -87,6 +87,7 @@ class Judge {
   [[nodiscard]] std::optional<Conclusion> find_doubt(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_restart(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_abandoned() const;
   [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
                                                    const Verdict& facts) const;
   [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,

@@ -18,6 +18,10 @@ constexpr auto kLossMemory = 30s;
 // baseline it alone tells: clients that do not wait for an answer overlap more on a slow canary,
 // and that must not excuse it. For the same reason a canary alone may have more.
 constexpr double kMostOverlapped = 0.03, kMostOverlappedAlone = 0.1;
+// Requests that their clients gave up, beyond twice the baseline's share; and of a canary alone. A
+// connection for one request is at most one goodbye in three exchanges: a greeting, the request,
+// the goodbye.
+constexpr double kMoreAbandoned = 0.01, kMostAbandonedAlone = 0.4;
 // A canary that answered so often that this many more answers are missed is silent, not idle: a
 // chance of exp(-10) for independent requests. Never sooner than 2 s, never later than a minute.
 constexpr double kMissedAnswers = 10;
@@ -96,6 +100,7 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
   if (auto veto = find_veto(facts)) return std::move(*veto);
   if (auto restart = find_restart(seen)) return std::move(*restart);
   if (auto silence = find_silence(seen)) return std::move(*silence);
+  if (auto abandoned = find_abandoned()) return std::move(*abandoned);
   if (auto gap = find_gap(seen, facts)) return std::move(*gap);
   return {Decision::Pass, Reason::Proven,
           fmt::format("every objective is shown to hold: {} canary samples",
@@ -190,6 +195,27 @@ std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) co
               fmt::format("{} answered no request for {}",
                           both ? "neither canary nor baseline has" : "the canary has",
                           duration_text(seconds(since))));
+}
+
+// A request that its client gave up has no time, so no histogram shows a canary that answers a part
+// of its requests never. Goodbyes look the same, but to both arms alike.
+std::optional<Judge::Conclusion> Judge::find_abandoned() const {
+  const auto asked = [](const Tally& arm) {
+    return static_cast<double>(exposures(arm, judged(SLOGATE_SIGNAL_request)) + arm.abandoned);
+  };
+  const auto share = [&](const Tally& arm) {
+    return static_cast<double>(arm.abandoned) / std::max(1.0, asked(arm));
+  };
+  const bool compared = slo_.baseline && asked(recent_baseline_) != 0;
+  const double most = compared ? 2 * share(recent_baseline_) + kMoreAbandoned : kMostAbandonedAlone;
+  if (asked(recent_canary_) < kLeastSamples || share(recent_canary_) <= most) return std::nullopt;
+  return Conclusion{
+      Decision::Hold, Reason::Stalled,
+      fmt::format(
+          "the clients of {} of the canary's requests left before an answer{}",
+          share_text(share(recent_canary_)),
+          compared ? fmt::format(", of {} of the baseline's", share_text(share(recent_baseline_)))
+                   : "")};
 }
 
 // What a pass lacks.

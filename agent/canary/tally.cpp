@@ -19,6 +19,7 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
     apply(tally.ratios[r].exposures, other.ratios[r].exposures);
   }
   apply(tally.overlapped, other.overlapped);
+  apply(tally.abandoned, other.abandoned);
 }
 
 struct RatioFactors {
@@ -162,6 +163,7 @@ void Arm::add(const ArmReading& reading) {
                         std::max(tally_.ratios[i].exposures, ratio.exposures)};
   }
   tally_.overlapped = total_.counters[SLOGATE_COUNTER_overlapped];
+  tally_.abandoned = total_.counters[SLOGATE_COUNTER_client_gone];
 }
 
 }  // namespace slogate

@@ -48,6 +48,7 @@ struct Tally {
   std::array<LatencyTally, SLOGATE_SIGNALS> latencies;
   std::array<RatioTally, kJudgedRatios.size()> ratios;
   uint64_t overlapped = 0;
+  uint64_t abandoned = 0;  // requests whose client left before the answer
 
   Tally& operator+=(const Tally& other);
   Tally& operator-=(const Tally& before);

@@ -175,6 +175,26 @@ TEST_F(JudgeTest, HoldsSayWhy) {
   EXPECT_EQ(other.judge().verdict()->reason, Reason::Multiplexed);
 }
 
+// It answers the others as well as ever, so that no histogram shows it.
+TEST_F(JudgeTest, ACanaryWhoseClientsGiveUpDoesNotPass) {
+  const auto after = [&](size_t of_canary, size_t of_baseline) {
+    Replay replay(default_slo(0.001));
+    baseline_only(replay);
+    for (size_t i = 0; i < readings(300); ++i) {
+      Observation one = seen(draw(good_), draw(good_));
+      one.canary.added.counters[SLOGATE_COUNTER_client_gone] = of_canary;
+      one.baseline[0].added.counters[SLOGATE_COUNTER_client_gone] = of_baseline;
+      replay.step(one);
+    }
+    return replay.judge().verdict();
+  };
+  const auto leaving = after(kRequests / 10, 0);
+  EXPECT_EQ(leaving->reason, Reason::Stalled) << leaving->message;
+  EXPECT_THAT(leaving->message, testing::HasSubstr("left before an answer"));
+  // Where each connection ends with a goodbye, it does on both sides.
+  EXPECT_EQ(after(kRequests / 3, kRequests / 3)->decision, Decision::Pass);
+}
+
 Slo with_bound(std::chrono::nanoseconds max, bool baseline) {
   Slo slo = default_slo(0.001);
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, max}};
