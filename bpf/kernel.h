@@ -116,6 +116,7 @@ struct sock {
   u32 sk_ack_backlog; /* of a listener: connections that wait to be accepted, and how many may */
   u32 sk_max_ack_backlog;
   __u16 sk_protocol;
+  unsigned char sk_userlocks : 4;
   int sk_err;
   void* sk_socket; /* 0 once the application has closed it */
   struct sock_cgroup_data sk_cgrp_data;

@@ -78,16 +78,24 @@ static __always_inline void end_at(const struct slogate_listener_key* key, __u64
     __sync_fetch_and_sub(&listener->listening, 1);
 }
 
+#define SOCK_BINDPORT_LOCK 8 /* of the kernel's include/net/sock.h: bound to a port by its number \
+                              */
+
+static __always_inline bool has_chosen_port(struct sock* sk) {
+  return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
+}
+
 /* Counts a listener once, whoever sees it first; whether it closes a gap. */
 static __noinline int begin_listening(struct sock* sk, struct slogate_sock* state) {
   struct slogate_listener_key key = {};
   place_of(sk, &key);
-  /* Without a port yet the kernel chooses one after this; such a port nobody comes back to. */
+  /* Without a port yet the kernel chooses one after this. */
   if (!key.port || __sync_val_compare_and_swap(&state->last, 0, bpf_ktime_get_ns())) return 0;
   __u64 cgroup = cgroup_of(sk);
   bool gap = begin_at(&key, cgroup);
   if (also_v4(sk, &key)) gap |= begin_at(&key, cgroup);
-  return gap;
+  /* To a port that the kernel chose nobody comes back, but it may choose it twice. */
+  return gap && has_chosen_port(sk);
 }
 
 static __noinline __attribute__((unused)) int end_listening(struct sock* sk,

@@ -21,8 +21,8 @@ struct slogate_segment {
 };
 enum { SEGMENT_FIN = 1, SEGMENT_SYN = 2, SEGMENT_RST = 4, SEGMENT_ACK = 16 };
 
-/* Where addresses are in the headers. */
-enum { IPV4_FROM = 12, IPV4_TO = 16, IPV6_FROM = 8, IPV6_TO = 24 };
+/* Where addresses are in the headers, and what follows these. */
+enum { IPV4_FROM = 12, IPV4_TO = 16, IPV4_NEXT = 9, IPV6_FROM = 8, IPV6_TO = 24, IPV6_NEXT = 6 };
 
 static __always_inline bool is_first(const struct slogate_segment* segment) {
   return (segment->flags & (SEGMENT_FIN | SEGMENT_SYN | SEGMENT_RST | SEGMENT_ACK)) == SEGMENT_SYN;
@@ -71,6 +71,10 @@ COLD int on_refused(__u64 number) {
 
   bool v4 = BPF_CORE_READ(packet, protocol) == bpf_htons(ETH_P_IP);
   const unsigned char* header = head + BPF_CORE_READ(packet, network_header);
+  /* Before 6.10 the drop of a datagram comes here, too. */
+  __u8 next = 0;
+  bpf_probe_read_kernel(&next, sizeof(next), header + (v4 ? IPV4_NEXT : IPV6_NEXT));
+  if (next != IPPROTO_TCP) return 0;
   struct slogate_listener_key place = {.port = bpf_ntohs(segment.to)};
   place.netns = BPF_CORE_READ(packet, dev, nd_net.net, net_cookie);
   read_address(&place.address, header + (v4 ? IPV4_TO : IPV6_TO), v4);
@@ -79,11 +83,13 @@ COLD int on_refused(__u64 number) {
   if (!last || !last->cgroup) return 0;
 
   struct slogate_key owner = {.cgroup = last->cgroup};
-  if (c->class_rules) {
-    struct slogate_address peer = {};
-    read_address(&peer, header + (v4 ? IPV4_FROM : IPV6_FROM), v4);
-    enter_class(place.port, is_node(&own, &peer, place.netns == c->node_netns), &owner);
-  }
+  bool in_nodes = place.netns == c->node_netns;
+  struct slogate_address peer = {};
+  read_address(&peer, header + (v4 ? IPV4_FROM : IPV6_FROM), v4);
+  bool local = is_node(&own, &peer, in_nodes);
+  if (c->class_rules) enter_class(place.port, local, &owner);
+  /* The kubelet's probes of a container that is being started again, where no rule says so. */
+  if (local && !in_nodes && owner.class_ == SLOGATE_CLASS_service) return 0;
   book_refusal(&owner);
   return 0;
 }

@@ -3,6 +3,7 @@
 // come back. In both of the ways in which kernels tell of the first.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
 
 #include "tests/kernel/fixture.h"
@@ -200,6 +201,38 @@ TEST_P(Refused, HasTheClassThatTheConnectionWouldHaveHad) {
   ASSERT_TRUE(maps.set_node_addresses({}));
 }
 
+// A container that is being started again refuses the kubelet, which is no user's failure.
+TEST_P(Refused, TheNodeItselfIsNoFailureOfAPod) {
+  slogate_address left{};
+  left.bytes[10] = left.bytes[11] = 0xff;
+  const std::array<uint8_t, 4> ip = {10, 77, 0, 1};
+  std::ranges::copy(ip, left.bytes + 12);
+  const Link link;
+  Address place;
+  link.right.run([&] { place = closed_place(server_, kRightIp); });
+  ASSERT_TRUE(kernel().maps().set_node_addresses({left}));
+  link.left.run([&] { expect_refused(place, 3); });
+  EXPECT_EQ(refused(server_), 0u);
+  link.right.run([&] { expect_refused(place, 5); });
+  EXPECT_EQ(refused(server_), 5u);
+  ASSERT_TRUE(kernel().maps().set_node_addresses({}));
+}
+
+// A datagram that nobody takes is dropped for the same reason as a SYN, and at the place of its
+// flags may be anything.
+TEST_P(Refused, DatagramsAreNoConnections) {
+  const Netns own;
+  own.run([&] {
+    const Address place = closed_place(server_, kLoopback);
+    const Fd udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const std::array<char, 6> like_a_syn = {0, 0, 0, 0, 0, 2};
+    for (int i = 0; i < 5; ++i)
+      sendto(udp.get(), like_a_syn.data(), like_a_syn.size(), 0, place.data(), place.size());
+    expect_refused(place, 1);
+  });
+  EXPECT_EQ(refused(server_), 1u);
+}
+
 // As of connections, of which the CPU budget leaves out as many.
 TEST_P(Refused, IsWatchedInTheSameShare) {
   constexpr int kConnects = 1600;
@@ -245,6 +278,18 @@ TEST_P(Refused, AListenerThatComesBackClosesAGap) {
     closed_place(server_, "0.0.0.0", both);
     EXPECT_EQ(gaps(server_), 3u);
   });
+}
+
+TEST_P(Refused, APortThatTheKernelChoseTwiceIsNoGap) {
+  const Netns own;
+  own.run([&] {
+    std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << "40000 40000";
+    for (int i = 0; i < 3; ++i) {
+      const Fd listener = listen_on(server_, Address(kLoopback, 0));
+      EXPECT_EQ(Address::of_socket(listener.get()).port(), 40000);
+    }
+  });
+  EXPECT_EQ(gaps(server_), 0u);
 }
 
 TEST_P(Refused, AHandOverIsNoGap) {
