@@ -78,8 +78,8 @@ static __always_inline void end_at(const struct slogate_listener_key* key, __u64
     __sync_fetch_and_sub(&listener->listening, 1);
 }
 
-#define SOCK_BINDPORT_LOCK 8 /* of the kernel's include/net/sock.h: bound to a port by its number \
-                              */
+/* Of the kernel's include/net/sock.h: bound to a port by its number. */
+#define SOCK_BINDPORT_LOCK 8
 
 static __always_inline bool has_chosen_port(struct sock* sk) {
   return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_userlocks) & SOCK_BINDPORT_LOCK;
