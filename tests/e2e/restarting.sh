@@ -59,7 +59,7 @@ for ((round = 0; round < 12; round++)); do
   sleep 1
 done
 expect_all_counted
-say "up 3 s, down 1 s: $(refused_by_client) of $(jq .attempted <(grep '^{' "$work/seen")) refused; demo: $(of demo verdict), $(of demo message); bounded: $(of bounded reason), $(of bounded message)"
+passed "up 3 s, down 1 s: $(refused_by_client) of $(jq .attempted <(grep '^{' "$work/seen")) refused; demo: $(of demo verdict), $(of demo message); bounded: $(of bounded reason), $(of bounded message)"
 [ "$(counted listener_gaps '')" -eq 11 ] || fail "$(counted listener_gaps '') gaps instead of 11"
 serve 600
 wait_until 5 holds_for "listener" || fail "bounded holds for another reason: $(of bounded message)"
@@ -72,5 +72,5 @@ stop_process "$server"
 remove_cgroup "$cgroup_dir/canary/a"
 serve 600
 wait_until 15 holds_for cgroup || fail "bounded holds for another reason: $(of bounded message)"
-say "another cgroup: $(of bounded reason), $(of bounded message)"
+passed "another cgroup: $(of bounded reason), $(of bounded message)"
 stop_agent
