@@ -112,12 +112,7 @@ start_arm_of_each stable 60
 sleep 20
 start_arm_of_each canary 6
 
-vetoes() { api /v1/verdicts | jq -r '.[] | select(.verdict == "veto") | "\(.slo): \(.message)"'; }
-for ((second = 0; second < watch; second += 2)); do
-  sleep 2
-  found=$(vetoes)
-  [ -z "$found" ] || fail "after $second s: $found"
-done
+no_veto_for "$watch"
 
 # That it was these situations, and that nothing of them is an error.
 errors() {

@@ -184,6 +184,15 @@ of() { api "/v1/verdicts/$1" | jq -r ".$2"; }
 # is SLO VERDICT
 is() { [ "$(of "$1" verdict)" = "$2" ]; }
 not_pass() { ! is bounded pass; }
+# no_veto_for SECONDS: fails at the first veto of any SLO.
+no_veto_for() {
+  local begin=$SECONDS found
+  while ((SECONDS - begin < $1)); do
+    sleep 2
+    found=$(api /v1/verdicts | jq -r '.[] | select(.verdict == "veto") | "\(.slo): \(.message)"')
+    [ -z "$found" ] || fail "after $((SECONDS - begin)) s: $found"
+  done
+}
 # By age: on a busy machine many requests are open.
 hangs() {
   api "/v1/cgroups?match=$cgroup_prefix/$1" |

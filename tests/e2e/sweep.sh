@@ -92,12 +92,7 @@ for kind in "${kinds[@]}"; do
   done
 done
 
-vetoes() { api /v1/verdicts | jq -r '.[] | select(.verdict == "veto") | "\(.slo): \(.message)"'; }
-for ((second = 0; second < watch; second += 5)); do
-  sleep 5
-  found=$(vetoes)
-  [ -z "$found" ] || fail "after $second s: $found"
-done
+no_veto_for "$watch"
 # Each must have been judged, or nothing was shown.
 api /v1/verdicts | jq -r '.[] | "\(.slo): \(.verdict), \(.reason), \(.samples.canary) and \(.samples.baseline) samples"'
 idle=$(api /v1/verdicts | jq -r '.[] | select(.samples.canary < 1) | .slo')
