@@ -64,6 +64,15 @@ class Refused : public KernelTest, public testing::WithParamInterface<Told> {
 INSTANTIATE_TEST_SUITE_P(, Refused, testing::ValuesIn(ways()),
                          [](const auto& told) { return testing::PrintToString(told.param); });
 
+// The address of a Link's left end, as programs have it.
+slogate_address left_of_link() {
+  slogate_address left{};
+  left.bytes[10] = left.bytes[11] = 0xff;
+  const std::array<uint8_t, 4> ip = {10, 77, 0, 1};
+  std::ranges::copy(ip, left.bytes + 12);
+  return left;
+}
+
 Fd share_port(const TestCgroup& owner, const Address& address) {
   Fd fd = open_socket(owner, address.family());
   set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1);
@@ -168,16 +177,12 @@ TEST_P(Refused, ThroughALinkAsWell) {
 }
 
 TEST_P(Refused, HasTheClassThatTheConnectionWouldHaveHad) {
-  slogate_address left{};
-  left.bytes[10] = left.bytes[11] = 0xff;
-  const std::array<uint8_t, 4> ip = {10, 77, 0, 1};
-  std::ranges::copy(ip, left.bytes + 12);
   const Link link;
   Fd listener;
   link.right.run([&] { listener = listen_on(server_, Address("0.0.0.0", 0)); });
   const uint16_t port = Address::of_socket(listener.get()).port();
   Maps& maps = kernel().maps();
-  ASSERT_TRUE(maps.set_node_addresses({left}));
+  ASSERT_TRUE(maps.set_node_addresses({left_of_link()}));
   const ClassRules rules = {{{.port = 0, .peer = 1}, {SLOGATE_CLASS_probe, 0}},
                             {{.port = port, .peer = 0}, {SLOGATE_CLASS_service, port}},
                             {{.port = port, .peer = 1}, {SLOGATE_CLASS_probe, 0}}};
@@ -203,14 +208,10 @@ TEST_P(Refused, HasTheClassThatTheConnectionWouldHaveHad) {
 
 // A container that is being started again refuses the kubelet, which is no user's failure.
 TEST_P(Refused, TheNodeItselfIsNoFailureOfAPod) {
-  slogate_address left{};
-  left.bytes[10] = left.bytes[11] = 0xff;
-  const std::array<uint8_t, 4> ip = {10, 77, 0, 1};
-  std::ranges::copy(ip, left.bytes + 12);
   const Link link;
   Address place;
   link.right.run([&] { place = closed_place(server_, kRightIp); });
-  ASSERT_TRUE(kernel().maps().set_node_addresses({left}));
+  ASSERT_TRUE(kernel().maps().set_node_addresses({left_of_link()}));
   link.left.run([&] { expect_refused(place, 3); });
   EXPECT_EQ(refused(server_), 0u);
   link.right.run([&] { expect_refused(place, 5); });
