@@ -89,15 +89,15 @@ uint64_t read_netns_cookie() {
 
 }  // namespace
 
-Agent::Agent(WorkQueue commands, std::string cgroup_root)
-    : work_queue_(std::move(commands)),
+Agent::Agent(WorkQueue work_queue, std::string cgroup_root)
+    : work_queue_(std::move(work_queue)),
       names_(std::move(cgroup_root)),
       budget_(kNoCpuLimit, node_cpus()) {}
 
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
-  auto commands = WorkQueue::make();
-  if (!commands) return fail(commands.error());
-  std::unique_ptr<Agent> agent(new Agent(std::move(*commands), options.cgroup_root));
+  auto work_queue = WorkQueue::make();
+  if (!work_queue) return fail(work_queue.error());
+  std::unique_ptr<Agent> agent(new Agent(std::move(*work_queue), options.cgroup_root));
   if (auto done = agent->open(std::move(options)); !done) return fail(done.error());
   return agent;
 }

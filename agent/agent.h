@@ -88,7 +88,7 @@ class Agent {
   Result<MapContents> contents(const std::string& map);
 
  private:
-  Agent(WorkQueue commands, std::string cgroup_root);
+  Agent(WorkQueue work_queue, std::string cgroup_root);
   Result<void> open(Options options);
   WorkQueue::Outcome resize_now(const std::string& map, size_t entries);
   Result<MapContents> contents_now(const std::string& map);
