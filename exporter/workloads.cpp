@@ -53,7 +53,7 @@ struct Entry {
 };
 
 std::string_view role_of(const CounterInfo& counter) {
-  return counter.label == "role" ? counter.value : counter.label2 == "role" ? counter.value2 : "";
+  return counter.value_of("role");
 }
 
 Entry to_entry(const SheetRow& row) {
@@ -156,8 +156,9 @@ Labels signal_labels(const SignalInfo& signal) {
 }
 
 Labels counter_labels(const CounterInfo& counter) {
-  Labels labels = label(counter.label, counter.value);
-  for (Label& second : label(counter.label2, counter.value2)) labels.push_back(std::move(second));
+  Labels labels;
+  for (const CounterLabel& one : counter.labels)
+    for (Label& next : label(one.name, one.value)) labels.push_back(std::move(next));
   return labels;
 }
 

@@ -13,7 +13,7 @@
 #include "histogram.h"
 
 /* Rises with every change of layout or meaning below. */
-#define SLOGATE_ABI_VERSION 3
+#define SLOGATE_ABI_VERSION 4
 
 enum slogate_signal {
 #define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
@@ -26,6 +26,16 @@ enum slogate_counter {
 #include "signals.def"
   SLOGATE_COUNTERS
 };
+
+/* What an answer says: a row of SLOGATE_ANSWERS. Added to the first counter of its role. */
+enum slogate_answer {
+#define SLOGATE_ANSWER_ENUM(role, protocol, outcome) SLOGATE_ANSWER_##protocol##_##outcome,
+  SLOGATE_ANSWERS(SLOGATE_ANSWER_ENUM, ) SLOGATE_ANSWER_KINDS
+};
+#define SLOGATE_ANSWER_COUNTER(client, answer)                                                 \
+  ((enum slogate_counter)(                                                                     \
+      ((client) ? SLOGATE_COUNTER_client_http_success : SLOGATE_COUNTER_server_http_success) + \
+      (answer)))
 
 enum slogate_site {
 #define SLOGATE_SITE(name, ...) SLOGATE_SITE_##name,
@@ -96,7 +106,10 @@ struct slogate_slot {
   __u32 state;      /* enum slogate_slot_state */
   __u32 generation; /* raised by the agent when it frees the slot */
   __u32 port;       /* as in struct slogate_key */
-  __u64 dirty;      /* marks set by programs after a change, cleared by the agent before it reads */
+  __u32 answers;    /* by the agent: 1 where answers are read although `answers` of struct
+                       slogate_control is 0 */
+  __u32 zero;
+  __u64 dirty; /* marks set by programs after a change, cleared by the agent before it reads */
   __u64 counters[SLOGATE_COUNTERS];
   __u64 drops[SLOGATE_DROP_REASONS];
   __u64 histograms[SLOGATE_SIGNALS][SLOGATE_BUCKETS];
@@ -171,6 +184,8 @@ struct slogate_control {
   __u32 programs_epoch; /* the one that was activated last; epoch may have fallen to 0 since */
   __u32 list_sockets;   /* 1: the inventory reports every socket, not only open requests */
   __u64 node_netns;     /* cookie of the network namespace that the node's addresses are of */
+  __u32 answers;        /* 1: answers of every cgroup are read, else those of slots that say so */
+  __u32 zero;
 };
 
 /* Programs go quiet when no agent came for this long. */
@@ -221,6 +236,18 @@ enum slogate_role {
   SLOGATE_ROLE_subflow, /* a server's, of MPTCP: its requests cannot be told */
 };
 
+/* What a connection speaks, as its answers tell. */
+enum slogate_protocol {
+  SLOGATE_PROTOCOL_untold, /* nothing was read yet that tells */
+  SLOGATE_PROTOCOL_http,
+  SLOGATE_PROTOCOL_redis,
+  SLOGATE_PROTOCOL_postgresql,
+  SLOGATE_PROTOCOL_mysql,
+  SLOGATE_PROTOCOL_memcached,
+  SLOGATE_PROTOCOL_tls,    /* in its handshake */
+  SLOGATE_PROTOCOL_opaque, /* given up: never read again */
+};
+
 enum slogate_sock_flags {
   SLOGATE_SOCK_unread = 1,     /* nobody has read the open request yet: queue is still running */
   SLOGATE_SOCK_overlapped = 2, /* data arrived late during the open request */
@@ -250,6 +277,12 @@ struct slogate_sock {
   __u32 begun;    /* sequence number of the open request's first byte */
   __u32 used;     /* 1: counted among the connections that carried data, or not to be */
   __u32 full;     /* listeners: whether the accept queue was full, at the last look */
+  __u64 started;  /* servers: start of the request whose answer may still go on; 0 for none */
+  __u64 written;  /* servers: when the latest part of that answer was written */
+  __u8 protocol;  /* enum slogate_protocol */
+  __u8 misfits;   /* answers in a row that were none of it */
+  __u8 arrived;   /* clients: 1 + enum slogate_answer of what arrives, 0 for nothing yet */
+  __u8 zero[5];
 };
 
 /* Written to the iterator's output for each socket with an open request, or for every one. */
@@ -285,6 +318,7 @@ struct slogate_owner_event {
 #define SLOGATE_SCHEMA_MAGIC 0x65746167736f6c73ull /* "slogate", backwards, and an s */
 #define SLOGATE_SCHEMA_NAMES 64
 #define SLOGATE_SCHEMA_NAME 32
+#define SLOGATE_SCHEMA_COUNTERS (2 * SLOGATE_SCHEMA_NAMES)
 struct slogate_schema {
   __u64 magic;
   __u32 abi;
@@ -302,6 +336,8 @@ struct slogate_schema {
   __u32 tables;      /* hash of the names of probes and sites, by whose rows runs and losses lie */
   char counter_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
   char signal_names[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
+  /* Those of the counters that counter_names has no room for. */
+  char more_counter_names[SLOGATE_SCHEMA_COUNTERS - SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
 };
 
 #endif

@@ -9,16 +9,21 @@
 namespace slogate {
 namespace {
 
-using Names = char[SLOGATE_SCHEMA_NAMES][SLOGATE_SCHEMA_NAME];
-
-static_assert(SLOGATE_COUNTERS <= SLOGATE_SCHEMA_NAMES && SLOGATE_SIGNALS <= SLOGATE_SCHEMA_NAMES);
+static_assert(SLOGATE_COUNTERS <= SLOGATE_SCHEMA_COUNTERS &&
+              SLOGATE_SIGNALS <= SLOGATE_SCHEMA_NAMES);
 
 void set_name(char (&to)[SLOGATE_SCHEMA_NAME], std::string_view name) {
   name.copy(to, SLOGATE_SCHEMA_NAME - 1);
 }
 
-std::string_view name_at(const Names& names, size_t i) {
-  return {names[i], strnlen(names[i], SLOGATE_SCHEMA_NAME)};
+std::string_view text_of(const char (&name)[SLOGATE_SCHEMA_NAME]) {
+  return {name, strnlen(name, SLOGATE_SCHEMA_NAME)};
+}
+
+template <typename Schema>
+auto& counter_name(Schema& schema, size_t i) {
+  return i < SLOGATE_SCHEMA_NAMES ? schema.counter_names[i]
+                                  : schema.more_counter_names[i - SLOGATE_SCHEMA_NAMES];
 }
 
 // Where the row of that name stands in one of our tables.
@@ -77,7 +82,7 @@ slogate_schema own_schema(uint64_t programs_hash) {
   schema.fold_offset = offsetof(slogate_control, fold);
   schema.tables = hash_of_names();
   for (size_t i = 0; i < kCounters.size(); ++i)
-    set_name(schema.counter_names[i], kCounters[i].name);
+    set_name(counter_name(schema, i), kCounters[i].name);
   for (size_t i = 0; i < kSignals.size(); ++i) set_name(schema.signal_names[i], kSignals[i].name);
   return schema;
 }
@@ -90,7 +95,7 @@ bool is_compatible(const slogate_schema& schema) {
 Result<void> check_schema(const slogate_schema& s) {
   const bool sound = s.magic == SLOGATE_SCHEMA_MAGIC && s.slot_bytes % sizeof(__u64) == 0 &&
                      s.slot_bytes <= (1u << 20) && s.chunk_slots > 0 &&
-                     s.chunk_slots <= (1u << 16) && s.counters <= SLOGATE_SCHEMA_NAMES &&
+                     s.chunk_slots <= (1u << 16) && s.counters <= SLOGATE_SCHEMA_COUNTERS &&
                      s.signals <= SLOGATE_SCHEMA_NAMES && s.buckets > 1 &&
                      s.buckets <= (1u << 16) && s.drops <= (1u << 16) &&
                      fits(s, s.counters_offset, s.counters) && fits(s, s.drops_offset, s.drops) &&
@@ -105,12 +110,12 @@ void add_foreign(const slogate_schema& schema, std::span<const __u64> words, Cou
     return words[offset / sizeof(__u64) + i];
   };
   for (size_t i = 0; i < schema.counters; ++i)
-    if (const auto row = find_row(kCounters, name_at(schema.counter_names, i)))
+    if (const auto row = find_row(kCounters, text_of(counter_name(schema, i))))
       to.counters[*row] += word(schema.counters_offset, i);
   for (size_t i = 0; i < schema.drops; ++i)
     to.drops[i < to.drops.size() ? i : 0] += word(schema.drops_offset, i);
   for (size_t signal = 0; signal < schema.signals; ++signal) {
-    const auto row = find_row(kSignals, name_at(schema.signal_names, signal));
+    const auto row = find_row(kSignals, text_of(schema.signal_names[signal]));
     if (!row) continue;
     for (size_t i = 0; i < schema.buckets; ++i)
       to.histograms[*row][own_bucket(schema, i)] +=

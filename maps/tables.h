@@ -20,12 +20,24 @@ inline constexpr std::array<SignalInfo, SLOGATE_SIGNALS> kSignals = {{
 #include "maps/signals.def"
 }};
 
+struct CounterLabel {
+  std::string_view name = {}, value = {};
+
+  friend constexpr bool operator==(const CounterLabel&, const CounterLabel&) = default;
+};
 struct CounterInfo {
-  std::string_view name, family, label, value, label2, value2, help;
+  std::string_view name, family, help;
+  std::array<CounterLabel, 3> labels;  // the unused ones are empty and come last
+
+  // "" for a label that it does not have.
+  [[nodiscard]] constexpr std::string_view value_of(std::string_view label) const {
+    for (const CounterLabel& one : labels)
+      if (one.name == label) return one.value;
+    return {};
+  }
 };
 inline constexpr std::array<CounterInfo, SLOGATE_COUNTERS> kCounters = {{
-#define SLOGATE_COUNTER(name, family, label, value, label2, value2, help) \
-  {#name, #family, label, value, label2, value2, help},
+#define SLOGATE_COUNTER(name, family, help, ...) {#name, #family, help, {{__VA_ARGS__}}},
 #include "maps/signals.def"
 }};
 

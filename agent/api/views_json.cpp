@@ -47,8 +47,8 @@ Json counters_json(const Counts& counts, const std::vector<std::string>& reasons
   for (size_t i = 0; i < kCounters.size(); ++i) {
     const CounterInfo& row = kCounters[i];
     Json* at = &json[std::string(row.family)];
-    for (const std::string_view value : {row.value, row.value2})
-      if (!value.empty()) at = &(*at)[std::string(value)];
+    for (const CounterLabel& label : row.labels)
+      if (!label.name.empty()) at = &(*at)[std::string(label.value)];
     *at = counts.counters[i];
   }
   json["drops"] = drops_json(counts, reasons);

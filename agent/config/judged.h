@@ -28,15 +28,13 @@ struct CounterTerm {
   std::string_view label = {}, value = {}, label2 = {}, value2 = {};
   bool subtracted = false;
 
-  [[nodiscard]] constexpr bool has(const CounterInfo& row) const {
-    return row.family == family && has_label(row, label, value) && has_label(row, label2, value2);
+  [[nodiscard]] constexpr std::array<CounterLabel, 2> labels() const {
+    return {{{label, value}, {label2, value2}}};
   }
-
- private:
-  static constexpr bool has_label(const CounterInfo& row, std::string_view name,
-                                  std::string_view of) {
-    return name.empty() || (row.label == name && row.value == of) ||
-           (row.label2 == name && row.value2 == of);
+  [[nodiscard]] constexpr bool has(const CounterInfo& row) const {
+    return row.family == family && std::ranges::all_of(labels(), [&](const CounterLabel& one) {
+             return one.name.empty() || row.value_of(one.name) == one.value;
+           });
   }
 };
 

@@ -64,14 +64,16 @@ bool is_pooled(const Hypothesis& hypothesis) {
 std::string labels_of(std::string_view family) {
   if (family == kDropsFamily) return std::string(kDropsLabel);
   const auto* row = std::ranges::find(kCounters, family, &CounterInfo::family);
-  return fmt::format("{}{}{}", row->label, row->label2.empty() ? "" : ", ", row->label2);
+  std::string text;
+  for (const CounterLabel& label : row->labels)
+    if (!label.name.empty()) text += fmt::format("{}{}", text.empty() ? "" : ", ", label.name);
+  return text;
 }
 
 // The matchers of a term's own labels, each with a comma behind it.
 std::string matchers_of(const CounterTerm& term) {
   std::string text;
-  for (const auto& [label, value] :
-       {std::pair(term.label, term.value), std::pair(term.label2, term.value2)})
+  for (const auto& [label, value] : term.labels())
     if (!label.empty()) text += fmt::format("{}='{}',", label, value);
   return text;
 }

@@ -325,7 +325,8 @@ TEST(ExporterCounters, MakeTheRatiosThatANodeJudges) {
           return label.empty() || name.contains(fmt::format("{}=\"{}\"", label, of));
         };
         if (name.starts_with(fmt::format("slogate_{}_total{{", term.family)) &&
-            has(term.label, term.value) && has(term.label2, term.value2))
+            std::ranges::all_of(term.labels(),
+                                [&](const auto& one) { return has(one.name, one.value); }))
           total += term.subtracted ? -value : value;
       }
     return total;

@@ -106,9 +106,12 @@ TEST(Counters, FamiliesAndLabelsAreLegal) {
     EXPECT_TRUE(is_name(row.family)) << row.family;
     for (const std::string_view unwanted : {"_total", "_count", "_sum", "_bucket"})
       EXPECT_FALSE(row.family.ends_with(unwanted)) << row.family;
-    EXPECT_TRUE(row.label.empty() || is_label(row.label)) << row.name;
-    EXPECT_TRUE(row.label2.empty() || is_label(row.label2)) << row.name;
-    EXPECT_TRUE(row.label.empty() || row.label != row.label2) << row.name;
+    std::set<std::string_view> names;
+    for (const CounterLabel& label : row.labels) {
+      if (label.name.empty()) continue;
+      EXPECT_TRUE(is_label(label.name)) << row.name;
+      EXPECT_TRUE(names.insert(label.name).second) << row.name;
+    }
   }
 }
 
@@ -123,29 +126,32 @@ TEST(Counters, RowsOfAFamilyShareHelpAndLabelNames) {
     for (const CounterInfo& other : kCounters) {
       if (other.family != row.family) continue;
       EXPECT_EQ(other.help, row.help) << row.name;
-      EXPECT_EQ(other.label, row.label) << row.name;
-      EXPECT_EQ(other.label2, row.label2) << row.name;
+      for (size_t i = 0; i < row.labels.size(); ++i)
+        EXPECT_EQ(other.labels[i].name, row.labels[i].name) << row.name;
     }
   }
 }
 
 TEST(Counters, NestInJson) {
-  std::set<std::tuple<std::string_view, std::string_view, std::string_view>> seen;
+  std::set<std::vector<std::string_view>> seen;
   for (const CounterInfo& row : kCounters) {
-    EXPECT_EQ(row.label.empty(), row.value.empty()) << row.name;
-    EXPECT_EQ(row.label2.empty(), row.value2.empty()) << row.name;
-    EXPECT_FALSE(row.label.empty() && !row.label2.empty()) << row.name << " skips a level";
-    for (const std::string_view value : {row.value, row.value2})
-      EXPECT_TRUE(value.empty() || is_name(value)) << row.name;
-    EXPECT_TRUE(seen.emplace(row.family, row.value, row.value2).second)
-        << row.name << " has the place of another";
+    std::vector<std::string_view> place = {row.family};
+    bool ended = false;
+    for (const CounterLabel& label : row.labels) {
+      EXPECT_EQ(label.name.empty(), label.value.empty()) << row.name;
+      EXPECT_FALSE(ended && !label.name.empty()) << row.name << " skips a level";
+      ended = label.name.empty();
+      EXPECT_TRUE(ended || is_name(label.value)) << row.name;
+      place.push_back(label.value);
+    }
+    EXPECT_TRUE(seen.insert(place).second) << row.name << " has the place of another";
   }
 }
 
 // Objects are written as one run of rows each.
 TEST(Counters, WithOneFirstValueStandTogether) {
   expect_together(kCounters, [](const CounterInfo& row) {
-    return std::string(row.family) + '/' + std::string(row.value);
+    return std::string(row.family) + '/' + std::string(row.labels[0].value);
   });
 }
 
