@@ -26,15 +26,17 @@ project_version() { sed -n 's/^project(slogate VERSION \([0-9.]*\).*/\1/p' "$roo
 # libraries_of FILE...: what ld.so finds for them, and for what the agent among them loads when it is on
 # a node of Kubernetes (agent/kubernetes/curl.cpp).
 libraries_of() {
-  local later=() name=libcurl.so.4
+  local later=() name=libcurl.so.4 found
   if grep -aqF "$name" "$@"; then
-    later=("$(ldconfig -p | awk -v name="$name" '$1 == name { print $NF; exit }')")
+    later=("$(ldconfig -p | awk -v name="$name" '$1 == name && !found++ { print $NF }')")
     [ -n "${later[0]}" ] || die "$name is not installed: tools/deps build"
   fi
-  { printf '%s\n' "${later[@]}" && ldd "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u
+  found=$({ printf '%s\n' "${later[@]}" && ldd "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u) ||
+    die "ldd finds no libraries of $*"
+  say "$found"
 }
 # package_of FILE: Debian's name of the package it came with, wherever /lib leads.
-package_of() { dpkg-query -S "*$(readlink -f "$1" | sed 's|^/usr||')" | cut -d: -f1 | head -n 1; }
+package_of() { dpkg-query -S "*$(readlink -f "$1" | sed 's|^/usr||')" | cut -d: -f1 | sed -n 1p; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 

@@ -55,7 +55,7 @@ expect_all_counted() {
 }
 said() { grep -q "$1" "$work/agent.log"; }
 # in_trouble SUBJECT: what is wrong is in the status and in the metrics; well SUBJECT: not any more.
-metric_is() { curl --silent "http://$metrics/metrics" | grep -qxF "$1 $2"; }
+metric_is() { curl --silent "http://$metrics/metrics" | grep -xF "$1 $2" >/dev/null; }
 in_trouble() { api /v1/status | jq -e ".problems.\"$1\"" >/dev/null && metric_is "slogate_problem{subject=\"$1\"}" 1; }
 well() { api /v1/status | jq -e ".problems | has(\"$1\") | not" >/dev/null && metric_is "slogate_problem{subject=\"$1\"}" 0; }
 slots() { api /v1/maps | jq '.[] | select(.name == "slogate_slab").capacity'; }

@@ -95,7 +95,7 @@ end_container() {
   ctr task delete "$1" >/dev/null 2>&1 || true
   ctr container delete "$1" 2>/dev/null || true
 }
-is_stopped() { ! ctr task ls | grep -qE "^$1 .* RUNNING"; }
+is_stopped() { ! ctr task ls | grep -E "^$1 .* RUNNING" >/dev/null; }
 end_all() {
   local id
   for id in $(ctr container ls -q 2>/dev/null); do end_container "$id"; done

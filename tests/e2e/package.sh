@@ -87,7 +87,7 @@ inside() {
 }
 has_booted() {
   machine=$(cat "/proc/$outer/task/$outer/children" 2>/dev/null) && machine=${machine// /} &&
-    [ -n "$machine" ] && inside systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'
+    [ -n "$machine" ] && inside systemctl is-system-running 2>/dev/null | grep -E 'running|degraded' >/dev/null
 }
 wait_until 60 has_booted || fail "systemd does not come up: $(tail -n 5 "$work/boot.log")"
 
@@ -119,7 +119,7 @@ inside slogate probes >"$work/probes"
 inside systemd-analyze verify --man=no slogate-agent.service
 exposure=$(inside systemd-analyze security --no-pager slogate-agent | awk '/Overall/ { print $(NF - 2) }')
 inside systemctl reload slogate-agent
-is_reloaded() { journal | grep -q 'configuration reloaded'; }
+is_reloaded() { journal | grep 'configuration reloaded' >/dev/null; }
 wait_until 5 is_reloaded || fail "it was not reloaded: $(journal --lines 5)"
 ! journal | grep -iE 'not permitted|denied|refused itself' || fail "it is kept from something"
 
@@ -190,7 +190,7 @@ refused() {
   inside systemctl start slogate-agent || true
   has_failed() { inside systemctl --quiet is-failed slogate-agent; }
   wait_until 10 has_failed || fail "it starts with $*"
-  journal --lines 3 | grep -qF -- "$text" || fail "with $* it says: $(journal --lines 3)"
+  journal --lines 3 | grep -F -- "$text" >/dev/null || fail "with $* it says: $(journal --lines 3)"
   rm -r "$tree/etc/systemd/system/slogate-agent.service.d"
   inside systemctl daemon-reload
 }
@@ -214,7 +214,7 @@ has_ended() { [ "$(state Result)" = exit-code ]; }
 wait_until 10 has_ended || fail "with a bad configuration it is $(state Result)"
 [ "$(state ActiveState) $(state NRestarts)" = "failed 0" ] ||
   fail "a bad configuration is tried again: $(state ActiveState) $(state NRestarts)"
-journal --lines 3 | grep -q 'slogate.yaml:' || fail "a bad configuration is not located: $(journal --lines 3)"
+journal --lines 3 | grep 'slogate.yaml:' >/dev/null || fail "a bad configuration is not located: $(journal --lines 3)"
 cp "$work/good.yaml" "$configuration"
 inside systemctl start slogate-agent
 serves
@@ -229,8 +229,8 @@ echo '# theirs' >>"$work/second/etc/slogate/slogate.yaml"
 dpkg-deb --build -Znone "$work/second" "$tree/opt/second.deb" >/dev/null
 inside dpkg --install --force-confdef --force-confold /opt/second.deb
 serves
-tail -n 1 "$configuration" | grep -qx '# mine' || fail "the upgrade changed the configuration"
-journal --lines 5 | grep -q 'counting went on' || fail "the upgrade lost counts: $(journal --lines 5)"
+tail -n 1 "$configuration" | grep -x '# mine' >/dev/null || fail "the upgrade changed the configuration"
+journal --lines 5 | grep 'counting went on' >/dev/null || fail "the upgrade lost counts: $(journal --lines 5)"
 passed "an upgrade keeps what was changed and counted"
 
 # ---- gone ----

@@ -60,8 +60,11 @@ for ((round = 0; round < 12; round++)); do
 done
 expect_all_counted
 passed "up 3 s, down 1 s: $(refused_by_client) of $(jq .attempted <(grep '^{' "$work/seen")) refused; demo: $(of demo verdict), $(of demo message); bounded: $(of bounded reason), $(of bounded message)"
-[ "$(counted listener_gaps '')" -eq 11 ] || fail "$(counted listener_gaps '') gaps instead of 11"
+gaps_are() { [ "$(counted listener_gaps '')" -eq "$1" ]; }
+gaps_are 11 || fail "$(counted listener_gaps '') gaps instead of 11"
 serve 600
+# Its gap must have been read before the new rollout, or it would be the new rollout's.
+wait_until 5 gaps_are 12 || fail "$(counted listener_gaps '') gaps instead of 12"
 wait_until 5 holds_for "listener" || fail "bounded holds for another reason: $(of bounded message)"
 
 # A new rollout, which is good until its cgroup is another one of the same path.

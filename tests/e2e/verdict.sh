@@ -52,7 +52,7 @@ start_agent --config "$config"
 is demo veto || fail "the veto was lost with the agent"
 [ "$(jq -r 'select(.verdict.verdict == "veto").verdict.slo' "$work/state/audit.jsonl")" = demo ] ||
   fail "the audit log does not have the veto once: $(cat "$work/state/audit.jsonl")"
-slogate events | grep -q . || true
+slogate events | grep -q . || true # a reader that ends first, on purpose
 new_rollout
 ! is demo veto || fail "a new rollout keeps the veto"
 passed "the veto outlives the agent, and ends with its rollout"

@@ -68,7 +68,7 @@ fetch_kernel() {
   apt_of "${@:2}" && unpack "$1" "$fresh" || return
   rm -rf "$fresh/deb" "$kernel"
   [ -d "$fresh/lib" ] || ln -s usr/lib "$fresh/lib"
-  ln -s "$(cd "$fresh" && find . -name 'vmlinuz*' -type f | head -n 1)" "$fresh/vmlinuz"
+  ln -s "$(cd "$fresh" && find . -name 'vmlinuz*' -type f | sed -n 1p)" "$fresh/vmlinuz"
   depmod -b "$fresh" "$(basename "$fresh"/lib/modules/*)"
   mv -T "$fresh" "$kernel"
 }

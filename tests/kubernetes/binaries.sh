@@ -37,7 +37,7 @@ if [ ${#missing[@]} -gt 0 ]; then
       HOME="$cache/home" GOPATH="$PWD/.go" KUBE_GIT_VERSION="v$version" KUBE_GIT_COMMIT=0 \
       KUBE_GIT_TREE_STATE=archive KUBE_GIT_MAJOR=1 KUBE_GIT_MINOR=20 \
       make "WHAT=cmd/$program" >&2
-    install "$(find _output -path "*/bin/linux/*/$program" -o -path "*/go/bin/$program" | head -n 1)" "$bin/$program"
+    install "$(find _output -path "*/bin/linux/*/$program" -o -path "*/go/bin/$program" | sed -n 1p)" "$bin/$program"
   done
 fi
 printf '%s\n' "$bin"

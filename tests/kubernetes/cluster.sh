@@ -122,7 +122,7 @@ import_load_image() {
 }
 import_image() { ctr -n k8s.io images import "$1" >>"$work/import.log" 2>&1 || fail "cannot import $1"; }
 
-node_is_ready() { kubectl get node "$node" 2>/dev/null | grep -q ' Ready'; }
+node_is_ready() { kubectl get node "$node" 2>/dev/null | grep ' Ready' >/dev/null; }
 
 # Returns when the node is Ready; kubectl is administrator.
 start_cluster() {
