@@ -126,6 +126,8 @@ Result<void> Agent::open(Options options) {
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
   state_path_ = std::move(options.state_dir);
+  outcomes_ = options.outcomes;
+  maps_->control().read_answers(outcomes_ == Outcomes::All);
   if (on_pod_writes_) pods_.expect_pods();
   analysis_.know_pods(on_pod_writes_ != nullptr);
   // Room and rules before the first event.
@@ -152,6 +154,7 @@ void Agent::tick(TickTime now) {
   snapshot->agent.heap = heap_;
   if (cluster_) snapshot->kubernetes = kubernetes_status();
   analysis_.tick(*snapshot->workloads, now);
+  choose_answers();
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
   save();
@@ -289,6 +292,14 @@ void Agent::refresh_node_addresses(TickTime now) {
   next_addresses_ = now.monotonic + kAddressInterval;
   const auto done = maps_->set_node_addresses(read_node_addresses());
   log_change("node addresses", done ? "" : done.error().line());
+}
+
+// Slots that an agent before this one chose are told as well.
+void Agent::choose_answers() {
+  std::unordered_set<uint64_t> judged;
+  if (outcomes_ == Outcomes::Slos) judged = analysis_.cgroups();
+  for (size_t i = SLOGATE_FIRST_SLOT; i < maps_->slab().slots(); ++i)
+    maps_->slab().read_answers(i, judged.contains(maps_->slab().owner(i).cgroup));
 }
 
 void Agent::keep_pins(TickTime now) {

@@ -38,6 +38,7 @@ class Agent {
     std::string cgroup_root;
     std::string pin_dir;    // "" for none
     std::string state_dir;  // where vetoes are kept; used as soon as there are SLOs
+    Outcomes outcomes = Outcomes::All;
     AgentStatus about;
     KernelFeatures features;
     LiveConfig config;
@@ -95,6 +96,7 @@ class Agent {
   Result<MapContents> sockets_now();
   WorkQueue::Outcome reset_now(const std::string& slo);
   void refresh_node_addresses(TickTime now);
+  void choose_answers();
   void keep_pins(TickTime now);
   void look_at_heap(TickTime now);
   [[nodiscard]] CpuStatus keep_budget(const Snapshot& seen, TickTime now);
@@ -137,6 +139,7 @@ class Agent {
   CanaryAnalysis analysis_;
   EventBook event_book_;
   std::string state_path_;
+  Outcomes outcomes_ = Outcomes::All;
   std::optional<StateDir> state_;
   bool restored_ = false;  // what was in it has been read
   // What is not on the disk yet.

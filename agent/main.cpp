@@ -298,6 +298,7 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
       .cgroup_root = std::move(host.cgroup_root),
       .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
       .state_dir = config.state_dir,
+      .outcomes = config.outcomes,
       .about = std::move(host.about),
       .features = std::move(host.features),
       .config = config,

@@ -44,10 +44,35 @@ struct Activity {
   }
 };
 
+// Of these families most workloads have few rows or none: those of one role and protocol are
+// written together, once one of them has counted.
+constexpr bool is_sparse(const CounterInfo& counter) {
+  return counter.family == "answers" || counter.family == "tls_handshakes";
+}
+
+// For each counter the first of those that are written with it: alike but for the last label.
+constexpr auto kGroups = [] {
+  std::array<size_t, kCounters.size()> groups{};
+  for (size_t i = 0; i < kCounters.size(); ++i) {
+    groups[i] = i;
+    if (!is_sparse(kCounters[i])) continue;
+    size_t last = kCounters[i].labels.size() - 1;
+    while (kCounters[i].labels[last].name.empty()) --last;
+    const auto alike = [&](const CounterInfo& other) {
+      return other.family == kCounters[i].family &&
+             std::ranges::equal(std::span(other.labels).first(last),
+                                std::span(kCounters[i].labels).first(last));
+    };
+    groups[i] = static_cast<size_t>(std::ranges::find_if(kCounters, alike) - kCounters.begin());
+  }
+  return groups;
+}();
+
 // One row of the sheet, ready to be written.
 struct Entry {
   const SheetRow* row;
-  std::array<bool, SLOGATE_SIGNALS> measured;  // signals with at least one value
+  std::array<bool, SLOGATE_SIGNALS> measured{};  // signals with at least one value
+  std::array<bool, kCounters.size()> counted{};  // by group
   Activity activity;
   std::string labels;
 };
@@ -64,12 +89,20 @@ Entry to_entry(const SheetRow& row) {
     entry.measured[i] = !row.counts->histograms[i].is_zero();
     if (entry.measured[i]) activity.note(kSignals[i].role);
   }
-  for (size_t i = 0; i < kCounters.size(); ++i)
-    if (is_set(row.counts->counters[i])) activity.note(role_of(kCounters[i]));
+  for (size_t i = 0; i < kCounters.size(); ++i) {
+    if (!is_set(row.counts->counters[i])) continue;
+    activity.note(role_of(kCounters[i]));
+    entry.counted[kGroups[i]] = true;
+  }
   if (!row.counts->drops.is_zero()) activity.note("");
   if (row.server.requests != 0) activity.note("server");
   if (row.client.requests != 0) activity.note("client");
   return entry;
+}
+
+bool is_shown(const Entry& entry, size_t counter) {
+  return is_sparse(kCounters[counter]) ? entry.counted[kGroups[counter]]
+                                       : entry.activity.in(role_of(kCounters[counter]));
 }
 
 // A drop reason that counts as one.
@@ -93,8 +126,7 @@ size_t series_of(const Entry& entry, std::span<const DropReason> reasons,
   size_t series = 0;
   for (size_t i = 0; i < kSignals.size(); ++i)
     if (entry.measured[i]) series += sink.series_of_histogram(settings.buckets[i].size());
-  for (const CounterInfo& counter : kCounters)
-    series += entry.activity.in(role_of(counter)) ? 1 : 0;
+  for (size_t i = 0; i < kCounters.size(); ++i) series += is_shown(entry, i) ? 1 : 0;
   for (const DropReason& reason : reasons) series += entry.row->counts->drops[reason.number] != 0;
   for (const std::string_view role : kRoles)
     series += entry.activity.in(role) ? kInflightMetrics.size() : 0;
@@ -187,7 +219,7 @@ void write_counters(std::span<const Entry> entries, Sink& sink) {
                        std::string(rows[first].help), MetricType::counter});
     for (const Entry& entry : entries)
       for (const auto& [row, labels] : columns)
-        if (entry.activity.in(role_of(rows[row])))
+        if (is_shown(entry, row))
           sink.add(entry.labels, labels, static_cast<double>(entry.row->counts->counters[row]));
   }
 }

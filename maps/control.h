@@ -34,6 +34,10 @@ class Control {
   // loopback is the node's only there.
   void set_node_netns(uint64_t cookie);
 
+  // Whether answers of all cgroups are read for what they say, or those of slots that say so alone
+  // (Slab::read_answers).
+  void read_answers(bool all);
+
   [[nodiscard]] uint64_t lost(slogate_site site) const;
 
   // For the slab, which keeps the ring of free slots and the totals' commit word there.

@@ -24,7 +24,7 @@ struct SizingPlan {
   size_t evict = 0;     // at the ceiling: owners that must go to have any reserve at all
 };
 
-// Free slots that are kept ready even where nothing happens: 1.8 MiB, for what a burst of a
+// Free slots that are kept ready even where nothing happens: 2.6 MB, for what a burst of a
 // thousand cgroups a second needs until an agent on a busy node gets the CPU and has made more.
 inline constexpr size_t kMinReserve = 192;
 // What is kept for as long as new owners come: this many seconds of them.

@@ -309,6 +309,11 @@ Counts Slab::unattributed() const {
   return counts;
 }
 
+void Slab::read_answers(size_t number, bool read) {
+  slogate_slot& s = slot(number);
+  if (load(s.answers) != static_cast<__u32>(read)) store(s.answers, read ? 1 : 0);
+}
+
 // ---- growing and shrinking ----
 
 Result<void> Slab::grow(size_t wanted) {
@@ -457,6 +462,7 @@ void Slab::empty(size_t number, uint64_t heir) {
   slogate_slot& s = slot(number);
   for (__u64& word : words(s).subspan(kFirstWord)) __atomic_store_n(&word, 0, __ATOMIC_RELAXED);
   store(s.dirty, 0);
+  store(s.answers, 0);
   store(s.cgroup, 0);
   store(control_->fold, fold_word(fold_copy(control_->fold), 0, 0));
   if (heir != 0) {

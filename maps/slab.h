@@ -56,6 +56,9 @@ class Slab {
   [[nodiscard]] Counts totals() const;
   // What found no slot.
   [[nodiscard]] Counts unattributed() const;
+  // Whether the answers of the slot's owner are read where those of all are not. A new owner's are
+  // not.
+  void read_answers(size_t number, bool read);
   // Adds to the totals what another version had counted.
   void add_to_totals(const Counts& counts);
 

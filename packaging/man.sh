@@ -116,7 +116,7 @@ END
 .TP
 .B SIGHUP
 reads the configuration again; a file with a mistake changes nothing. \fBlisten\fR,
-\fBapi_listen\fR, \fBsocket\fR, \fBadmin_uids\fR, \fBkubernetes\fR and \fBstate_dir\fR need a restart:
+\fBapi_listen\fR, \fBsocket\fR, \fBadmin_uids\fR, \fBkubernetes\fR, \fBstate_dir\fR and \fBoutcomes\fR need a restart:
 the log names those that have changed, and the rest of the file takes effect
 .TP
 .BR SIGTERM ", " SIGINT

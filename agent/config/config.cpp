@@ -77,6 +77,12 @@ Result<slogate_class> parse_class(std::string_view text) {
   return static_cast<slogate_class>(found - kClasses.begin());
 }
 
+Result<Outcomes> parse_outcomes(std::string_view text) {
+  const auto* found = std::ranges::find(kOutcomes, text);
+  if (found == kOutcomes.end()) return fail(unknown_name("choice", text, kOutcomes));
+  return static_cast<Outcomes>(found - kOutcomes.begin());
+}
+
 // Whether only peers on this node are meant.
 Result<bool> parse_peer(std::string_view text) {
   constexpr std::array<std::string_view, 2> peers = {"any", "node"};
@@ -244,6 +250,7 @@ constexpr std::array kRows = {
     row<&Config::admin_uids, read_admins>("admin_uids"),
     row<&Config::kubernetes, whole<read_kubernetes>>("kubernetes"),
     row<&Config::state_dir, single<parse_path>>("state_dir"),
+    row<&Config::outcomes, single<parse_outcomes>>("outcomes"),
     row<&Config::classes, whole<read_classes>>("classes"),
     row<&Config::slos, whole<read_slos>>("slos"),
 };
@@ -256,6 +263,8 @@ constexpr auto kKeys = [] {
 
 Config to_config(const YamlNode& root, ConfigProblems& problems) {
   Config config;
+  // Whoever wrote the file without this key was promised that no payload is read.
+  config.outcomes = Outcomes::Slos;
   if (root.kind == YamlNode::Kind::Null) return config;
   std::vector<Field> fields;
   for (const Row& row : kRows)

@@ -2,6 +2,7 @@
 // The configuration of the agent: a YAML file, checked completely before anything uses it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -54,6 +55,10 @@ struct ConfigProblem {
   [[nodiscard]] std::string line() const;
 };
 
+// Whose answers the programs look into, for what they say: see docs/method.md.
+enum class Outcomes { All, Slos, Off };
+inline constexpr std::array<std::string_view, 3> kOutcomes = {"all", "slos", "off"};
+
 // What is read once, when the agent starts: then sockets are bound, threads made and privileges
 // dropped that a change would need again.
 struct StartConfig {
@@ -64,6 +69,8 @@ struct StartConfig {
   // Nothing where a pod's own environment says it, or there is no Kubernetes.
   std::optional<KubernetesConfig> kubernetes;
   std::string state_dir = "/var/lib/slogate";
+  // A file that does not say it is from before there was a choice, and means Slos.
+  Outcomes outcomes = Outcomes::All;
 
   bool operator==(const StartConfig&) const = default;
 };
@@ -82,7 +89,7 @@ struct LiveConfig {
 };
 
 // Everything a configuration file can say, one member for each key. A Config made from nothing has
-// the defaults, and nothing else has any.
+// the defaults, and nothing else has any but for `outcomes`.
 struct Config : StartConfig, LiveConfig {
   // What is understood, but will not be for ever: for who keeps the file.
   std::vector<ConfigProblem> warnings = {};

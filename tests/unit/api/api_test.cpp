@@ -151,6 +151,9 @@ TEST(Api, Cgroups) {
       "harmful_resets": {"in": 0, "out": 0},
       "unanswered_requests": {"server": 0, "client": 0}, "client_gone": 0, "overlapped_requests": 0,
       "listener_gaps": {"server": 0},
+      "answers": {"server": 0, "client": 0},
+      "tls_handshakes": {"server": {"full": 0, "resumed": 0, "failed": 0},
+                         "client": {"full": 0, "resumed": 0, "failed": 0}},
       "drops": {"OTHER": 5, "TCP_CSUM": 1}},
     "inflight": {"server": {"requests": 2, "oldest_seconds": 1.5},
                  "client": {"requests": 0, "oldest_seconds": 0.0}},
@@ -158,6 +161,23 @@ TEST(Api, Cgroups) {
     "classes": {"probe": {"signals": {}, "counters": {}}}}])");
   Json& request = expected[0]["signals"]["request"];
   for (const char* name : {"p50", "p90", "p99", "p999"}) request[name] = middle;
+  const auto known =
+      Json::parse(R"({"success": 0, "client_error": 0, "server_error": 0, "unknown": 0})");
+  const auto with_misses = Json::parse(
+      R"({"success": 0, "client_error": 0, "server_error": 0, "miss": 0, "unknown": 0})");
+  const auto of_redis = Json::parse(R"({"success": 0, "client_error": 0, "server_error": 0,
+                                        "redirect": 0, "miss": 0, "unknown": 0})");
+  const auto unknown = Json::parse(R"({"unknown": 0})");
+  for (const char* role : {"server", "client"}) {
+    Json& answers = expected[0]["counters"]["answers"][role] = Json::object();
+    answers["http"] = known;
+    answers["redis"] = of_redis;
+    answers["postgresql"] = known;
+    answers["mysql"] = known;
+    answers["memcached"] = with_misses;
+    answers["tls"] = unknown;
+    answers["unknown"] = unknown;
+  }
   request["sum"] = middle * 1000;
 
   Json got = body(get("/v1/cgroups", {{"match", "/demo/canary"}}));

@@ -29,6 +29,8 @@ const std::multimap<std::string_view, std::string_view> kChanges = {
     {"admin_uids", "admin_uids: [7]"},
     {"kubernetes", "kubernetes: { server: 'https://a', token_file: /t, ca_file: /c, node: n }"},
     {"state_dir", "state_dir: /d"},
+    {"outcomes", "outcomes: all"},
+    {"outcomes", "outcomes: off"},
     {"classes", "classes: [{ class: probe, port: 1 }]"},
     {"slos", "slos: [{ name: a, canary: { cgroup: /a }, baseline: { cgroup: /b } }]"}};
 
@@ -47,7 +49,7 @@ const StartConfig& at_start(const Config& config) {
 
 // Each key changes what a running agent takes, or needs a restart and says so, and no other key.
 TEST(ConfigKeys, EachTakesEffectWhileRunningOrNeedsARestart) {
-  const Config before;
+  const Config before = parsed("");
   for (const ConfigKey& key : config_keys()) {
     const auto [first, last] = kChanges.equal_range(key.name);
     ASSERT_NE(first, last) << "no change of " << key.name;

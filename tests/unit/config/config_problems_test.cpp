@@ -143,6 +143,7 @@ TEST(ConfigProblems, Values) {
       {"cpu_ratio: 2\n", {{1, 12, "at most 1"}}},
       {"cpu_ratio: much\n", {{1, 12, "not a ratio"}}},
       {"cpu_ratio: 100%\n", {}},
+      {"outcomes: some\n", {{1, 11, "unknown choice"}}},
       {"cgroups: { include: [] }\n", {{1, 21, "nothing is included"}}},
       {"cgroups: { include: [demo] }\n", {{1, 22, "can match no cgroup"}}},
       {"cgroups: { exclude: ['/a[', ''] }\n", {{1, 22, "not closed"}, {1, 29, "empty"}}},

@@ -50,6 +50,24 @@ void expect_defaults(const Config& config) {
   EXPECT_TRUE(config.slos.empty());
 }
 
+std::string read_sample() {
+  std::ifstream file(SLOGATE_SOURCE_DIR "/daemonset/slogate.yaml");
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// A file without the key was written when no payload was read.
+TEST(Config, OutcomesAreOfSlosAloneWhereAFileDoesNotSay) {
+  EXPECT_EQ(Config{}.outcomes, Outcomes::All);
+  EXPECT_EQ(parsed("").outcomes, Outcomes::Slos);
+  EXPECT_EQ(parsed("slos: []").outcomes, Outcomes::Slos);
+  EXPECT_EQ(parsed("outcomes: all").outcomes, Outcomes::All);
+  EXPECT_EQ(parsed("outcomes: slos").outcomes, Outcomes::Slos);
+  EXPECT_EQ(parsed("outcomes: off").outcomes, Outcomes::Off);
+  EXPECT_EQ(parsed(read_sample()).outcomes, Outcomes::All);
+}
+
 TEST(Config, DefaultsWhereNothingIsSaid) {
   expect_defaults(Config{});
   for (const char* yaml :
@@ -59,17 +77,10 @@ TEST(Config, DefaultsWhereNothingIsSaid) {
   }
 }
 
-std::string read_sample() {
-  std::ifstream file(SLOGATE_SOURCE_DIR "/daemonset/slogate.yaml");
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 TEST(Config, TheSampleHasTheDefaults) {
   const std::string sample = read_sample();
   for (const char* key : {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude",
-                          "maps", "  memory_ratio", "  grace", "cpu_ratio", "metrics",
+                          "maps", "  memory_ratio", "  grace", "cpu_ratio", "outcomes", "metrics",
                           "  max_series", "admin_uids", "state_dir", "classes", "slos"})
     EXPECT_TRUE(sample.contains(fmt::format("\n{}:", key))) << key;
   expect_defaults(parsed(sample));

@@ -152,20 +152,22 @@ TEST(ExporterFamilies, AreThoseOfTheContract) {
       names,
       ElementsAre("slogate_request_duration_seconds", "slogate_queue_duration_seconds",
                   "slogate_connect_duration_seconds", "slogate_rtt_seconds",
+                  "slogate_failed_request_duration_seconds", "slogate_answer_duration_seconds",
                   "slogate_connections_total", "slogate_used_connections_total",
                   "slogate_unmeasured_connections_total", "slogate_connection_errors_total",
                   "slogate_retransmits_total", "slogate_segments_total", "slogate_resets_total",
                   "slogate_harmful_resets_total", "slogate_unanswered_requests_total",
                   "slogate_client_gone_total", "slogate_overlapped_requests_total",
-                  "slogate_listener_gaps_total", "slogate_drops_total", "slogate_inflight_requests",
-                  "slogate_inflight_oldest_seconds", "slogate_scrape_workloads_left_out",
-                  "slogate_lost_samples_total", "slogate_cpu_ratio", "slogate_bpf_map_entries",
-                  "slogate_bpf_map_capacity", "slogate_bpf_map_bytes",
-                  "slogate_bpf_map_pressure_ratio", "slogate_bpf_map_resizes_total",
-                  "slogate_bpf_program_attached", "slogate_bpf_program_runs_total",
-                  "slogate_bpf_program_skipped_runs_total", "slogate_bpf_program_missed_runs_total",
-                  "slogate_bpf_program_run_seconds_total", "slogate_ticks_total",
-                  "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
+                  "slogate_listener_gaps_total", "slogate_answers_total",
+                  "slogate_tls_handshakes_total", "slogate_drops_total",
+                  "slogate_inflight_requests", "slogate_inflight_oldest_seconds",
+                  "slogate_scrape_workloads_left_out", "slogate_lost_samples_total",
+                  "slogate_cpu_ratio", "slogate_bpf_map_entries", "slogate_bpf_map_capacity",
+                  "slogate_bpf_map_bytes", "slogate_bpf_map_pressure_ratio",
+                  "slogate_bpf_map_resizes_total", "slogate_bpf_program_attached",
+                  "slogate_bpf_program_runs_total", "slogate_bpf_program_skipped_runs_total",
+                  "slogate_bpf_program_missed_runs_total", "slogate_bpf_program_run_seconds_total",
+                  "slogate_ticks_total", "slogate_tick_seconds_total", "slogate_cpu_budget_ratio",
                   "slogate_watched_connections_ratio", "slogate_refused_system_calls_total",
                   "slogate_scrapes_total", "slogate_scrape_seconds_total", "slogate_scrape_bytes",
                   "slogate_scrape_series", "slogate_build_info", "slogate_slos_invalid"));
@@ -339,6 +341,30 @@ TEST(ExporterCounters, MakeTheRatiosThatANodeJudges) {
               std::max(events, sum(kJudgedRatios[i].exposures)))
         << kJudgedRatios[i].name;
   }
+}
+
+// Most of these rows no workload ever has: those of a role and protocol come together, with the
+// first of them.
+TEST(ExporterCounters, AnswersAreThoseOfTheProtocolsInUse) {
+  Counts counts;
+  counts.counters[SLOGATE_COUNTER_server_redis_miss] = 3;
+  const Series series = series_of(snapshot_of({workload("/a", counts)}));
+  std::map<std::string, double> found;
+  for (const auto& [name, value] : series)
+    if (name.starts_with("slogate_answers_total") || name.starts_with("slogate_tls_handshakes"))
+      found.emplace(name, value);
+  EXPECT_EQ(found.size(), 6U);
+  for (const auto& [name, value] : found) {
+    EXPECT_THAT(name, HasSubstr(R"(role="server")"));
+    EXPECT_THAT(name, HasSubstr(R"(protocol="redis")"));
+    EXPECT_EQ(value, name.contains(R"(outcome="miss")") ? 3 : 0) << name;
+  }
+  counts.counters[SLOGATE_COUNTER_client_tls_failed] = 1;
+  const Series more = series_of(snapshot_of({workload("/a", counts)}));
+  EXPECT_EQ(
+      std::ranges::count_if(
+          more, [](const auto& one) { return one.first.starts_with("slogate_tls_handshakes"); }),
+      3);
 }
 
 TEST(ExporterDrops, HaveTheKernelsNames) {

@@ -94,8 +94,8 @@ TEST(PlanSize, HoldsTheFloorThatWasAskedFor) {
 TEST(CeilingSlots, IsTheSmallerOfShareAndAllowance) {
   const uint64_t gib = uint64_t{1} << 30;
   const size_t of_16_gib = ceiling_slots(0.0025, 16 * gib);
-  EXPECT_GT(of_16_gib, 4000u);
-  EXPECT_LT(of_16_gib, 16 * gib * 0.0025 / 9000);
+  EXPECT_GT(of_16_gib, 3000u);
+  EXPECT_LT(of_16_gib, 16 * gib * 0.0025 / 13000);
   EXPECT_LT(ceiling_slots(0.0025, 16 * gib, gib / 64), of_16_gib);
   EXPECT_EQ(ceiling_slots(0.0025, 0), kChunk);
   EXPECT_EQ(ceiling_slots(0.5, UINT64_MAX), static_cast<size_t>(SLOGATE_MAX_SLOTS));
