@@ -1,0 +1,892 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What an answer says, told by its first bytes: which protocol, and whether it is a success, the
+ * client's error or the server's. Plain C without a map, compiled into the programs of both sides
+ * and, as C++, into the unit tests and the fuzzer.
+ *
+ * The bytes are the workload's own, so nothing here believes them. What bounds each parser:
+ *   - Bytes are read into windows of 16 (lines of Redis: 64) on the stack, at offsets that peek()
+ *     holds against what there is. No length that was read is ever used as the size of a copy, nor
+ *     as an index.
+ *   - No loop takes more rounds than a constant says: 8 messages and 4 fields of PostgreSQL, 16
+ *     extensions of TLS, 16 replies of Redis in at most ANSWER_REDIS_STEPS windows. So an answer
+ *     costs one read as a rule, and ANSWER_PEEKS at the very worst.
+ *   - What comes out is a row of SLOGATE_ANSWERS, and an offset that only a parser makes use of.
+ * A hostile workload can choose which rows of its own slot grow, by one for each request that it
+ * got and answered (Redis: 16), and that is all.
+ *
+ * Whoever includes this defines first, with `here` the number of bytes that can be read and `bytes`
+ * what was handed over or arrived in all:
+ *   struct answer_source { ...; __u32 here; __u32 bytes; };
+ *   static bool peek(const struct answer_source* source, __u32 offset, void* to, __u32 n);
+ * peek() copies n bytes (at most 64, offset + n <= here) and says whether it could.
+ */
+#ifndef SLOGATE_ANSWER_H
+#define SLOGATE_ANSWER_H
+
+#include "maps/abi.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the first of several bytes is taken to be the lowest one"
+#endif
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+/* A function of its own in the programs: each has the stack for itself. */
+#ifdef __bpf__
+#define ANSWER_PART static __attribute__((noinline, unused))
+#else
+#define ANSWER_PART static inline
+#endif
+/* 6.1 takes no loop that begins again by anything but a jump, which is up to clang. */
+#ifdef __clang__
+#define ANSWER_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ANSWER_UNROLL
+#endif
+
+enum answer_kind {
+  ANSWER_nothing,   /* unasked, and no error: nothing to count */
+  ANSWER_outcome,   /* the answer says `answer` */
+  ANSWER_interim,   /* 1xx of HTTP: the answer is still to come */
+  ANSWER_handshake, /* of TLS, so no answer; what it told is in `handshake` */
+};
+
+enum answer_handshake {
+  ANSWER_HANDSHAKE_none, /* nothing that has not been told, or nothing yet */
+  ANSWER_HANDSHAKE_full,
+  ANSWER_HANDSHAKE_resumed,
+  ANSWER_HANDSHAKE_failed,
+};
+
+/* How far a connection's handshake is: kept in `misfits` where the protocol is TLS. */
+enum answer_tls {
+  ANSWER_TLS_told,  /* full, resumed or failed has been said */
+  ANSWER_TLS_hello, /* of 1.2: what follows ServerHello tells */
+  ANSWER_TLS_retry, /* the client was asked for another hello */
+  ANSWER_TLS_data,  /* data of the application has been seen: never read again */
+};
+
+/* So many answers in a row that fit no protocol, or not the one that was learnt: opaque. */
+#define ANSWER_MISFITS 4
+
+struct answer_reading {
+  /* The caller's. */
+  __u8 asked; /* a request is open */
+  __u8 first; /* the connection's first bytes in this direction */
+  /* As they are kept with the socket: the caller's, and what is to be kept from now on. */
+  __u8 protocol; /* enum slogate_protocol */
+  __u8 misfits;
+  /* The outcome. */
+  __u8 kind;      /* enum answer_kind */
+  __u8 answer;    /* enum slogate_answer, of ANSWER_outcome */
+  __u8 handshake; /* enum answer_handshake, of ANSWER_handshake */
+  __u8 endless;   /* more will come unasked, for as long as the connection lives */
+  __u32 rest;     /* Redis: where more replies may be, for read_more_replies(); 0 for none */
+  __u32 in_line;  /* and whether that is in the middle of a line */
+};
+
+/* ---- bytes ---- */
+
+/* The first 16 bytes from an offset on, the first of them lowest; zeros where there are none. */
+struct answer_window {
+  __u64 low, high;
+};
+#define ANSWER_WINDOW 16
+#define ANSWER_LINE 64
+
+static __always_inline bool look(const struct answer_source* source, __u32 offset,
+                                 struct answer_window* window) {
+  window->low = window->high = 0;
+  if (offset >= source->here) return 0;
+  __u32 n = source->here - offset;
+  if (n > ANSWER_WINDOW) n = ANSWER_WINDOW;
+  return peek(source, offset, window, n);
+}
+
+/* A text of up to 8 characters as the word it makes, and whether a word begins with it. */
+#define ANSWER_CHAR(text, i) \
+  ((__u64)(__u8)((i) < sizeof(text) - 1 ? (text)[(i) < sizeof(text) - 1 ? (i) : 0] : 0) << 8 * (i))
+#define ANSWER_TEXT(text)                                                                      \
+  (ANSWER_CHAR(text, 0) | ANSWER_CHAR(text, 1) | ANSWER_CHAR(text, 2) | ANSWER_CHAR(text, 3) | \
+   ANSWER_CHAR(text, 4) | ANSWER_CHAR(text, 5) | ANSWER_CHAR(text, 6) | ANSWER_CHAR(text, 7))
+#define BEGINS(word, text) \
+  (((word) & (~0ull >> (64 - 8 * (sizeof(text) - 1)))) == ANSWER_TEXT(text))
+/* The same for a window and a text in two parts, the first of 8 characters. */
+#define BEGINS_2(window, text, more) (BEGINS((window)->low, text) && BEGINS((window)->high, more))
+
+static __always_inline __u8 byte_of(__u64 word, __u32 i) {
+  return (__u8)(word >> 8 * i);
+}
+
+/* 8 bytes of a window from `at` on. */
+static __always_inline __u64 word_at(const struct answer_window* window, __u32 at) {
+  if (!at) return window->low;
+  if (at >= ANSWER_WINDOW) return 0;
+  if (at >= 8) return window->high >> 8 * (at - 8);
+  return window->low >> 8 * at | window->high << (64 - 8 * at);
+}
+
+static __always_inline bool is_digit(__u8 byte) {
+  return byte >= '0' && byte <= '9';
+}
+
+static __always_inline bool is_upper(__u8 byte) {
+  return byte >= 'A' && byte <= 'Z';
+}
+
+/* Where a byte first is in a word; 8 for nowhere. */
+static __always_inline __u32 find_in_word(__u64 word, __u8 byte) {
+  __u64 zeros = word ^ (0x0101010101010101ull * byte);
+  /* The lowest bit of these is that of a zero; above it there may be false ones. */
+  __u64 found = (zeros - 0x0101010101010101ull) & ~zeros & 0x8080808080808080ull;
+  __u32 at = 0;
+  if (!found) return 8;
+  if (!(__u32)found) at += 4, found >>= 32;
+  if (!(found & 0xffff)) at += 2, found >>= 16;
+  if (!(found & 0xff)) at += 1;
+  return at;
+}
+
+/* Where a byte first is in a window; 16 for nowhere. */
+static __always_inline __u32 find_byte(const struct answer_window* window, __u8 byte) {
+  __u32 at = find_in_word(window->low, byte);
+  return at < 8 ? at : 8 + find_in_word(window->high, byte);
+}
+
+/* ---- what a parser returns, if it is not a row ---- */
+
+#define ANSWER_MISFIT (-1)  /* none of this protocol */
+#define ANSWER_SPLIT (-2)   /* of this protocol, or it may be: too little is here to tell */
+#define ANSWER_INTERIM (-3) /* 1xx */
+#define ANSWER_LEAVES (-4)  /* a success after which the protocol is another one */
+#define ANSWER_GREETS (-5)  /* words without a question, and no error */
+
+/* ---- HTTP/1 ---- */
+
+static __always_inline int http_answer(const struct answer_source* source,
+                                       const struct answer_window* window) {
+  __u8 version = byte_of(window->low, 7), class_ = byte_of(window->high, 1);
+  __u8 tens = byte_of(window->high, 2), ones = byte_of(window->high, 3);
+  if (source->here < 12) return BEGINS(window->low, "HTTP") ? ANSWER_SPLIT : ANSWER_MISFIT;
+  if (!BEGINS(window->low, "HTTP/1.") || (version != '0' && version != '1')) return ANSWER_MISFIT;
+  if (byte_of(window->high, 0) != ' ' || !is_digit(tens) || !is_digit(ones)) return ANSWER_MISFIT;
+  if (class_ == '1') return tens == '0' && ones == '1' ? ANSWER_LEAVES : ANSWER_INTERIM;
+  if (class_ == '2' || class_ == '3') return SLOGATE_ANSWER_http_success;
+  if (class_ == '4') return SLOGATE_ANSWER_http_client_error;
+  if (class_ == '5') return SLOGATE_ANSWER_http_server_error;
+  return ANSWER_MISFIT;
+}
+
+/* ---- Redis, RESP2 and RESP3 ---- */
+
+/* Length of "DIGITS\r\n" after a reply's first byte, and the number; 0 where it is none. Nine
+ * digits are more than Redis allows. */
+static __always_inline __u32 redis_number(const struct answer_window* window, __u32* number) {
+  __u64 value = 0;
+  __u32 length = 0;
+  ANSWER_UNROLL
+  for (__u32 i = 1; i <= 10; i++) {
+    __u8 byte = i < 8 ? byte_of(window->low, i) : byte_of(window->high, i - 8);
+    if (!is_digit(byte)) break;
+    value = 10 * value + (byte - '0');
+    length = i;
+  }
+  *number = (__u32)value;
+  if (!length || length > 9 || !BEGINS(word_at(window, 1 + length), "\r\n")) return 0;
+  return length + 2;
+}
+
+static __always_inline int redis_error(const struct answer_window* window) {
+  if (BEGINS_2(window, "-WRONGTY", "PE") || BEGINS(window->low, "-NOAUTH") ||
+      BEGINS(window->low, "-NOPERM") || BEGINS_2(window, "-ERR syn", "tax") ||
+      BEGINS_2(window, "-ERR unk", "nown com") || BEGINS_2(window, "-ERR unk", "nown sub") ||
+      BEGINS_2(window, "-ERR Unk", "nown sub") || BEGINS_2(window, "-ERR wro", "ng numbe"))
+    return SLOGATE_ANSWER_redis_client_error;
+  if (BEGINS(window->low, "-MOVED ") || BEGINS(window->low, "-ASK "))
+    return SLOGATE_ANSWER_redis_redirect;
+  return SLOGATE_ANSWER_redis_server_error;
+}
+
+/* What the reply at the beginning of a window says. `end`: its length, where it is one that ends
+ * there, 0 where it goes on or has parts; `line`: it is a line that goes on beyond the window. */
+static __always_inline int redis_reply(const struct answer_window* window, __u32* end, bool* line) {
+  __u8 type = byte_of(window->low, 0), next = byte_of(window->low, 1);
+  __u32 number = 0, length = 0, newline = 0;
+  *end = 0;
+  *line = 0;
+  switch (type) {
+    case '$':
+    case '=':
+      if (BEGINS(window->low, "$-1\r\n")) {
+        *end = 5;
+        return SLOGATE_ANSWER_redis_miss;
+      }
+      length = redis_number(window, &number);
+      if (!length)
+        return BEGINS(window->low, "$?\r\n") ? SLOGATE_ANSWER_redis_success : ANSWER_MISFIT;
+      *end = 1 + length + number + 2;
+      return SLOGATE_ANSWER_redis_success;
+    case '*':
+    case '%':
+    case '~':
+    case '>':
+    case '|':
+      if (BEGINS(window->low, "*-1\r\n")) return SLOGATE_ANSWER_redis_miss;
+      return redis_number(window, &number) ? SLOGATE_ANSWER_redis_success : ANSWER_MISFIT;
+    case '!':
+      return redis_number(window, &number) ? SLOGATE_ANSWER_redis_server_error : ANSWER_MISFIT;
+    case '_':
+      if (!BEGINS(window->low, "_\r\n")) return ANSWER_MISFIT;
+      *end = 3;
+      return SLOGATE_ANSWER_redis_miss;
+    case '#':
+      if (!BEGINS(window->low, "#t\r\n") && !BEGINS(window->low, "#f\r\n")) return ANSWER_MISFIT;
+      *end = 4;
+      return SLOGATE_ANSWER_redis_success;
+    case ':':
+    case '(':
+    case ',':
+      if (!is_digit(next) && next != '-' && next != '+' && next != 'i' && next != 'n')
+        return ANSWER_MISFIT;
+      break;
+    case '+':
+    case '-':
+      if (next < ' ' || next > '~') return ANSWER_MISFIT;
+      break;
+    default:
+      return ANSWER_MISFIT;
+  }
+  newline = find_byte(window, '\n');
+  if (newline < ANSWER_WINDOW)
+    *end = newline + 1;
+  else
+    *line = 1;
+  return type == '-' ? redis_error(window) : SLOGATE_ANSWER_redis_success;
+}
+
+/* Answers of SUBSCRIBE and its like: an array that begins with their name; RESP3 has a type for
+ * them. What is published comes the same way for ever. */
+static __always_inline bool is_subscription(const struct answer_window* window) {
+  if (byte_of(window->low, 0) == '>') return 1;
+  if (!BEGINS(window->low, "*3\r\n$") && !BEGINS(window->low, "*4\r\n$")) return 0;
+  __u64 name = word_at(window, 5);
+  return BEGINS(name, "9\r\nsubsc") || BEGINS(name, "10\r\npsub") || BEGINS(name, "10\r\nssub") ||
+         BEGINS(name, "7\r\nmessa") || BEGINS(name, "8\r\npmess") || BEGINS(name, "8\r\nsmess");
+}
+
+static __always_inline int redis_answer(const struct answer_source* source,
+                                        const struct answer_window* window,
+                                        struct answer_reading* reading) {
+  __u32 end = 0;
+  bool line = 0;
+  int said = redis_reply(window, &end, &line);
+  if (said < 0) return source->here < 4 ? ANSWER_SPLIT : said;
+  reading->endless = is_subscription(window);
+  if (line) end = ANSWER_WINDOW;
+  if (end && end < source->here) {
+    reading->rest = end;
+    reading->in_line = line;
+  }
+  return said;
+}
+
+/* Replies of one send that are told at most, the first included. */
+#define ANSWER_REDIS_REPLIES 16
+/* Windows in which they are looked for: an error's line is seldom longer than one of 64 bytes. */
+#define ANSWER_REDIS_STEPS 32
+
+/* Outcomes of Redis as rows of `more` below. */
+#define ANSWER_REDIS_OUTCOMES (SLOGATE_ANSWER_redis_unknown - SLOGATE_ANSWER_redis_success)
+
+struct answer_replies {
+  __u32 at;      /* where the next one is, or the line goes on */
+  __u32 in_line; /* the latter */
+  __u32 seen;
+  __u32 more[ANSWER_REDIS_OUTCOMES]; /* how many, by outcome */
+};
+
+/* Skips the rest of a line, as far as one window goes. */
+static __always_inline bool skip_line(const struct answer_source* source,
+                                      struct answer_replies* replies) {
+  __u64 words[ANSWER_LINE / 8] = {0};
+  __u32 at = replies->at, n = 0, i = 0, place = 8;
+  if (at >= source->here) return 0;
+  n = source->here - at;
+  if (n > ANSWER_LINE) n = ANSWER_LINE;
+  if (!peek(source, at, words, n)) return 0;
+  ANSWER_UNROLL
+  for (i = 0; i < ANSWER_LINE / 8; i++) {
+    place = find_in_word(words[i], '\n');
+    if (place < 8) break;
+    at += 8;
+  }
+  replies->in_line = place == 8;
+  replies->at = place < 8 ? at + place + 1 : at;
+  return 1;
+}
+
+/* One window further; whether there may be more. */
+static __always_inline bool step_replies(const struct answer_source* source,
+                                         struct answer_replies* replies) {
+  struct answer_window window;
+  __u32 end = 0;
+  bool line = 0;
+  if (replies->in_line) return skip_line(source, replies);
+  if (replies->seen + 1 >= ANSWER_REDIS_REPLIES || !look(source, replies->at, &window)) return 0;
+  int said = redis_reply(&window, &end, &line);
+  if (said < 0) return 0;
+  replies->seen++;
+  if (said == SLOGATE_ANSWER_redis_success) replies->more[0]++;
+  if (said == SLOGATE_ANSWER_redis_client_error) replies->more[1]++;
+  if (said == SLOGATE_ANSWER_redis_server_error) replies->more[2]++;
+  if (said == SLOGATE_ANSWER_redis_redirect) replies->more[3]++;
+  if (said == SLOGATE_ANSWER_redis_miss) replies->more[4]++;
+  replies->in_line = line;
+  /* A length that was read is below 2^30, so this cannot run around; look() does the rest. */
+  replies->at += line ? ANSWER_WINDOW : end;
+  return end || line;
+}
+
+/* ---- PostgreSQL ---- */
+
+#define ANSWER_POSTGRESQL_MESSAGES 8
+#define ANSWER_POSTGRESQL_FIELDS 4
+
+static __always_inline __u32 postgresql_length(__u64 word) {
+  return __builtin_bswap32((__u32)(word >> 8));
+}
+
+/* Whether a word is the beginning of a message: of a type that servers send, with a length that
+ * can be. */
+static __always_inline bool is_postgresql(__u64 word) {
+  __u32 length = postgresql_length(word);
+  switch (byte_of(word, 0)) {
+    case '1': /* parse complete */
+    case '2': /* bind complete */
+    case '3': /* close complete */
+    case 'I': /* empty query */
+    case 'n': /* no data */
+    case 's': /* portal suspended */
+    case 'c': /* copy done */
+      return length == 4;
+    case 'Z': /* ready for query */
+      return length == 5;
+    case 'A': /* notification */
+    case 'C': /* command complete */
+    case 'D': /* row */
+    case 'd': /* copy data */
+    case 'E': /* error */
+    case 'G': /* copy in */
+    case 'H': /* copy out */
+    case 'K': /* key for cancelling */
+    case 'N': /* notice */
+    case 'R': /* authentication */
+    case 'S': /* parameter */
+    case 'T': /* description of rows */
+    case 't': /* of parameters */
+    case 'V': /* result of a function */
+    case 'v': /* other version of the protocol */
+    case 'W': /* copy both */
+      return length > 4 && length < 1 << 30;
+    default:
+      return 0;
+  }
+}
+
+/* The outcome of an error with an SQLSTATE of this class. */
+static __always_inline int postgresql_class(__u8 first, __u8 second) {
+  if ((first == '0' && second == '8') || (first == 'X' && second == 'X') ||
+      (first == '5' && (second == '3' || second == '7' || second == '8')))
+    return SLOGATE_ANSWER_postgresql_server_error;
+  return SLOGATE_ANSWER_postgresql_client_error;
+}
+
+/* An error's fields are texts, each after a byte that names it: S the severity, in the language of
+ * the server, V the same in English, C the SQLSTATE. */
+ANSWER_PART int postgresql_error(const struct answer_source* source, __u32 at) {
+  struct answer_window window;
+  ANSWER_UNROLL
+  for (int i = 0; i < ANSWER_POSTGRESQL_FIELDS; i++) {
+    if (!look(source, at, &window)) break;
+    if (BEGINS(window.low, "C"))
+      return find_byte(&window, 0) == 6
+                 ? postgresql_class(byte_of(window.low, 1), byte_of(window.low, 2))
+                 : ANSWER_MISFIT;
+    __u32 end = find_byte(&window, 0);
+    if (end == ANSWER_WINDOW) { /* a long word for an error */
+      if (!look(source, at + ANSWER_WINDOW, &window)) break;
+      end = ANSWER_WINDOW + find_byte(&window, 0);
+    }
+    if (end == 0 || end == 2 * ANSWER_WINDOW) break;
+    at += end + 1;
+  }
+  return ANSWER_SPLIT;
+}
+
+/* Messages after which no error is looked for: rows, and the end. */
+static __always_inline bool ends_walk(__u8 type) {
+  return type == 'D' || type == 'Z' || type == 'd' || type == 'G' || type == 'H' || type == 'W';
+}
+
+ANSWER_PART int postgresql_answer(const struct answer_source* source,
+                                  const struct answer_window* first, bool begins) {
+  struct answer_window window = *first;
+  __u32 at = 0, base = 0;
+  /* To a client that asks whether it may encrypt. */
+  if (begins && source->bytes == 1 && (BEGINS(window.low, "N") || BEGINS(window.low, "S")))
+    return SLOGATE_ANSWER_postgresql_success;
+  ANSWER_UNROLL
+  for (int i = 0; i < ANSWER_POSTGRESQL_MESSAGES; i++) {
+    __u64 word = word_at(&window, at - base);
+    if (!is_postgresql(word)) return i ? SLOGATE_ANSWER_postgresql_success : ANSWER_MISFIT;
+    if (BEGINS(word, "E")) return postgresql_error(source, at + 5);
+    if (ends_walk(byte_of(word, 0))) break;
+    at += 1 + postgresql_length(word);
+    /* Nothing but "ready for query" is of six bytes. */
+    if (at >= source->here || at + 6 == source->bytes) break;
+    if (at + 5 > base + ANSWER_WINDOW) {
+      base = at;
+      if (!look(source, at, &window)) break;
+    }
+  }
+  return SLOGATE_ANSWER_postgresql_success;
+}
+
+/* Whether an answer of which nothing is known is PostgreSQL's: by its end, by the first words of a
+ * connection, or by being an error with everything that is to be in one. */
+ANSWER_PART bool looks_like_postgresql(const struct answer_source* source,
+                                       const struct answer_window* window, bool begins) {
+  struct answer_window end;
+  if (begins && source->bytes == 1) return BEGINS(window->low, "N") || BEGINS(window->low, "S");
+  if (!is_postgresql(window->low)) return 0;
+  if (BEGINS(window->low, "E")) {
+    __u8 field = byte_of(window->low, 5);
+    return (field == 'S' || field == 'V') && postgresql_error(source, 5) >= 0;
+  }
+  /* Which way to prove who one is: a number below 16. */
+  if (BEGINS(window->low, "R"))
+    return !(window->low >> 40 & 0xffffff) && byte_of(window->high, 0) < 16;
+  if (source->here != source->bytes || source->bytes < 6) return 0;
+  if (!look(source, source->bytes - 6, &end)) return 0;
+  __u8 status = byte_of(end.low, 5);
+  return BEGINS(end.low, "Z\0\0\0\5") && (status == 'I' || status == 'T' || status == 'E');
+}
+
+/* ---- MySQL and MariaDB ---- */
+
+/* Errors that are the server's: a table of docs/method.md. */
+static __always_inline bool is_mysql_failure(__u32 code) {
+  switch (code) {
+    case 1021: /* disk full */
+    case 1030: /* error of the storage engine */
+    case 1037: /* out of memory */
+    case 1038: /* out of memory for sorting */
+    case 1040: /* too many connections */
+    case 1041: /* out of resources */
+    case 1047: /* a Galera node that is not ready */
+    case 1053: /* shutting down */
+    case 1105: /* unknown error */
+    case 1114: /* table full */
+    case 1129: /* host blocked after many errors */
+    case 1135: /* cannot make a thread */
+    case 1180: /* error during commit */
+    case 1194: /* table is broken */
+    case 1203: /* too many connections of one user */
+    case 1206: /* more locks than there is room for */
+    case 1226: /* a limit of the account */
+    case 1290: /* read-only, or another option forbids it */
+    case 1317: /* interrupted */
+    case 1836: /* in read-only mode */
+    case 1969: /* took longer than it may (MariaDB) */
+    case 3024: /* took longer than it may */
+    case 3168: /* not available: it is being set up */
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+static __always_inline __u32 mysql_length(const struct answer_window* window) {
+  return (__u32)window->low & 0xffffff;
+}
+
+/* Of the error packet in a window: its code at 5, and from 4.1 on '#' and the SQLSTATE. */
+static __always_inline int mysql_error(const struct answer_window* window) {
+  __u32 code = (__u32)(window->low >> 40) & 0xffff;
+  if (is_mysql_failure(code)) return SLOGATE_ANSWER_mysql_server_error;
+  return SLOGATE_ANSWER_mysql_client_error;
+}
+
+/* A packet: its length in three bytes, its number in the exchange, what it says. A server's answer
+ * never has number 0; its greeting has. */
+static __always_inline int mysql_answer(const struct answer_source* source,
+                                        const struct answer_window* window) {
+  __u8 number = byte_of(window->low, 3), type = byte_of(window->low, 4);
+  __u32 length = mysql_length(window);
+  if (source->here < 5) return ANSWER_SPLIT;
+  if (!length || !number) return ANSWER_MISFIT;
+  /* Compressed: a header of seven bytes, whose last three are not 0 where it really is. */
+  if (source->bytes == length + 7) return ANSWER_MISFIT;
+  if (type != 0xff) return SLOGATE_ANSWER_mysql_success;
+  return source->here < 7 ? ANSWER_SPLIT : mysql_error(window);
+}
+
+/* A server's words before any question: its greeting, or an error. */
+static __always_inline int mysql_greeting(const struct answer_source* source,
+                                          const struct answer_window* window) {
+  __u8 number = byte_of(window->low, 3), type = byte_of(window->low, 4);
+  __u32 code = (__u32)(window->low >> 40) & 0xffff;
+  if (mysql_length(window) + 4 != source->bytes || source->bytes < 12) return ANSWER_MISFIT;
+  if (number == 0 && type == 10 && is_digit(byte_of(window->low, 5))) return ANSWER_GREETS;
+  if (number <= 1 && type == 0xff && code >= 1000 && code < 8000)
+    return SLOGATE_ANSWER_mysql_server_error;
+  return ANSWER_MISFIT;
+}
+
+/* Whether an answer of which nothing is known is MySQL's, strictly: many binary protocols begin
+ * with a small number. */
+static __always_inline bool looks_like_mysql(const struct answer_source* source,
+                                             const struct answer_window* window) {
+  __u32 length = mysql_length(window), code = (__u32)(window->low >> 40) & 0xffff;
+  bool whole = length + 4 == source->bytes;
+  if (byte_of(window->low, 3) != 1) return 0;
+  switch (byte_of(window->low, 4)) {
+    case 0: /* OK: two numbers, flags, warnings */
+      return whole && length >= 7;
+    case 0xff:
+      return whole && length > 9 && code >= 1000 && code < 8000 && byte_of(window->low, 7) == '#';
+    default: /* the number of columns, and the first of them, whose catalogue is "def" */
+      return length == 1 && byte_of(window->high, 0) == 2 && BEGINS(word_at(window, 9), "\3def");
+  }
+}
+
+/* ---- memcached's text protocol ---- */
+
+/* Words that no other protocol shares: beanstalkd says NOT_FOUND, DELETED and TOUCHED, too. */
+static __always_inline bool looks_like_memcached(const struct answer_window* window) {
+  return BEGINS(window->low, "VALUE ") || BEGINS(window->low, "STORED\r\n") ||
+         BEGINS_2(window, "NOT_STOR", "ED\r\n") || BEGINS_2(window, "CLIENT_E", "RROR ") ||
+         BEGINS_2(window, "SERVER_E", "RROR ") || BEGINS(window->low, "ERROR\r\n") ||
+         BEGINS(window->low, "END\r\n") || BEGINS(window->low, "EN\r\n") ||
+         BEGINS(window->low, "HD\r\n") || BEGINS(window->low, "VERSION ");
+}
+
+static __always_inline int memcached_answer(const struct answer_source* source,
+                                            const struct answer_window* window) {
+  __u8 first = byte_of(window->low, 0), second = byte_of(window->low, 1);
+  if (source->here < 3) return ANSWER_SPLIT;
+  if (BEGINS_2(window, "CLIENT_E", "RROR")) return SLOGATE_ANSWER_memcached_client_error;
+  if (BEGINS_2(window, "SERVER_E", "RROR") || BEGINS(window->low, "ERROR"))
+    return SLOGATE_ANSWER_memcached_server_error;
+  if (BEGINS(window->low, "END\r\n") || BEGINS(window->low, "EN\r\n"))
+    return SLOGATE_ANSWER_memcached_miss;
+  bool word = is_upper(first) && (is_upper(second) || second == '_');
+  bool number = is_digit(first) && (is_digit(second) || second == '\r');
+  return word || number ? SLOGATE_ANSWER_memcached_success : ANSWER_MISFIT;
+}
+
+/* ---- TLS ---- */
+
+enum {
+  TLS_CHANGE_CIPHER = 20,
+  TLS_ALERT,
+  TLS_HANDSHAKE,
+  TLS_DATA,
+};
+enum { TLS_SERVER_HELLO = 2, TLS_NEW_TICKET = 4 };
+
+#define ANSWER_TLS_EXTENSIONS 16
+#define ANSWER_TLS_ALERT 7 /* bytes of an alert in plain text, its record's header included */
+
+static __always_inline bool is_tls_record(__u64 word, __u8 type) {
+  return byte_of(word, 0) == type && byte_of(word, 1) == 3 && byte_of(word, 2) <= 4;
+}
+
+static __always_inline bool is_server_hello(const struct answer_window* window) {
+  return is_tls_record(window->low, TLS_HANDSHAKE) && byte_of(window->low, 5) == TLS_SERVER_HELLO &&
+         !byte_of(window->low, 6) && byte_of(window->high, 1) == 3;
+}
+
+/* An alert in plain text; encrypted ones are longer. */
+static __always_inline bool is_alert(__u64 word) {
+  __u8 level = byte_of(word, 5);
+  return is_tls_record(word, TLS_ALERT) && !byte_of(word, 3) && byte_of(word, 4) == 2 &&
+         (level == 1 || level == 2);
+}
+
+static __always_inline __u32 big_endian_16(__u64 word) {
+  return (__u32)byte_of(word, 0) << 8 | byte_of(word, 1);
+}
+
+/* What a message after the ServerHello of TLS 1.2 says. */
+static __always_inline int tls_follows(__u8 record, __u8 message) {
+  if (record == TLS_CHANGE_CIPHER) return ANSWER_HANDSHAKE_resumed;
+  if (record != TLS_HANDSHAKE) return ANSWER_HANDSHAKE_none;
+  return message == TLS_NEW_TICKET ? ANSWER_HANDSHAKE_resumed : ANSWER_HANDSHAKE_full;
+}
+
+/* Which of TLS 1.3's extensions there are: bit 0 for the version (43), bit 1 for a ticket that was
+ * taken (41). Each is looked at by its header alone: a share of a key may be of 1,100 bytes. */
+ANSWER_PART int tls_extensions(const struct answer_source* source, __u32 at, __u32 end) {
+  int found = 0;
+  ANSWER_UNROLL
+  for (int i = 0; i < ANSWER_TLS_EXTENSIONS; i++) {
+    struct answer_window window;
+    if (at + 4 > end || !look(source, at, &window)) break;
+    __u32 type = big_endian_16(window.low), length = big_endian_16(window.low >> 16);
+    if (type == 43) found |= 1;
+    if (type == 41) found |= 2;
+    at += 4 + length;
+  }
+  return found;
+}
+
+ANSWER_PART int tls_hello(const struct answer_source* source, const struct answer_window* first,
+                          __u32 base, struct answer_reading* reading) {
+  struct answer_window window;
+  __u32 record_end = base + 5 + big_endian_16(first->low >> 24);
+  __u32 end = base + 9 + ((__u32)byte_of(first->low, 7) << 8 | byte_of(first->high, 0));
+  /* The random value that is no random value: RFC 8446 4.1.3. */
+  bool retry = BEGINS(first->high >> 24, "\xcf\x21\xad\x74");
+  reading->misfits = ANSWER_TLS_told;
+  if (!look(source, base + 43, &window)) return ANSWER_HANDSHAKE_none;
+  __u32 session = byte_of(window.low, 0);
+  if (session > 32) return ANSWER_HANDSHAKE_none;
+  int extensions = tls_extensions(source, base + 44 + session + 3 + 2, end);
+  if (extensions & 1) {
+    if (!retry) return extensions & 2 ? ANSWER_HANDSHAKE_resumed : ANSWER_HANDSHAKE_full;
+    reading->misfits = ANSWER_TLS_retry;
+    return ANSWER_HANDSHAKE_none;
+  }
+  /* In the same record, or in one of its own. */
+  bool same = end < record_end;
+  int follows = ANSWER_HANDSHAKE_none;
+  if (look(source, same ? end : record_end, &window))
+    follows = same ? tls_follows(TLS_HANDSHAKE, byte_of(window.low, 0))
+                   : tls_follows(byte_of(window.low, 0), byte_of(window.low, 5));
+  if (follows == ANSWER_HANDSHAKE_none) reading->misfits = ANSWER_TLS_hello;
+  return follows;
+}
+
+/* What a server says before data of the application flows. */
+static __always_inline void tls_flight(const struct answer_source* source,
+                                       struct answer_window* window,
+                                       struct answer_reading* reading) {
+  __u32 base = 0;
+  __u8 step = reading->misfits;
+  reading->kind = ANSWER_handshake;
+  if (is_alert(window->low)) {
+    bool fatal = byte_of(window->low, 5) == 2;
+    if (fatal) reading->misfits = ANSWER_TLS_told;
+    if (fatal) reading->handshake = ANSWER_HANDSHAKE_failed;
+    /* A warning may come before the hello: the server does not know the name it was called by. */
+    base = ANSWER_TLS_ALERT;
+    if (fatal || !look(source, base, window)) return;
+  }
+  if (is_server_hello(window)) {
+    reading->handshake = (__u8)tls_hello(source, window, base, reading);
+    return;
+  }
+  __u8 record = byte_of(window->low, 0);
+  if (record == TLS_HANDSHAKE || record == TLS_CHANGE_CIPHER || record == TLS_ALERT) {
+    if (step != ANSWER_TLS_hello) return;
+    reading->handshake = (__u8)tls_follows(record, byte_of(window->low, 5));
+    if (reading->handshake) reading->misfits = ANSWER_TLS_told;
+    return;
+  }
+  reading->misfits = ANSWER_TLS_data;
+  reading->kind = reading->asked ? ANSWER_outcome : ANSWER_nothing;
+  reading->answer = SLOGATE_ANSWER_tls_unknown;
+}
+
+/* ---- all of them ---- */
+
+/* Whether an answer's protocol is known, so that its end can be told from other traffic. */
+static __always_inline bool is_known_protocol(__u8 protocol) {
+  return protocol >= SLOGATE_PROTOCOL_http && protocol <= SLOGATE_PROTOCOL_memcached;
+}
+
+/* The row of an answer of this protocol that could not be read or understood. */
+static __always_inline __u8 unknown_answer(__u8 protocol) {
+  switch (protocol) {
+    case SLOGATE_PROTOCOL_http:
+      return SLOGATE_ANSWER_http_unknown;
+    case SLOGATE_PROTOCOL_redis:
+      return SLOGATE_ANSWER_redis_unknown;
+    case SLOGATE_PROTOCOL_postgresql:
+      return SLOGATE_ANSWER_postgresql_unknown;
+    case SLOGATE_PROTOCOL_mysql:
+      return SLOGATE_ANSWER_mysql_unknown;
+    case SLOGATE_PROTOCOL_memcached:
+      return SLOGATE_ANSWER_memcached_unknown;
+    case SLOGATE_PROTOCOL_tls:
+      return SLOGATE_ANSWER_tls_unknown;
+    default:
+      return SLOGATE_ANSWER_unknown_unknown;
+  }
+}
+
+/* Whether an answer says that the server failed. */
+static __always_inline bool is_server_error(__u8 answer) {
+  return answer == SLOGATE_ANSWER_http_server_error ||
+         answer == SLOGATE_ANSWER_redis_server_error ||
+         answer == SLOGATE_ANSWER_postgresql_server_error ||
+         answer == SLOGATE_ANSWER_mysql_server_error ||
+         answer == SLOGATE_ANSWER_memcached_server_error;
+}
+
+/* Whether bytes are worth a look, by what is known before. What is not asked for is, at the
+ * beginning of a connection and until a handshake has told what it is. */
+static __always_inline bool is_worth_reading(const struct answer_reading* reading) {
+  if (reading->protocol == SLOGATE_PROTOCOL_opaque) return 0;
+  if (reading->protocol == SLOGATE_PROTOCOL_tls)
+    return reading->misfits != ANSWER_TLS_data &&
+           (reading->asked || reading->misfits != ANSWER_TLS_told);
+  return reading->asked || reading->first;
+}
+
+/* What is counted if no byte could be read. */
+static __always_inline void leave_unread(struct answer_reading* reading) {
+  reading->kind = reading->asked ? ANSWER_outcome : ANSWER_nothing;
+  reading->answer = unknown_answer(reading->protocol);
+}
+
+static __always_inline void note_misfit(struct answer_reading* reading) {
+  if (++reading->misfits < ANSWER_MISFITS) return;
+  reading->protocol = SLOGATE_PROTOCOL_opaque;
+}
+
+/* Which protocol an answer is of, if it is like that of one; `untold` if not. */
+static __always_inline __u8 learn(const struct answer_source* source,
+                                  const struct answer_window* window, bool first) {
+  struct answer_window end;
+  __u32 ignored = 0;
+  bool line = 0;
+  switch (byte_of(window->low, 0)) {
+    case 'H':
+      if (http_answer(source, window) != ANSWER_MISFIT) return SLOGATE_PROTOCOL_http;
+      break;
+    case '+':
+    case '-':
+      /* Others begin so, too; but they do not end so. */
+      if (redis_reply(window, &ignored, &line) < 0 || source->here != source->bytes) break;
+      if (source->bytes < 3 || !look(source, source->bytes - 2, &end)) break;
+      if (BEGINS(end.low, "\r\n")) return SLOGATE_PROTOCOL_redis;
+      break;
+    case ':':
+    case ',':
+    case '(':
+      if (redis_reply(window, &ignored, &line) >= 0 && ignored &&
+          byte_of(word_at(window, ignored - 2), 0) == '\r')
+        return SLOGATE_PROTOCOL_redis;
+      break;
+    case '$':
+    case '*':
+    case '%':
+    case '~':
+    case '=':
+    case '>':
+    case '#':
+    case '_':
+      if (redis_reply(window, &ignored, &line) >= 0) return SLOGATE_PROTOCOL_redis;
+      break;
+  }
+  if (looks_like_memcached(window)) return SLOGATE_PROTOCOL_memcached;
+  if (looks_like_mysql(source, window)) return SLOGATE_PROTOCOL_mysql;
+  if (looks_like_postgresql(source, window, first)) return SLOGATE_PROTOCOL_postgresql;
+  return SLOGATE_PROTOCOL_untold;
+}
+
+static __always_inline int answer_of(const struct answer_source* source,
+                                     const struct answer_window* window,
+                                     struct answer_reading* reading) {
+  switch (reading->protocol) {
+    case SLOGATE_PROTOCOL_http:
+      return http_answer(source, window);
+    case SLOGATE_PROTOCOL_redis:
+      return redis_answer(source, window, reading);
+    case SLOGATE_PROTOCOL_postgresql:
+      return postgresql_answer(source, window, reading->first);
+    case SLOGATE_PROTOCOL_mysql:
+      return mysql_answer(source, window);
+    case SLOGATE_PROTOCOL_memcached:
+      return memcached_answer(source, window);
+    default:
+      return ANSWER_MISFIT;
+  }
+}
+
+/*
+ * A connection's first bytes that nobody asked for. MySQL greets; the others say nothing unless
+ * they turn the client away: that is one failed answer, whatever the error says, but for an HTTP
+ * server that is tired of waiting (408), which owed nothing. Who speaks first otherwise is none of
+ * these protocols, such as SMTP, or POP3, whose +OK is no Redis's.
+ */
+static __always_inline void read_unasked(const struct answer_source* source,
+                                         const struct answer_window* window,
+                                         struct answer_reading* reading) {
+  int said = mysql_greeting(source, window);
+  reading->protocol = SLOGATE_PROTOCOL_mysql;
+  if (said == ANSWER_MISFIT) {
+    reading->protocol = learn(source, window, 0);
+    said = answer_of(source, window, reading);
+    reading->rest = 0;
+  }
+  if (said == SLOGATE_ANSWER_redis_client_error) said = SLOGATE_ANSWER_redis_server_error;
+  if (said == SLOGATE_ANSWER_postgresql_client_error) said = SLOGATE_ANSWER_postgresql_server_error;
+  if (said >= 0 && is_server_error((__u8)said)) {
+    reading->kind = ANSWER_outcome;
+    reading->answer = (__u8)said;
+    return;
+  }
+  reading->kind = ANSWER_nothing;
+  if (reading->protocol != SLOGATE_PROTOCOL_mysql && reading->protocol != SLOGATE_PROTOCOL_http)
+    reading->protocol = SLOGATE_PROTOCOL_opaque;
+}
+
+static __always_inline void read_asked(const struct answer_source* source,
+                                       const struct answer_window* window,
+                                       struct answer_reading* reading) {
+  bool untold = reading->protocol == SLOGATE_PROTOCOL_untold;
+  if (untold) reading->protocol = learn(source, window, reading->first);
+  int said = answer_of(source, window, reading);
+  reading->kind = said == ANSWER_INTERIM ? ANSWER_interim : ANSWER_outcome;
+  if (said >= 0 || said == ANSWER_INTERIM || said == ANSWER_LEAVES) reading->misfits = 0;
+  if (said == ANSWER_MISFIT) note_misfit(reading);
+  if (said == ANSWER_LEAVES) reading->protocol = SLOGATE_PROTOCOL_opaque;
+  if (said >= 0)
+    reading->answer = (__u8)said;
+  else if (said == ANSWER_LEAVES)
+    reading->answer = SLOGATE_ANSWER_http_success;
+  else
+    reading->answer = unknown_answer(reading->protocol);
+}
+
+/* Tells what bytes say that is_worth_reading() is for. */
+static __always_inline void read_answer(const struct answer_source* source,
+                                        struct answer_reading* reading) {
+  struct answer_window window;
+  reading->handshake = ANSWER_HANDSHAKE_none;
+  reading->endless = 0;
+  reading->rest = reading->in_line = 0;
+  if (!look(source, 0, &window)) {
+    leave_unread(reading);
+    return;
+  }
+  /* Within any protocol: some begin in the clear, and a proxy may be asked for a tunnel. */
+  if (reading->protocol != SLOGATE_PROTOCOL_tls &&
+      (is_server_hello(&window) || (reading->asked && is_alert(window.low)))) {
+    reading->protocol = SLOGATE_PROTOCOL_tls;
+    reading->misfits = ANSWER_TLS_told;
+  }
+  if (reading->protocol == SLOGATE_PROTOCOL_tls)
+    tls_flight(source, &window, reading);
+  else if (reading->asked)
+    read_asked(source, &window, reading);
+  else
+    read_unasked(source, &window, reading);
+}
+
+#endif
