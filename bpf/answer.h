@@ -15,11 +15,13 @@
  * A hostile workload can choose which rows of its own slot grow, by one for each request that it
  * got and answered (Redis: 16), and that is all.
  *
- * Whoever includes this defines first, with `here` the number of bytes that can be read and `bytes`
- * what was handed over or arrived in all:
- *   struct answer_source { ...; __u32 here; __u32 bytes; };
- *   static bool peek(const struct answer_source* source, __u32 offset, void* to, __u32 n);
- * peek() copies n bytes (at most 64, offset + n <= here) and says whether it could.
+ * Whoever includes this defines first what the bytes are read from, and how: peek() copies n bytes
+ * (at most 64, within what is `here`) and says whether it could. #define ANSWER_SOURCE struct ...
+ *   static bool peek(ANSWER_SOURCE* source, __u32 offset, void* to, __u32 n);
+ *
+ * In the programs each parser is a global function, so that the verifier checks it once and not
+ * with all that its caller may have found out: together they would be more than a million
+ * instructions to it. That is why nearly everything is handed on in struct answer_reading.
  */
 #ifndef SLOGATE_ANSWER_H
 #define SLOGATE_ANSWER_H
@@ -33,9 +35,8 @@
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
-/* A function of its own in the programs: each has the stack for itself. */
 #ifdef __bpf__
-#define ANSWER_PART static __attribute__((noinline, unused))
+#define ANSWER_PART __attribute__((noinline))
 #else
 #define ANSWER_PART static inline
 #endif
@@ -71,23 +72,8 @@ enum answer_tls {
 /* So many answers in a row that fit no protocol, or not the one that was learnt: opaque. */
 #define ANSWER_MISFITS 4
 
-struct answer_reading {
-  /* The caller's. */
-  __u8 asked; /* a request is open */
-  __u8 first; /* the connection's first bytes in this direction */
-  /* As they are kept with the socket: the caller's, and what is to be kept from now on. */
-  __u8 protocol; /* enum slogate_protocol */
-  __u8 misfits;
-  /* The outcome. */
-  __u8 kind;      /* enum answer_kind */
-  __u8 answer;    /* enum slogate_answer, of ANSWER_outcome */
-  __u8 handshake; /* enum answer_handshake, of ANSWER_handshake */
-  __u8 endless;   /* more will come unasked, for as long as the connection lives */
-  __u32 rest;     /* Redis: where more replies may be, for read_more_replies(); 0 for none */
-  __u32 in_line;  /* and whether that is in the middle of a line */
-};
-
-/* ---- bytes ---- */
+/* No row: nothing was to be read. */
+#define ANSWER_UNREAD 0xff
 
 /* The first 16 bytes from an offset on, the first of them lowest; zeros where there are none. */
 struct answer_window {
@@ -96,11 +82,34 @@ struct answer_window {
 #define ANSWER_WINDOW 16
 #define ANSWER_LINE 64
 
-static __always_inline bool look(const struct answer_source* source, __u32 offset,
+struct answer_reading {
+  struct answer_window window; /* that the parsers look through */
+  /* The caller's. */
+  __u32 here;  /* so many bytes can be read */
+  __u32 bytes; /* and so many were handed over, or have arrived */
+  __u8 asked;  /* a request is open */
+  __u8 first;  /* the connection's first bytes in this direction */
+  /* As they are kept with the socket: the caller's, and what is to be kept from now on. */
+  __u8 protocol; /* enum slogate_protocol */
+  __u8 misfits;
+  /* The outcome. */
+  __u8 kind;      /* enum answer_kind */
+  __u8 answer;    /* enum slogate_answer, of ANSWER_outcome */
+  __u8 handshake; /* enum answer_handshake, of ANSWER_handshake */
+  __u8 endless;   /* more will come unasked, for as long as the connection lives */
+  /* Redis: where the next reply may be, 0 for nowhere, and whether that is within a line. Input of
+   * step_replies(), which goes on from there. */
+  __u32 rest;
+  __u32 in_line;
+};
+
+/* ---- bytes ---- */
+
+static __always_inline bool look(ANSWER_SOURCE* source, __u32 here, __u32 offset,
                                  struct answer_window* window) {
   window->low = window->high = 0;
-  if (offset >= source->here) return 0;
-  __u32 n = source->here - offset;
+  if (offset >= here) return 0;
+  __u32 n = here - offset;
   if (n > ANSWER_WINDOW) n = ANSWER_WINDOW;
   return peek(source, offset, window, n);
 }
@@ -165,130 +174,140 @@ static __always_inline __u32 find_byte(const struct answer_window* window, __u8 
 
 /* ---- HTTP/1 ---- */
 
-static __always_inline int http_answer(const struct answer_source* source,
-                                       const struct answer_window* window) {
-  __u8 version = byte_of(window->low, 7), class_ = byte_of(window->high, 1);
-  __u8 tens = byte_of(window->high, 2), ones = byte_of(window->high, 3);
-  if (source->here < 12) return BEGINS(window->low, "HTTP") ? ANSWER_SPLIT : ANSWER_MISFIT;
-  if (!BEGINS(window->low, "HTTP/1.") || (version != '0' && version != '1')) return ANSWER_MISFIT;
-  if (byte_of(window->high, 0) != ' ' || !is_digit(tens) || !is_digit(ones)) return ANSWER_MISFIT;
-  if (class_ == '1') return tens == '0' && ones == '1' ? ANSWER_LEAVES : ANSWER_INTERIM;
-  if (class_ == '2' || class_ == '3') return SLOGATE_ANSWER_http_success;
-  if (class_ == '4') return SLOGATE_ANSWER_http_client_error;
-  if (class_ == '5') return SLOGATE_ANSWER_http_server_error;
-  return ANSWER_MISFIT;
+ANSWER_PART int http_answer(struct answer_reading* reading) {
+  if (!reading) return ANSWER_MISFIT;
+  __u64 low = reading->window.low, high = reading->window.high;
+  __u8 version = byte_of(low, 7), tens = byte_of(high, 2), ones = byte_of(high, 3);
+  if (reading->here < 12) return BEGINS(low, "HTTP") ? ANSWER_SPLIT : ANSWER_MISFIT;
+  if (!BEGINS(low, "HTTP/1.") || (version != '0' && version != '1')) return ANSWER_MISFIT;
+  if (!BEGINS(high, " ") || !is_digit(tens) || !is_digit(ones)) return ANSWER_MISFIT;
+  switch (byte_of(high, 1)) {
+    case '1':
+      return tens == '0' && ones == '1' ? ANSWER_LEAVES : ANSWER_INTERIM;
+    case '2':
+    case '3':
+      return SLOGATE_ANSWER_http_success;
+    case '4':
+      return SLOGATE_ANSWER_http_client_error;
+    case '5':
+      return SLOGATE_ANSWER_http_server_error;
+    default:
+      return ANSWER_MISFIT;
+  }
 }
 
 /* ---- Redis, RESP2 and RESP3 ---- */
 
-/* Length of "DIGITS\r\n" after a reply's first byte, and the number; 0 where it is none. Nine
- * digits are more than Redis allows. */
-static __always_inline __u32 redis_number(const struct answer_window* window, __u32* number) {
-  __u64 value = 0;
+/* The number of "DIGITS\r\n" after a reply's first byte, and the length of that; -1 where it is
+ * none. Nine digits are more than Redis allows. */
+ANSWER_PART int redis_number(struct answer_reading* reading) {
+  if (!reading) return -1;
+  struct answer_window window = reading->window;
+  int value = 0;
   __u32 length = 0;
   ANSWER_UNROLL
-  for (__u32 i = 1; i <= 10; i++) {
-    __u8 byte = i < 8 ? byte_of(window->low, i) : byte_of(window->high, i - 8);
+  for (__u32 i = 1; i <= 9; i++) {
+    __u8 byte = i < 8 ? byte_of(window.low, i) : byte_of(window.high, i - 8);
     if (!is_digit(byte)) break;
     value = 10 * value + (byte - '0');
     length = i;
   }
-  *number = (__u32)value;
-  if (!length || length > 9 || !BEGINS(word_at(window, 1 + length), "\r\n")) return 0;
-  return length + 2;
+  if (!length || !BEGINS(word_at(&window, 1 + length), "\r\n")) return -1;
+  reading->rest = 1 + length + 2;
+  return value;
 }
 
-static __always_inline int redis_error(const struct answer_window* window) {
-  if (BEGINS_2(window, "-WRONGTY", "PE") || BEGINS(window->low, "-NOAUTH") ||
-      BEGINS(window->low, "-NOPERM") || BEGINS_2(window, "-ERR syn", "tax") ||
-      BEGINS_2(window, "-ERR unk", "nown com") || BEGINS_2(window, "-ERR unk", "nown sub") ||
-      BEGINS_2(window, "-ERR Unk", "nown sub") || BEGINS_2(window, "-ERR wro", "ng numbe"))
+ANSWER_PART int redis_error(struct answer_reading* reading) {
+  if (!reading) return ANSWER_MISFIT;
+  const struct answer_window window = reading->window;
+  if (BEGINS_2(&window, "-WRONGTY", "PE") || BEGINS(window.low, "-NOAUTH") ||
+      BEGINS(window.low, "-NOPERM") || BEGINS_2(&window, "-ERR syn", "tax") ||
+      BEGINS_2(&window, "-ERR unk", "nown com") || BEGINS_2(&window, "-ERR unk", "nown sub") ||
+      BEGINS_2(&window, "-ERR Unk", "nown sub") || BEGINS_2(&window, "-ERR wro", "ng numbe"))
     return SLOGATE_ANSWER_redis_client_error;
-  if (BEGINS(window->low, "-MOVED ") || BEGINS(window->low, "-ASK "))
+  if (BEGINS(window.low, "-MOVED ") || BEGINS(window.low, "-ASK "))
     return SLOGATE_ANSWER_redis_redirect;
   return SLOGATE_ANSWER_redis_server_error;
 }
 
-/* What the reply at the beginning of a window says. `end`: its length, where it is one that ends
- * there, 0 where it goes on or has parts; `line`: it is a line that goes on beyond the window. */
-static __always_inline int redis_reply(const struct answer_window* window, __u32* end, bool* line) {
-  __u8 type = byte_of(window->low, 0), next = byte_of(window->low, 1);
-  __u32 number = 0, length = 0, newline = 0;
-  *end = 0;
-  *line = 0;
+/* A reply that is a line: where it ends. */
+static __always_inline void end_line(struct answer_reading* reading) {
+  __u32 newline = find_byte(&reading->window, '\n');
+  reading->in_line = newline >= ANSWER_WINDOW;
+  reading->rest = newline < ANSWER_WINDOW ? newline + 1 : ANSWER_WINDOW;
+}
+
+/* What the reply at the beginning of the window says. `rest` becomes its length, where it is one
+ * that ends there, 0 where it has parts; `in_line` that it is a line that goes on beyond the
+ * window. */
+ANSWER_PART int redis_reply(struct answer_reading* reading) {
+  if (!reading) return ANSWER_MISFIT;
+  __u64 low = reading->window.low;
+  __u8 type = byte_of(low, 0), next = byte_of(low, 1);
+  int number = 0;
+  reading->rest = reading->in_line = 0;
   switch (type) {
     case '$':
     case '=':
-      if (BEGINS(window->low, "$-1\r\n")) {
-        *end = 5;
+      if (BEGINS(low, "$-1\r\n")) {
+        reading->rest = 5;
         return SLOGATE_ANSWER_redis_miss;
       }
-      length = redis_number(window, &number);
-      if (!length)
-        return BEGINS(window->low, "$?\r\n") ? SLOGATE_ANSWER_redis_success : ANSWER_MISFIT;
-      *end = 1 + length + number + 2;
+      number = redis_number(reading);
+      if (number < 0) return BEGINS(low, "$?\r\n") ? SLOGATE_ANSWER_redis_success : ANSWER_MISFIT;
+      reading->rest += number + 2;
       return SLOGATE_ANSWER_redis_success;
     case '*':
     case '%':
     case '~':
     case '>':
     case '|':
-      if (BEGINS(window->low, "*-1\r\n")) return SLOGATE_ANSWER_redis_miss;
-      return redis_number(window, &number) ? SLOGATE_ANSWER_redis_success : ANSWER_MISFIT;
     case '!':
-      return redis_number(window, &number) ? SLOGATE_ANSWER_redis_server_error : ANSWER_MISFIT;
+      if (BEGINS(low, "*-1\r\n")) return SLOGATE_ANSWER_redis_miss;
+      number = redis_number(reading);
+      reading->rest = 0;
+      if (number < 0) return ANSWER_MISFIT;
+      return type == '!' ? SLOGATE_ANSWER_redis_server_error : SLOGATE_ANSWER_redis_success;
     case '_':
-      if (!BEGINS(window->low, "_\r\n")) return ANSWER_MISFIT;
-      *end = 3;
+      if (!BEGINS(low, "_\r\n")) return ANSWER_MISFIT;
+      reading->rest = 3;
       return SLOGATE_ANSWER_redis_miss;
     case '#':
-      if (!BEGINS(window->low, "#t\r\n") && !BEGINS(window->low, "#f\r\n")) return ANSWER_MISFIT;
-      *end = 4;
+      if (!BEGINS(low, "#t\r\n") && !BEGINS(low, "#f\r\n")) return ANSWER_MISFIT;
+      reading->rest = 4;
       return SLOGATE_ANSWER_redis_success;
     case ':':
     case '(':
     case ',':
       if (!is_digit(next) && next != '-' && next != '+' && next != 'i' && next != 'n')
         return ANSWER_MISFIT;
-      break;
+      end_line(reading);
+      return SLOGATE_ANSWER_redis_success;
     case '+':
     case '-':
       if (next < ' ' || next > '~') return ANSWER_MISFIT;
-      break;
+      end_line(reading);
+      return type == '-' ? redis_error(reading) : SLOGATE_ANSWER_redis_success;
     default:
       return ANSWER_MISFIT;
   }
-  newline = find_byte(window, '\n');
-  if (newline < ANSWER_WINDOW)
-    *end = newline + 1;
-  else
-    *line = 1;
-  return type == '-' ? redis_error(window) : SLOGATE_ANSWER_redis_success;
 }
 
 /* Answers of SUBSCRIBE and its like: an array that begins with their name; RESP3 has a type for
  * them. What is published comes the same way for ever. */
 static __always_inline bool is_subscription(const struct answer_window* window) {
-  if (byte_of(window->low, 0) == '>') return 1;
+  if (BEGINS(window->low, ">")) return 1;
   if (!BEGINS(window->low, "*3\r\n$") && !BEGINS(window->low, "*4\r\n$")) return 0;
   __u64 name = word_at(window, 5);
   return BEGINS(name, "9\r\nsubsc") || BEGINS(name, "10\r\npsub") || BEGINS(name, "10\r\nssub") ||
          BEGINS(name, "7\r\nmessa") || BEGINS(name, "8\r\npmess") || BEGINS(name, "8\r\nsmess");
 }
 
-static __always_inline int redis_answer(const struct answer_source* source,
-                                        const struct answer_window* window,
-                                        struct answer_reading* reading) {
-  __u32 end = 0;
-  bool line = 0;
-  int said = redis_reply(window, &end, &line);
-  if (said < 0) return source->here < 4 ? ANSWER_SPLIT : said;
-  reading->endless = is_subscription(window);
-  if (line) end = ANSWER_WINDOW;
-  if (end && end < source->here) {
-    reading->rest = end;
-    reading->in_line = line;
-  }
+static __always_inline int redis_answer(struct answer_reading* reading) {
+  int said = redis_reply(reading);
+  if (said < 0 && reading->here < 4) said = ANSWER_SPLIT;
+  if (said >= 0) reading->endless = is_subscription(&reading->window);
+  if (said < 0 || reading->rest >= reading->here) reading->rest = 0;
   return said;
 }
 
@@ -297,56 +316,49 @@ static __always_inline int redis_answer(const struct answer_source* source,
 /* Windows in which they are looked for: an error's line is seldom longer than one of 64 bytes. */
 #define ANSWER_REDIS_STEPS 32
 
-/* Outcomes of Redis as rows of `more` below. */
-#define ANSWER_REDIS_OUTCOMES (SLOGATE_ANSWER_redis_unknown - SLOGATE_ANSWER_redis_success)
-
-struct answer_replies {
-  __u32 at;      /* where the next one is, or the line goes on */
-  __u32 in_line; /* the latter */
-  __u32 seen;
-  __u32 more[ANSWER_REDIS_OUTCOMES]; /* how many, by outcome */
-};
-
 /* Skips the rest of a line, as far as one window goes. */
-static __always_inline bool skip_line(const struct answer_source* source,
-                                      struct answer_replies* replies) {
+ANSWER_PART int skip_line(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading) return 0;
   __u64 words[ANSWER_LINE / 8] = {0};
-  __u32 at = replies->at, n = 0, i = 0, place = 8;
-  if (at >= source->here) return 0;
-  n = source->here - at;
+  __u32 at = reading->rest, place = 8;
+  if (at >= reading->here) return 0;
+  __u32 n = reading->here - at;
   if (n > ANSWER_LINE) n = ANSWER_LINE;
   if (!peek(source, at, words, n)) return 0;
   ANSWER_UNROLL
-  for (i = 0; i < ANSWER_LINE / 8; i++) {
+  for (int i = 0; i < ANSWER_LINE / 8; i++) {
     place = find_in_word(words[i], '\n');
     if (place < 8) break;
     at += 8;
   }
-  replies->in_line = place == 8;
-  replies->at = place < 8 ? at + place + 1 : at;
+  reading->in_line = place >= 8;
+  reading->rest = place < 8 ? at + place + 1 : at;
   return 1;
 }
 
-/* One window further; whether there may be more. */
-static __always_inline bool step_replies(const struct answer_source* source,
-                                         struct answer_replies* replies) {
-  struct answer_window window;
-  __u32 end = 0;
-  bool line = 0;
-  if (replies->in_line) return skip_line(source, replies);
-  if (replies->seen + 1 >= ANSWER_REDIS_REPLIES || !look(source, replies->at, &window)) return 0;
-  int said = redis_reply(&window, &end, &line);
-  if (said < 0) return 0;
+/* The further replies of a pipeline, by outcome. */
+#define ANSWER_REDIS_OUTCOMES (SLOGATE_ANSWER_redis_unknown - SLOGATE_ANSWER_redis_success)
+struct answer_replies {
+  __u32 seen;
+  __u32 more[ANSWER_REDIS_OUTCOMES]; /* from SLOGATE_ANSWER_redis_success on */
+};
+
+/* One window further among a pipeline's replies, from `rest` on; whether there may be more. To be
+ * called ANSWER_REDIS_STEPS times at most. */
+ANSWER_PART int step_replies(ANSWER_SOURCE* source, struct answer_reading* reading,
+                             struct answer_replies* replies) {
+  if (!source || !reading || !replies || !reading->rest) return 0;
+  __u32 at = reading->rest;
+  if (reading->in_line) return skip_line(source, reading);
+  if (replies->seen + 1 >= ANSWER_REDIS_REPLIES) return 0;
+  if (!look(source, reading->here, at, &reading->window)) return 0;
+  __u32 outcome = (__u32)redis_reply(reading) - SLOGATE_ANSWER_redis_success;
+  if (outcome >= ANSWER_REDIS_OUTCOMES) return 0;
   replies->seen++;
-  if (said == SLOGATE_ANSWER_redis_success) replies->more[0]++;
-  if (said == SLOGATE_ANSWER_redis_client_error) replies->more[1]++;
-  if (said == SLOGATE_ANSWER_redis_server_error) replies->more[2]++;
-  if (said == SLOGATE_ANSWER_redis_redirect) replies->more[3]++;
-  if (said == SLOGATE_ANSWER_redis_miss) replies->more[4]++;
-  replies->in_line = line;
-  /* A length that was read is below 2^30, so this cannot run around; look() does the rest. */
-  replies->at += line ? ANSWER_WINDOW : end;
-  return end || line;
+  replies->more[outcome]++;
+  /* A length that was read is below 2^30, so nothing runs around; look() does the rest. */
+  if (reading->rest) reading->rest += at;
+  return 1;
 }
 
 /* ---- PostgreSQL ---- */
@@ -405,18 +417,19 @@ static __always_inline int postgresql_class(__u8 first, __u8 second) {
 
 /* An error's fields are texts, each after a byte that names it: S the severity, in the language of
  * the server, V the same in English, C the SQLSTATE. */
-ANSWER_PART int postgresql_error(const struct answer_source* source, __u32 at) {
+ANSWER_PART int postgresql_error(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 at) {
+  if (!source || !reading) return ANSWER_SPLIT;
   struct answer_window window;
   ANSWER_UNROLL
   for (int i = 0; i < ANSWER_POSTGRESQL_FIELDS; i++) {
-    if (!look(source, at, &window)) break;
+    if (!look(source, reading->here, at, &window)) break;
     if (BEGINS(window.low, "C"))
       return find_byte(&window, 0) == 6
                  ? postgresql_class(byte_of(window.low, 1), byte_of(window.low, 2))
                  : ANSWER_MISFIT;
     __u32 end = find_byte(&window, 0);
     if (end == ANSWER_WINDOW) { /* a long word for an error */
-      if (!look(source, at + ANSWER_WINDOW, &window)) break;
+      if (!look(source, reading->here, at + ANSWER_WINDOW, &window)) break;
       end = ANSWER_WINDOW + find_byte(&window, 0);
     }
     if (end == 0 || end == 2 * ANSWER_WINDOW) break;
@@ -430,25 +443,29 @@ static __always_inline bool ends_walk(__u8 type) {
   return type == 'D' || type == 'Z' || type == 'd' || type == 'G' || type == 'H' || type == 'W';
 }
 
-ANSWER_PART int postgresql_answer(const struct answer_source* source,
-                                  const struct answer_window* first, bool begins) {
-  struct answer_window window = *first;
+/* One that asks whether it may encrypt is told so by one letter. */
+static __always_inline bool is_postgresql_letter(const struct answer_reading* reading) {
+  return reading->first && reading->bytes == 1 &&
+         (BEGINS(reading->window.low, "N") || BEGINS(reading->window.low, "S"));
+}
+
+ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading) return ANSWER_MISFIT;
+  struct answer_window window = reading->window;
   __u32 at = 0, base = 0;
-  /* To a client that asks whether it may encrypt. */
-  if (begins && source->bytes == 1 && (BEGINS(window.low, "N") || BEGINS(window.low, "S")))
-    return SLOGATE_ANSWER_postgresql_success;
+  if (is_postgresql_letter(reading)) return SLOGATE_ANSWER_postgresql_success;
   ANSWER_UNROLL
   for (int i = 0; i < ANSWER_POSTGRESQL_MESSAGES; i++) {
     __u64 word = word_at(&window, at - base);
     if (!is_postgresql(word)) return i ? SLOGATE_ANSWER_postgresql_success : ANSWER_MISFIT;
-    if (BEGINS(word, "E")) return postgresql_error(source, at + 5);
+    if (BEGINS(word, "E")) return postgresql_error(source, reading, at + 5);
     if (ends_walk(byte_of(word, 0))) break;
     at += 1 + postgresql_length(word);
     /* Nothing but "ready for query" is of six bytes. */
-    if (at >= source->here || at + 6 == source->bytes) break;
+    if (at >= reading->here || at + 6 == reading->bytes) break;
     if (at + 5 > base + ANSWER_WINDOW) {
       base = at;
-      if (!look(source, at, &window)) break;
+      if (!look(source, reading->here, at, &window)) break;
     }
   }
   return SLOGATE_ANSWER_postgresql_success;
@@ -456,20 +473,21 @@ ANSWER_PART int postgresql_answer(const struct answer_source* source,
 
 /* Whether an answer of which nothing is known is PostgreSQL's: by its end, by the first words of a
  * connection, or by being an error with everything that is to be in one. */
-ANSWER_PART bool looks_like_postgresql(const struct answer_source* source,
-                                       const struct answer_window* window, bool begins) {
+ANSWER_PART int looks_like_postgresql(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading) return 0;
   struct answer_window end;
-  if (begins && source->bytes == 1) return BEGINS(window->low, "N") || BEGINS(window->low, "S");
-  if (!is_postgresql(window->low)) return 0;
-  if (BEGINS(window->low, "E")) {
-    __u8 field = byte_of(window->low, 5);
-    return (field == 'S' || field == 'V') && postgresql_error(source, 5) >= 0;
+  __u64 low = reading->window.low;
+  __u32 bytes = reading->bytes;
+  if (is_postgresql_letter(reading)) return 1;
+  if (!is_postgresql(low)) return 0;
+  if (BEGINS(low, "E")) {
+    __u8 field = byte_of(low, 5);
+    return (field == 'S' || field == 'V') && postgresql_error(source, reading, 5) >= 0;
   }
   /* Which way to prove who one is: a number below 16. */
-  if (BEGINS(window->low, "R"))
-    return !(window->low >> 40 & 0xffffff) && byte_of(window->high, 0) < 16;
-  if (source->here != source->bytes || source->bytes < 6) return 0;
-  if (!look(source, source->bytes - 6, &end)) return 0;
+  if (BEGINS(low, "R")) return !(low >> 40 & 0xffffff) && byte_of(reading->window.high, 0) < 16;
+  if (reading->here != bytes || bytes < 6) return 0;
+  if (!look(source, bytes, bytes - 6, &end)) return 0;
   __u8 status = byte_of(end.low, 5);
   return BEGINS(end.low, "Z\0\0\0\5") && (status == 'I' || status == 'T' || status == 'E');
 }
@@ -508,79 +526,89 @@ static __always_inline bool is_mysql_failure(__u32 code) {
   }
 }
 
-static __always_inline __u32 mysql_length(const struct answer_window* window) {
-  return (__u32)window->low & 0xffffff;
+static __always_inline __u32 mysql_length(const struct answer_reading* reading) {
+  return (__u32)reading->window.low & 0xffffff;
 }
 
-/* Of the error packet in a window: its code at 5, and from 4.1 on '#' and the SQLSTATE. */
-static __always_inline int mysql_error(const struct answer_window* window) {
-  __u32 code = (__u32)(window->low >> 40) & 0xffff;
-  if (is_mysql_failure(code)) return SLOGATE_ANSWER_mysql_server_error;
-  return SLOGATE_ANSWER_mysql_client_error;
+/* Of an error's packet; '#' and the SQLSTATE follow from 4.1 on, and add nothing: all of class 40
+ * are the client's to repeat, as is everything that is not in the table. */
+static __always_inline __u32 mysql_code(const struct answer_reading* reading) {
+  return (__u32)(reading->window.low >> 40) & 0xffff;
+}
+
+static __always_inline bool is_mysql_code(__u32 code) {
+  return code >= 1000 && code < 8000;
 }
 
 /* A packet: its length in three bytes, its number in the exchange, what it says. A server's answer
  * never has number 0; its greeting has. */
-static __always_inline int mysql_answer(const struct answer_source* source,
-                                        const struct answer_window* window) {
-  __u8 number = byte_of(window->low, 3), type = byte_of(window->low, 4);
-  __u32 length = mysql_length(window);
-  if (source->here < 5) return ANSWER_SPLIT;
+ANSWER_PART int mysql_answer(struct answer_reading* reading) {
+  if (!reading) return ANSWER_MISFIT;
+  __u8 number = byte_of(reading->window.low, 3), type = byte_of(reading->window.low, 4);
+  __u32 length = mysql_length(reading);
+  if (reading->here < 5) return ANSWER_SPLIT;
   if (!length || !number) return ANSWER_MISFIT;
-  /* Compressed: a header of seven bytes, whose last three are not 0 where it really is. */
-  if (source->bytes == length + 7) return ANSWER_MISFIT;
+  /* Compressed: a header of seven bytes. */
+  if (reading->bytes == length + 7) return ANSWER_MISFIT;
   if (type != 0xff) return SLOGATE_ANSWER_mysql_success;
-  return source->here < 7 ? ANSWER_SPLIT : mysql_error(window);
+  if (reading->here < 7) return ANSWER_SPLIT;
+  return is_mysql_failure(mysql_code(reading)) ? SLOGATE_ANSWER_mysql_server_error
+                                               : SLOGATE_ANSWER_mysql_client_error;
 }
 
 /* A server's words before any question: its greeting, or an error. */
-static __always_inline int mysql_greeting(const struct answer_source* source,
-                                          const struct answer_window* window) {
-  __u8 number = byte_of(window->low, 3), type = byte_of(window->low, 4);
-  __u32 code = (__u32)(window->low >> 40) & 0xffff;
-  if (mysql_length(window) + 4 != source->bytes || source->bytes < 12) return ANSWER_MISFIT;
-  if (number == 0 && type == 10 && is_digit(byte_of(window->low, 5))) return ANSWER_GREETS;
-  if (number <= 1 && type == 0xff && code >= 1000 && code < 8000)
+static __always_inline int mysql_greeting(const struct answer_reading* reading) {
+  __u64 low = reading->window.low;
+  __u8 number = byte_of(low, 3), type = byte_of(low, 4);
+  if (mysql_length(reading) + 4 != reading->bytes || reading->bytes < 12) return ANSWER_MISFIT;
+  if (number == 0 && type == 10 && is_digit(byte_of(low, 5))) return ANSWER_GREETS;
+  if (number <= 1 && type == 0xff && is_mysql_code(mysql_code(reading)))
     return SLOGATE_ANSWER_mysql_server_error;
   return ANSWER_MISFIT;
 }
 
 /* Whether an answer of which nothing is known is MySQL's, strictly: many binary protocols begin
  * with a small number. */
-static __always_inline bool looks_like_mysql(const struct answer_source* source,
-                                             const struct answer_window* window) {
-  __u32 length = mysql_length(window), code = (__u32)(window->low >> 40) & 0xffff;
-  bool whole = length + 4 == source->bytes;
-  if (byte_of(window->low, 3) != 1) return 0;
-  switch (byte_of(window->low, 4)) {
+ANSWER_PART int looks_like_mysql(struct answer_reading* reading) {
+  if (!reading) return 0;
+  __u32 length = mysql_length(reading);
+  bool whole = length + 4 == reading->bytes;
+  if (byte_of(reading->window.low, 3) != 1) return 0;
+  switch (byte_of(reading->window.low, 4)) {
     case 0: /* OK: two numbers, flags, warnings */
       return whole && length >= 7;
     case 0xff:
-      return whole && length > 9 && code >= 1000 && code < 8000 && byte_of(window->low, 7) == '#';
+      return whole && length > 9 && is_mysql_code(mysql_code(reading)) &&
+             byte_of(reading->window.low, 7) == '#';
     default: /* the number of columns, and the first of them, whose catalogue is "def" */
-      return length == 1 && byte_of(window->high, 0) == 2 && BEGINS(word_at(window, 9), "\3def");
+      return length == 1 && byte_of(reading->window.high, 0) == 2 &&
+             BEGINS(reading->window.high >> 8, "\3def");
   }
 }
 
 /* ---- memcached's text protocol ---- */
 
 /* Words that no other protocol shares: beanstalkd says NOT_FOUND, DELETED and TOUCHED, too. */
-static __always_inline bool looks_like_memcached(const struct answer_window* window) {
-  return BEGINS(window->low, "VALUE ") || BEGINS(window->low, "STORED\r\n") ||
-         BEGINS_2(window, "NOT_STOR", "ED\r\n") || BEGINS_2(window, "CLIENT_E", "RROR ") ||
-         BEGINS_2(window, "SERVER_E", "RROR ") || BEGINS(window->low, "ERROR\r\n") ||
-         BEGINS(window->low, "END\r\n") || BEGINS(window->low, "EN\r\n") ||
-         BEGINS(window->low, "HD\r\n") || BEGINS(window->low, "VERSION ");
+ANSWER_PART int looks_like_memcached(struct answer_reading* reading) {
+  if (!reading) return 0;
+  const struct answer_window window = reading->window;
+  return BEGINS(window.low, "VALUE ") || BEGINS(window.low, "STORED\r\n") ||
+         BEGINS_2(&window, "NOT_STOR", "ED\r\n") || BEGINS_2(&window, "CLIENT_E", "RROR ") ||
+         BEGINS_2(&window, "SERVER_E", "RROR ") || BEGINS(window.low, "ERROR\r\n") ||
+         BEGINS(window.low, "END\r\n") || BEGINS(window.low, "EN\r\n") ||
+         BEGINS(window.low, "HD\r\n") || BEGINS(window.low, "VERSION ") ||
+         (BEGINS(window.low, "ERROR To") && reading->first); /* many open connections */
 }
 
-static __always_inline int memcached_answer(const struct answer_source* source,
-                                            const struct answer_window* window) {
-  __u8 first = byte_of(window->low, 0), second = byte_of(window->low, 1);
-  if (source->here < 3) return ANSWER_SPLIT;
-  if (BEGINS_2(window, "CLIENT_E", "RROR")) return SLOGATE_ANSWER_memcached_client_error;
-  if (BEGINS_2(window, "SERVER_E", "RROR") || BEGINS(window->low, "ERROR"))
+ANSWER_PART int memcached_answer(struct answer_reading* reading) {
+  if (!reading) return ANSWER_MISFIT;
+  const struct answer_window window = reading->window;
+  __u8 first = byte_of(window.low, 0), second = byte_of(window.low, 1);
+  if (reading->here < 3) return ANSWER_SPLIT;
+  if (BEGINS_2(&window, "CLIENT_E", "RROR")) return SLOGATE_ANSWER_memcached_client_error;
+  if (BEGINS_2(&window, "SERVER_E", "RROR") || BEGINS(window.low, "ERROR"))
     return SLOGATE_ANSWER_memcached_server_error;
-  if (BEGINS(window->low, "END\r\n") || BEGINS(window->low, "EN\r\n"))
+  if (BEGINS(window.low, "END\r\n") || BEGINS(window.low, "EN\r\n"))
     return SLOGATE_ANSWER_memcached_miss;
   bool word = is_upper(first) && (is_upper(second) || second == '_');
   bool number = is_digit(first) && (is_digit(second) || second == '\r');
@@ -629,12 +657,14 @@ static __always_inline int tls_follows(__u8 record, __u8 message) {
 
 /* Which of TLS 1.3's extensions there are: bit 0 for the version (43), bit 1 for a ticket that was
  * taken (41). Each is looked at by its header alone: a share of a key may be of 1,100 bytes. */
-ANSWER_PART int tls_extensions(const struct answer_source* source, __u32 at, __u32 end) {
+ANSWER_PART int tls_extensions(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 at,
+                               __u32 end) {
+  if (!source || !reading) return 0;
   int found = 0;
   ANSWER_UNROLL
   for (int i = 0; i < ANSWER_TLS_EXTENSIONS; i++) {
     struct answer_window window;
-    if (at + 4 > end || !look(source, at, &window)) break;
+    if (at + 4 > end || !look(source, reading->here, at, &window)) break;
     __u32 type = big_endian_16(window.low), length = big_endian_16(window.low >> 16);
     if (type == 43) found |= 1;
     if (type == 41) found |= 2;
@@ -643,18 +673,19 @@ ANSWER_PART int tls_extensions(const struct answer_source* source, __u32 at, __u
   return found;
 }
 
-ANSWER_PART int tls_hello(const struct answer_source* source, const struct answer_window* first,
-                          __u32 base, struct answer_reading* reading) {
-  struct answer_window window;
-  __u32 record_end = base + 5 + big_endian_16(first->low >> 24);
-  __u32 end = base + 9 + ((__u32)byte_of(first->low, 7) << 8 | byte_of(first->high, 0));
+/* The ServerHello of which the window is the beginning, at `base`. */
+ANSWER_PART int tls_hello(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 base) {
+  if (!source || !reading) return ANSWER_HANDSHAKE_none;
+  struct answer_window window = reading->window;
+  __u32 record_end = base + 5 + big_endian_16(window.low >> 24);
+  __u32 end = base + 9 + ((__u32)byte_of(window.low, 7) << 8 | byte_of(window.high, 0));
   /* The random value that is no random value: RFC 8446 4.1.3. */
-  bool retry = BEGINS(first->high >> 24, "\xcf\x21\xad\x74");
+  bool retry = BEGINS(window.high >> 24, "\xcf\x21\xad\x74");
   reading->misfits = ANSWER_TLS_told;
-  if (!look(source, base + 43, &window)) return ANSWER_HANDSHAKE_none;
+  if (!look(source, reading->here, base + 43, &window)) return ANSWER_HANDSHAKE_none;
   __u32 session = byte_of(window.low, 0);
   if (session > 32) return ANSWER_HANDSHAKE_none;
-  int extensions = tls_extensions(source, base + 44 + session + 3 + 2, end);
+  int extensions = tls_extensions(source, reading, base + 44 + session + 3 + 2, end);
   if (extensions & 1) {
     if (!retry) return extensions & 2 ? ANSWER_HANDSHAKE_resumed : ANSWER_HANDSHAKE_full;
     reading->misfits = ANSWER_TLS_retry;
@@ -663,7 +694,7 @@ ANSWER_PART int tls_hello(const struct answer_source* source, const struct answe
   /* In the same record, or in one of its own. */
   bool same = end < record_end;
   int follows = ANSWER_HANDSHAKE_none;
-  if (look(source, same ? end : record_end, &window))
+  if (look(source, reading->here, same ? end : record_end, &window))
     follows = same ? tls_follows(TLS_HANDSHAKE, byte_of(window.low, 0))
                    : tls_follows(byte_of(window.low, 0), byte_of(window.low, 5));
   if (follows == ANSWER_HANDSHAKE_none) reading->misfits = ANSWER_TLS_hello;
@@ -671,34 +702,37 @@ ANSWER_PART int tls_hello(const struct answer_source* source, const struct answe
 }
 
 /* What a server says before data of the application flows. */
-static __always_inline void tls_flight(const struct answer_source* source,
-                                       struct answer_window* window,
-                                       struct answer_reading* reading) {
+ANSWER_PART int tls_flight(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading) return 0;
   __u32 base = 0;
   __u8 step = reading->misfits;
   reading->kind = ANSWER_handshake;
-  if (is_alert(window->low)) {
-    bool fatal = byte_of(window->low, 5) == 2;
-    if (fatal) reading->misfits = ANSWER_TLS_told;
-    if (fatal) reading->handshake = ANSWER_HANDSHAKE_failed;
+  if (is_alert(reading->window.low)) {
+    bool fatal = byte_of(reading->window.low, 5) == 2;
+    if (fatal) {
+      reading->misfits = ANSWER_TLS_told;
+      reading->handshake = ANSWER_HANDSHAKE_failed;
+      return 0;
+    }
     /* A warning may come before the hello: the server does not know the name it was called by. */
     base = ANSWER_TLS_ALERT;
-    if (fatal || !look(source, base, window)) return;
+    if (!look(source, reading->here, base, &reading->window)) return 0;
   }
-  if (is_server_hello(window)) {
-    reading->handshake = (__u8)tls_hello(source, window, base, reading);
-    return;
+  if (is_server_hello(&reading->window)) {
+    reading->handshake = (__u8)tls_hello(source, reading, base);
+    return 0;
   }
-  __u8 record = byte_of(window->low, 0);
+  __u8 record = byte_of(reading->window.low, 0);
   if (record == TLS_HANDSHAKE || record == TLS_CHANGE_CIPHER || record == TLS_ALERT) {
-    if (step != ANSWER_TLS_hello) return;
-    reading->handshake = (__u8)tls_follows(record, byte_of(window->low, 5));
+    if (step != ANSWER_TLS_hello) return 0;
+    reading->handshake = (__u8)tls_follows(record, byte_of(reading->window.low, 5));
     if (reading->handshake) reading->misfits = ANSWER_TLS_told;
-    return;
+    return 0;
   }
   reading->misfits = ANSWER_TLS_data;
   reading->kind = reading->asked ? ANSWER_outcome : ANSWER_nothing;
   reading->answer = SLOGATE_ANSWER_tls_unknown;
+  return 0;
 }
 
 /* ---- all of them ---- */
@@ -758,61 +792,49 @@ static __always_inline void note_misfit(struct answer_reading* reading) {
   reading->protocol = SLOGATE_PROTOCOL_opaque;
 }
 
-/* Which protocol an answer is of, if it is like that of one; `untold` if not. */
-static __always_inline __u8 learn(const struct answer_source* source,
-                                  const struct answer_window* window, bool first) {
-  struct answer_window end;
-  __u32 ignored = 0;
-  bool line = 0;
-  switch (byte_of(window->low, 0)) {
-    case 'H':
-      if (http_answer(source, window) != ANSWER_MISFIT) return SLOGATE_PROTOCOL_http;
-      break;
+/* Whether it is a reply of Redis, and not of one of those that begin the same way. */
+ANSWER_PART int looks_like_redis(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading || redis_reply(reading) < 0) return 0;
+  __u8 type = byte_of(reading->window.low, 0);
+  __u32 bytes = reading->bytes, rest = reading->rest;
+  bool in_line = reading->in_line;
+  struct answer_window end = reading->window;
+  switch (type) {
     case '+':
     case '-':
-      /* Others begin so, too; but they do not end so. */
-      if (redis_reply(window, &ignored, &line) < 0 || source->here != source->bytes) break;
-      if (source->bytes < 3 || !look(source, source->bytes - 2, &end)) break;
-      if (BEGINS(end.low, "\r\n")) return SLOGATE_PROTOCOL_redis;
-      break;
+      if (reading->here != bytes || bytes < 4) return 0;
+      return look(source, bytes, bytes - 2, &end) && BEGINS(end.low, "\r\n");
     case ':':
     case ',':
     case '(':
-      if (redis_reply(window, &ignored, &line) >= 0 && ignored &&
-          byte_of(word_at(window, ignored - 2), 0) == '\r')
-        return SLOGATE_PROTOCOL_redis;
-      break;
-    case '$':
-    case '*':
-    case '%':
-    case '~':
-    case '=':
-    case '>':
-    case '#':
-    case '_':
-      if (redis_reply(window, &ignored, &line) >= 0) return SLOGATE_PROTOCOL_redis;
-      break;
+      return !in_line && rest > 3 && byte_of(word_at(&end, rest - 2), 0) == '\r';
+    default:
+      return 1;
   }
-  if (looks_like_memcached(window)) return SLOGATE_PROTOCOL_memcached;
-  if (looks_like_mysql(source, window)) return SLOGATE_PROTOCOL_mysql;
-  if (looks_like_postgresql(source, window, first)) return SLOGATE_PROTOCOL_postgresql;
+}
+
+/* Which protocol an answer is of, if it is like that of one; `untold` if not. */
+static __always_inline __u8 learn(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (http_answer(reading) != ANSWER_MISFIT) return SLOGATE_PROTOCOL_http;
+  if (looks_like_redis(source, reading)) return SLOGATE_PROTOCOL_redis;
+  if (looks_like_memcached(reading)) return SLOGATE_PROTOCOL_memcached;
+  if (looks_like_mysql(reading)) return SLOGATE_PROTOCOL_mysql;
+  if (looks_like_postgresql(source, reading)) return SLOGATE_PROTOCOL_postgresql;
   return SLOGATE_PROTOCOL_untold;
 }
 
-static __always_inline int answer_of(const struct answer_source* source,
-                                     const struct answer_window* window,
-                                     struct answer_reading* reading) {
+static __always_inline int answer_of(ANSWER_SOURCE* source, struct answer_reading* reading) {
   switch (reading->protocol) {
     case SLOGATE_PROTOCOL_http:
-      return http_answer(source, window);
+      return http_answer(reading);
     case SLOGATE_PROTOCOL_redis:
-      return redis_answer(source, window, reading);
+      return redis_answer(reading);
     case SLOGATE_PROTOCOL_postgresql:
-      return postgresql_answer(source, window, reading->first);
+      return postgresql_answer(source, reading);
     case SLOGATE_PROTOCOL_mysql:
-      return mysql_answer(source, window);
+      return mysql_answer(reading);
     case SLOGATE_PROTOCOL_memcached:
-      return memcached_answer(source, window);
+      return memcached_answer(reading);
     default:
       return ANSWER_MISFIT;
   }
@@ -824,14 +846,12 @@ static __always_inline int answer_of(const struct answer_source* source,
  * server that is tired of waiting (408), which owed nothing. Who speaks first otherwise is none of
  * these protocols, such as SMTP, or POP3, whose +OK is no Redis's.
  */
-static __always_inline void read_unasked(const struct answer_source* source,
-                                         const struct answer_window* window,
-                                         struct answer_reading* reading) {
-  int said = mysql_greeting(source, window);
+static __always_inline void read_unasked(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  int said = mysql_greeting(reading);
   reading->protocol = SLOGATE_PROTOCOL_mysql;
   if (said == ANSWER_MISFIT) {
-    reading->protocol = learn(source, window, 0);
-    said = answer_of(source, window, reading);
+    reading->protocol = learn(source, reading);
+    said = answer_of(source, reading);
     reading->rest = 0;
   }
   if (said == SLOGATE_ANSWER_redis_client_error) said = SLOGATE_ANSWER_redis_server_error;
@@ -846,12 +866,11 @@ static __always_inline void read_unasked(const struct answer_source* source,
     reading->protocol = SLOGATE_PROTOCOL_opaque;
 }
 
-static __always_inline void read_asked(const struct answer_source* source,
-                                       const struct answer_window* window,
-                                       struct answer_reading* reading) {
+static __always_inline void read_asked(ANSWER_SOURCE* source, struct answer_reading* reading) {
   bool untold = reading->protocol == SLOGATE_PROTOCOL_untold;
-  if (untold) reading->protocol = learn(source, window, reading->first);
-  int said = answer_of(source, window, reading);
+  if (untold) reading->protocol = learn(source, reading);
+  reading->rest = 0;
+  int said = answer_of(source, reading);
   reading->kind = said == ANSWER_INTERIM ? ANSWER_interim : ANSWER_outcome;
   if (said >= 0 || said == ANSWER_INTERIM || said == ANSWER_LEAVES) reading->misfits = 0;
   if (said == ANSWER_MISFIT) note_misfit(reading);
@@ -865,28 +884,28 @@ static __always_inline void read_asked(const struct answer_source* source,
 }
 
 /* Tells what bytes say that is_worth_reading() is for. */
-static __always_inline void read_answer(const struct answer_source* source,
-                                        struct answer_reading* reading) {
-  struct answer_window window;
+ANSWER_PART int read_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  if (!source || !reading) return 0;
   reading->handshake = ANSWER_HANDSHAKE_none;
   reading->endless = 0;
   reading->rest = reading->in_line = 0;
-  if (!look(source, 0, &window)) {
+  if (!look(source, reading->here, 0, &reading->window)) {
     leave_unread(reading);
-    return;
+    return 0;
   }
   /* Within any protocol: some begin in the clear, and a proxy may be asked for a tunnel. */
   if (reading->protocol != SLOGATE_PROTOCOL_tls &&
-      (is_server_hello(&window) || (reading->asked && is_alert(window.low)))) {
+      (is_server_hello(&reading->window) || (reading->asked && is_alert(reading->window.low)))) {
     reading->protocol = SLOGATE_PROTOCOL_tls;
     reading->misfits = ANSWER_TLS_told;
   }
   if (reading->protocol == SLOGATE_PROTOCOL_tls)
-    tls_flight(source, &window, reading);
+    tls_flight(source, reading);
   else if (reading->asked)
-    read_asked(source, &window, reading);
+    read_asked(source, reading);
   else
-    read_unasked(source, &window, reading);
+    read_unasked(source, reading);
+  return 0;
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /* Connections: how they open, how long that takes, how they break. */
+#include "farewell.h"
 #include "refusal.h"
 
 /* Set by the agent before loading: whether the kernel tells of resets without a socket (since
@@ -71,6 +72,7 @@ struct ending {
   bool client;      /* this end is the client's */
   bool in_use;      /* the application has not closed it yet */
   bool peer_first;  /* the peer's FIN had come before ours went */
+  bool farewell;    /* the open request is none: the peer says goodbye, or its FIN crossed ours */
   bool open;        /* a request has no answer */
   bool undelivered; /* bytes that were written have not arrived */
 };
@@ -110,10 +112,11 @@ static __always_inline bool is_error(const struct ending* end, const struct tcp_
 
 /* Whether a server's client ended the connection before it had its answer. A FIN alone does not say
  * so, since a client may send one and wait: but where the server ends without an answer after it,
- * or a reset comes in reply to the answer, there was nobody left to read it. */
+ * or a reset comes in reply to the answer, there was nobody left to read it. Nor does the order of
+ * the FINs alone: a server that ends on being told goodbye may be quicker. */
 static __always_inline bool is_client_gone(const struct ending* end) {
   if (end->client) return 0;
-  if (end->open) return end->peer_first || end->error;
+  if (end->open) return end->peer_first || end->farewell || end->error;
   return end->peer_first && is_reset(end) && end->undelivered;
 }
 
@@ -156,11 +159,13 @@ static __always_inline void closed(struct sock* sk, int from) {
     return;
   }
   close_answered(sk, state, tp);
+  finish_answer(slot, state);
   struct ending end = {.from = from,
                        .error = sk->sk_err,
                        .client = state->role == SLOGATE_ROLE_client,
                        .in_use = sk->sk_socket != 0,
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
+                       .farewell = from == TCP_CLOSING || is_farewell(sk, tp, state),
                        .open = state->opened != 0,
                        .undelivered = is_undelivered(tp, state, from)};
   state->opened = 0;

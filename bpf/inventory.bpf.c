@@ -23,7 +23,7 @@ static __always_inline void report(struct seq_file* seq, const struct sock* sk,
 static __always_inline void pass_over(struct sock* sk, struct slogate_sock* state) {
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return;
-  state->opened = 0;
+  state->opened = state->started = 0;
   state->flags = 0;
   state->sent = tp->write_seq;
   state->segs_in = state->rtt_segs = tp->segs_in;

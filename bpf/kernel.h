@@ -62,6 +62,8 @@ enum {
   EHOSTUNREACH = 113
 };
 
+struct iovec;
+
 #define TCP_NO_RTT (~0u) /* in rtt_min before the first sample */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -183,6 +185,22 @@ struct sk_buff {
   unsigned char* head;
 };
 
+/* What a send hands over. */
+enum iter_type { ITER_IOVEC, ITER_UBUF }; /* by name: their numbers move between kernels */
+struct iov_iter {
+  __u8 iter_type;
+  u64 iov_offset;            /* what of the first piece has been taken already */
+  const struct iovec* __iov; /* since 6.4 (de4f5fed3f231a); in a union with the next */
+  void* ubuf;
+  u64 count;
+};
+struct iov_iter___before_6_4 {
+  const struct iovec* iov;
+};
+struct msghdr {
+  struct iov_iter msg_iter;
+};
+
 struct seq_file;
 struct bpf_iter_meta {
   struct seq_file* seq;
@@ -196,5 +214,11 @@ struct bpf_iter__bpf_sk_storage_map {
 };
 
 #pragma clang attribute pop
+
+/* Of the user-space ABI, so fixed. */
+struct iovec {
+  u64 iov_base;
+  u64 iov_len;
+};
 
 #endif

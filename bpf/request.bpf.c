@@ -12,6 +12,8 @@
  * Where neither is to be had for tcp_sendmsg_locked, sock_send_length stands in, which runs without
  * the lock: send_length.h.
  */
+#include "farewell.h"
+#include "outcome.h"
 #include "send_length.h"
 
 /* tcp_clock_cache is the time at which TCP began to handle the segment, in the clock of
@@ -54,6 +56,8 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
     if (replace_answered(tp, state, opened, now)) close_request(sk, state, opened, now);
     begin_request(tp, state);
   } else if (!opened) {
+    struct slogate_slot* slot = state->started ? slot_of(sk, state) : 0;
+    if (slot) finish_answer(slot, state);
     state->sent = tp->write_seq;
     begin_request(tp, state);
     state->opened = now;
@@ -118,26 +122,102 @@ int BPF_PROG(entry_sock_def_readable, struct sock* sk) {
   return SLOGATE_RUN(data_ready, sk->__sk_common.skc_hash, on_data_ready(sk));
 }
 
+/* 1xx asks for the rest of the request, or says that the answer will take a while. What comes next
+ * is no other request; nor has close_answered() anything to close. */
+static __always_inline void go_on(const struct tcp_sock* tp, struct slogate_sock* state,
+                                  __u32 bytes) {
+  state->begun = tp->rcv_nxt - LARGE_REQUEST - 1;
+  state->sent = tp->write_seq + bytes;
+}
+
+/* A server that is told goodbye by TLS, and says so in return: no request, and no answer. */
+static __always_inline bool takes_leave(const struct sock* sk, const struct tcp_sock* tp,
+                                        const struct slogate_sock* state,
+                                        const struct msghdr* message) {
+  return state->protocol == SLOGATE_PROTOCOL_tls && message && is_farewell(sk, tp, state) &&
+         may_be_farewell(SLOGATE_PROTOCOL_tls, at_most_32_bits(message->msg_iter.count));
+}
+
+static __always_inline void record_answered(struct slogate_slot* slot, struct slogate_sock* state,
+                                            const struct answer_reading* reading, __u64 opened,
+                                            __u64 now) {
+  record_request(slot, state, opened, now);
+  if (reading->answer == ANSWER_UNREAD) return;
+  if (is_server_error(reading->answer)) record(slot, SLOGATE_SIGNAL_failed_request, opened, now);
+  if (!is_known_protocol(state->protocol) || reading->endless) return;
+  state->started = opened;
+  state->written = now;
+}
+
+/* The first byte of an answer, or what looks like it. */
+static __always_inline void answer_begins(struct sock* sk, struct tcp_sock* tp,
+                                          struct slogate_sock* state, __u64 opened,
+                                          const struct msghdr* message) {
+  __u64 now = bpf_ktime_get_ns();
+  struct slogate_slot* slot = slot_of(sk, state);
+  struct sent source = {};
+  struct answer_reading reading = {.asked = 1, .kind = ANSWER_outcome, .answer = ANSWER_UNREAD};
+  if (slot && has_answers_read(slot)) {
+    reading.first = has_sent_nothing(tp);
+    read_send(state, message, &source, &reading);
+    if (takes_leave(sk, tp, state, message)) reading.kind = ANSWER_nothing;
+    count_send(slot, &source, &reading);
+  }
+  if (reading.kind == ANSWER_interim) {
+    go_on(tp, state, reading.bytes);
+    return;
+  }
+  state->opened = 0;
+  if (slot && reading.kind == ANSWER_outcome) record_answered(slot, state, &reading, opened, now);
+  state->flags = 0;
+}
+
+/* Whether what nobody asked for may say which protocol this is, or how its handshake went. */
+static __always_inline bool may_tell(const struct slogate_sock* state) {
+  if (!read_answers) return 0;
+  if (state->protocol == SLOGATE_PROTOCOL_tls)
+    return state->misfits == ANSWER_TLS_hello || state->misfits == ANSWER_TLS_retry;
+  return state->protocol == SLOGATE_PROTOCOL_untold && !state->misfits;
+}
+
+/* A send while nothing is owed: more of an answer, or what nobody asked for. */
+static __always_inline void more_is_sent(struct sock* sk, struct tcp_sock* tp,
+                                         struct slogate_sock* state, const struct msghdr* message) {
+  struct sent source = {};
+  struct answer_reading reading = {.first = has_sent_nothing(tp)};
+  if (state->protocol == SLOGATE_PROTOCOL_untold && !reading.first) return;
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (!slot || !has_answers_read(slot)) return;
+  read_send(state, message, &source, &reading);
+  count_send(slot, &source, &reading);
+}
+
 /* Runs under the socket's lock before a byte of the chunk is copied or sent, so its first run after
  * an arrival is the true first byte of the answer; tcp_clock_cache may be stale here. */
-static __always_inline void on_send_locked(struct sock* sk) {
+static __always_inline void on_send_locked(struct sock* sk, const struct msghdr* message) {
   struct slogate_sock* state = known_socket(sk);
   if (!state) state = adopt(sk);
   if (!state) return;
   __u64 opened = state->opened;
-  if (state->role == SLOGATE_ROLE_server) {
-    if (!opened) return;
-    state->opened = 0;
-    close_request(sk, state, opened, bpf_ktime_get_ns());
-    state->flags = 0;
-  } else if (!opened) {
-    state->opened = bpf_ktime_get_ns();
+  if (state->role == SLOGATE_ROLE_client) {
+    if (!opened) state->opened = bpf_ktime_get_ns();
+  } else if (state->role == SLOGATE_ROLE_server) {
+    if (!opened && state->started) {
+      state->written = bpf_ktime_get_ns();
+      return;
+    }
+    struct tcp_sock* tp = opened || may_tell(state) ? bpf_skc_to_tcp_sock(sk) : 0;
+    if (!tp) return;
+    if (opened)
+      answer_begins(sk, tp, state, opened, message);
+    else
+      more_is_sent(sk, tp, state, message);
   }
 }
 
 SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(send_locked, struct sock* sk) {
-  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
+int BPF_PROG(send_locked, struct sock* sk, const struct msghdr* message) {
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk, message));
 }
 
 /* The tracepoint comes after what may keep a send from beginning, the entry before it. */
@@ -147,16 +227,17 @@ static __always_inline bool can_send(const struct sock* sk, unsigned long bytes)
 }
 
 SEC("fentry/tcp_sendmsg_locked")
-int BPF_PROG(entry_tcp_sendmsg_locked, struct sock* sk, void* message, unsigned long bytes) {
+int BPF_PROG(entry_tcp_sendmsg_locked, struct sock* sk, const struct msghdr* message,
+             unsigned long bytes) {
   if (!can_send(sk, bytes)) return 0;
-  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk, message));
 }
 
 /* Before 6.5 sendfile and splice have a way of their own. */
 SEC("fentry/do_tcp_sendpages")
 int BPF_PROG(entry_do_tcp_sendpages, struct sock* sk, void* page, int offset, unsigned long bytes) {
   if (!can_send(sk, bytes)) return 0;
-  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk));
+  return SLOGATE_RUN(send_locked, sk->__sk_common.skc_hash, on_send_locked(sk, 0));
 }
 
 static __always_inline void on_send_length(struct sock* sk, int bytes) {

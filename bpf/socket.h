@@ -275,7 +275,9 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   struct slogate_ref ref = {};
   state->role = role;
   state->flags = 0;
-  state->opened = 0;
+  state->opened = state->started = 0;
+  state->protocol = SLOGATE_PROTOCOL_untold;
+  state->misfits = state->arrived = 0;
   struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
   state->ref = ref;
   state->drops = sk->sk_drops.counter;
@@ -307,12 +309,37 @@ static __always_inline bool has_sent(const struct sock* sk, const struct tcp_soc
   return (__s32)(tp->write_seq - state->sent) > fin;
 }
 
+/* Set by the agent before loading: 0 takes out all that reads answers. */
+const volatile bool read_answers = 0;
+
+/* Whether a cgroup's answers are read. */
+static __always_inline bool has_answers_read(const struct slogate_slot* slot) {
+  if (!read_answers) return 0;
+  const struct slogate_control* c = control();
+  return slot->answers || (c && c->answers);
+}
+
+static __always_inline void record_request(struct slogate_slot* slot,
+                                           const struct slogate_sock* state, __u64 opened,
+                                           __u64 now) {
+  record(slot, SLOGATE_SIGNAL_request, opened, now);
+  if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
+}
+
+/* Closes a request where nothing can be read of its answer. */
 static __always_inline void close_request(struct sock* sk, struct slogate_sock* state, __u64 opened,
                                           __u64 now) {
   struct slogate_slot* slot = slot_of(sk, state);
   if (!slot) return;
-  record(slot, SLOGATE_SIGNAL_request, opened, now);
-  if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
+  record_request(slot, state, opened, now);
+  if (has_answers_read(slot)) add(slot, SLOGATE_COUNTER_server_unknown_unknown, 1);
+}
+
+/* The answer that was still being written is over: at the next request, or with the connection. */
+static __always_inline void finish_answer(struct slogate_slot* slot, struct slogate_sock* state) {
+  if (!state->started) return;
+  record(slot, SLOGATE_SIGNAL_answer, state->started, state->written);
+  state->started = 0;
 }
 
 /*

@@ -40,6 +40,10 @@ void Control::list_sockets(bool all) {
   __atomic_store_n(&words()->list_sockets, all ? 1 : 0, __ATOMIC_RELEASE);
 }
 
+void Control::read_answers(bool all) {
+  __atomic_store_n(&words()->answers, all ? 1 : 0, __ATOMIC_RELEASE);
+}
+
 void Control::set_class_rules(uint32_t rules) {
   __atomic_store_n(&words()->class_rules, rules, __ATOMIC_RELEASE);
 }

@@ -27,6 +27,8 @@ class Control {
   void spare(uint32_t programs, uint32_t hash_bits);
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
+  // Whether the answers of every cgroup are read, or only those of slots that say so.
+  void read_answers(bool all);
   // How many class rules there are: at 0 nobody looks them up.
   void set_class_rules(uint32_t rules);
   [[nodiscard]] uint32_t class_rules() const;

@@ -94,6 +94,7 @@ std::unique_ptr<Agent> start_agent(size_t ceiling) {
 Kernel::Kernel(const KernelFeatures& features)
     : maps_(value_of(Maps::open())), probes_(value_of(Probes::attach(maps_, features))) {
   keep_slots_free(maps_);
+  maps_.control().read_answers(true);
 }
 
 Counts Kernel::counts(uint64_t cgroup, slogate_class class_, uint16_t port) const {

@@ -5,6 +5,7 @@
 
 #include <linux/types.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
@@ -13,17 +14,17 @@
 namespace slogate {
 namespace {
 
-struct answer_source {
+struct Bytes {
   const char* from;
-  __u32 here;   // so many bytes can be read
-  __u32 bytes;  // so many were sent
-  unsigned* peeks;
+  size_t size;
+  unsigned peeks = 0;
 };
+#define ANSWER_SOURCE Bytes
 
-bool peek(const answer_source* source, __u32 offset, void* to, __u32 n) {
-  ++*source->peeks;
-  if (n == 0 || n > 64 || offset >= source->here || source->here - offset < n) std::abort();
-  std::memcpy(to, source->from + offset, n);
+bool peek(Bytes* bytes, __u32 offset, void* to, __u32 n) {
+  ++bytes->peeks;
+  if (n == 0 || n > 64 || offset >= bytes->size || bytes->size - offset < n) std::abort();
+  std::memcpy(to, bytes->from + offset, n);
   return true;
 }
 

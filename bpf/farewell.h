@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Messages that say goodbye and have no answer: to the programs they are requests, and the server
+ * ends the connection on receiving one, often before its client does. What the client says is not
+ * read; but where the protocol is known, how long it is tells.
+ */
+#ifndef SLOGATE_FAREWELL_H
+#define SLOGATE_FAREWELL_H
+
+#include "socket.h"
+
+/* Whether bytes of this protocol may be a farewell: Terminate of PostgreSQL and COM_QUIT of MySQL
+ * are of five, and so is nothing that is common and takes its time; `quit\r\n` of memcached. An
+ * alert of TLS is of 24 with 1.3 and 23 or 31 with 1.2 and today's ciphers; no request of a kind
+ * that is sent through TLS is as short. */
+static __always_inline bool may_be_farewell(__u8 protocol, __u32 bytes) {
+  switch (protocol) {
+    case SLOGATE_PROTOCOL_postgresql:
+    case SLOGATE_PROTOCOL_mysql:
+      return bytes == 5;
+    case SLOGATE_PROTOCOL_memcached:
+      return bytes == 6;
+    case SLOGATE_PROTOCOL_tls:
+      return bytes == 23 || bytes == 24 || bytes == 31;
+    default:
+      return 0;
+  }
+}
+
+/* Whether that is all that the open request consists of. */
+static __always_inline bool is_farewell(const struct sock* sk, const struct tcp_sock* tp,
+                                        const struct slogate_sock* state) {
+  __u32 fin = ((1 << sk->__sk_common.skc_state) & HALF_CLOSED) != 0;
+  return may_be_farewell(state->protocol, tp->rcv_nxt - state->begun - fin);
+}
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What a server answers, at the first byte that it hands over: answer.h reads it where it lies, in
+ * the memory of the process that sends. Nothing of it leaves the program but a row of
+ * SLOGATE_ANSWERS.
+ */
+#ifndef SLOGATE_OUTCOME_H
+#define SLOGATE_OUTCOME_H
+
+#include "socket.h"
+
+/* Where the first bytes lie in one piece. */
+struct sent {
+  __u64 address;
+};
+#define ANSWER_SOURCE struct sent
+
+/* Fails for a page that is not there, such as one of a file that nobody has touched yet. */
+static __always_inline bool peek(struct sent* sent, __u32 offset, void* to, __u32 n) {
+  return !bpf_probe_read_user(to, n, (const void*)(sent->address + offset));
+}
+
+#include "answer.h"
+
+static __always_inline __u32 at_most_32_bits(__u64 n) {
+  return n > 0xffffffff ? 0xffffffff : n;
+}
+
+/*
+ * Where a message has its first bytes; whether they are a process's. Those of sendfile and splice
+ * lie in pages, and those of the kernel's own senders anywhere.
+ *
+ * The pointers are read as numbers: only the offset's own type bounds it, and the verifier lets
+ * nobody add such a number to a pointer.
+ */
+static __always_inline bool find_bytes(const struct msghdr* message, struct sent* source,
+                                       struct answer_reading* reading) {
+  const struct iov_iter* iter = &message->msg_iter;
+  __u32 type = iter->iter_type;
+  __u64 at = iter->iov_offset, bytes = iter->count, here = bytes;
+  if (type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+    bpf_core_read(&source->address, sizeof(source->address), &iter->ubuf);
+  } else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
+    struct iovec first = {};
+    const void* list = 0;
+    if (bpf_core_field_exists(iter->__iov))
+      bpf_core_read(&list, sizeof(list), &iter->__iov);
+    else
+      bpf_core_read(&list, sizeof(list), &((const struct iov_iter___before_6_4*)iter)->iov);
+    bpf_probe_read_kernel(&first, sizeof(first), list);
+    source->address = first.iov_base;
+    here = first.iov_len > at ? first.iov_len - at : 0;
+    if (here > bytes) here = bytes;
+  } else {
+    return 0;
+  }
+  source->address += at;
+  reading->here = at_most_32_bits(here);
+  reading->bytes = at_most_32_bits(bytes);
+  return 1;
+}
+
+/* ---- booking ---- */
+
+static __always_inline void count_answer(struct slogate_slot* slot, __u32 answer, __u64 n) {
+  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(0, answer), n);
+}
+
+static __always_inline void count_handshake(struct slogate_slot* slot, __u8 handshake) {
+  if (handshake == ANSWER_HANDSHAKE_full) add(slot, SLOGATE_COUNTER_server_tls_full, 1);
+  if (handshake == ANSWER_HANDSHAKE_resumed) add(slot, SLOGATE_COUNTER_server_tls_resumed, 1);
+  if (handshake == ANSWER_HANDSHAKE_failed) add(slot, SLOGATE_COUNTER_server_tls_failed, 1);
+}
+
+/* Redis sends the answers of a pipeline in one go. */
+COLD void count_more_replies(struct slogate_slot* slot, struct sent* source,
+                             struct answer_reading* reading) {
+  struct answer_replies replies = {};
+  for (int i = 0; i < ANSWER_REDIS_STEPS; i++)
+    if (!step_replies(source, reading, &replies)) break;
+#pragma unroll
+  for (int i = 0; i < ANSWER_REDIS_OUTCOMES; i++)
+    if (replies.more[i]) count_answer(slot, SLOGATE_ANSWER_redis_success + i, replies.more[i]);
+}
+
+/* Nothing was ever written on the connection. */
+static __always_inline bool has_sent_nothing(const struct tcp_sock* tp) {
+  return !tp->data_segs_out && tp->write_seq == tp->snd_nxt;
+}
+
+/* Reads a send, if it is worth it, and keeps with the socket what it tells of the protocol. */
+static __always_inline void read_send(struct slogate_sock* state, const struct msghdr* message,
+                                      struct sent* source, struct answer_reading* reading) {
+  reading->protocol = state->protocol;
+  reading->misfits = state->misfits;
+  leave_unread(reading);
+  if (!is_worth_reading(reading) || !message || !find_bytes(message, source, reading)) return;
+  read_answer(source, reading);
+  state->protocol = reading->protocol;
+  state->misfits = reading->misfits;
+}
+
+/* What is booked of a send that answers a request, or of one that nobody asked for. */
+static __always_inline void count_send(struct slogate_slot* slot, struct sent* source,
+                                       struct answer_reading* reading) {
+  if (reading->kind == ANSWER_outcome) count_answer(slot, reading->answer, 1);
+  if (reading->kind == ANSWER_handshake) count_handshake(slot, reading->handshake);
+  if (reading->rest) count_more_replies(slot, source, reading);
+}
+
+#endif
