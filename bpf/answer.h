@@ -10,7 +10,7 @@
  *     as an index.
  *   - No loop takes more rounds than a constant says: 8 messages and 4 fields of PostgreSQL, 16
  *     extensions of TLS, 16 replies of Redis in at most ANSWER_REDIS_STEPS windows. So an answer
- *     costs one read as a rule, and ANSWER_PEEKS at the very worst.
+ *     costs one read as a rule, and 20 at the very worst.
  *   - What comes out is a row of SLOGATE_ANSWERS, and an offset that only a parser makes use of.
  * A hostile workload can choose which rows of its own slot grow, by one for each request that it
  * got and answered (Redis: 16), and that is all.
@@ -792,22 +792,21 @@ static __always_inline void note_misfit(struct answer_reading* reading) {
   reading->protocol = SLOGATE_PROTOCOL_opaque;
 }
 
-/* Whether it is a reply of Redis, and not of one of those that begin the same way. */
+/* Whether it is a reply of Redis, and not of one of those that begin the same way: what is a line
+ * has an end as well. */
 ANSWER_PART int looks_like_redis(ANSWER_SOURCE* source, struct answer_reading* reading) {
   if (!source || !reading || redis_reply(reading) < 0) return 0;
-  __u8 type = byte_of(reading->window.low, 0);
-  __u32 bytes = reading->bytes, rest = reading->rest;
-  bool in_line = reading->in_line;
   struct answer_window end = reading->window;
-  switch (type) {
-    case '+':
-    case '-':
-      if (reading->here != bytes || bytes < 4) return 0;
-      return look(source, bytes, bytes - 2, &end) && BEGINS(end.low, "\r\n");
+  __u32 bytes = reading->bytes, rest = reading->rest;
+  switch (byte_of(end.low, 0)) {
     case ':':
     case ',':
     case '(':
-      return !in_line && rest > 3 && byte_of(word_at(&end, rest - 2), 0) == '\r';
+    case '+':
+    case '-':
+      if (!reading->in_line && rest > 3 && byte_of(word_at(&end, rest - 2), 0) == '\r') return 1;
+      if (!reading->in_line || reading->here != bytes || bytes < 2) return 0;
+      return look(source, bytes, bytes - 2, &end) && BEGINS(end.low, "\r\n");
     default:
       return 1;
   }
