@@ -305,6 +305,7 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
       .ceiling = slots_for,
       .wait_on_threads = true,
       .on_apply = [&exporter](const LiveConfig& live) { exporter.apply(live.metrics); }};
+  options.features.read_answers = config.outcomes != Outcomes::Off;
   if (config.listen)  // or nobody would ever ask
     options.on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
       exporter.tick(snapshot, moment);

@@ -52,10 +52,6 @@ void Control::set_node_netns(uint64_t cookie) {
   __atomic_store_n(&words()->node_netns, cookie, __ATOMIC_RELEASE);
 }
 
-void Control::read_answers(bool all) {
-  __atomic_store_n(&words()->answers, all ? 1 : 0, __ATOMIC_RELEASE);
-}
-
 uint32_t Control::class_rules() const {
   return __atomic_load_n(&words()->class_rules, __ATOMIC_ACQUIRE);
 }

@@ -27,7 +27,8 @@ class Control {
   void spare(uint32_t programs, uint32_t hash_bits);
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
-  // Whether the answers of every cgroup are read, or only those of slots that say so.
+  // Whether the answers of every cgroup are read, or only those of slots that say so
+  // (Slab::read_answers).
   void read_answers(bool all);
   // How many class rules there are: at 0 nobody looks them up.
   void set_class_rules(uint32_t rules);
@@ -35,10 +36,6 @@ class Control {
   // The network namespace that the node's addresses are of, by its cookie (SO_NETNS_COOKIE):
   // loopback is the node's only there.
   void set_node_netns(uint64_t cookie);
-
-  // Whether answers of all cgroups are read for what they say, or those of slots that say so alone
-  // (Slab::read_answers).
-  void read_answers(bool all);
 
   [[nodiscard]] uint64_t lost(slogate_site site) const;
 

@@ -19,6 +19,7 @@ struct KernelFeatures {
   Names tracepoints;
   Names functions;                        // those of signals.def
   std::string no_fentry;                  // why no program can be attached to them; "": it can
+  bool read_answers = true;               // not the kernel's word but the configuration's
   bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
   bool resets_without_socket = false;     // tcp_send_reset tells of them, since 6.10
   std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_

@@ -115,7 +115,7 @@ std::vector<Constant> constants_of(const KernelFeatures& features, uint32_t epoc
       {"listen_overflow", bytes_of(listen_overflow)},
       {"no_socket", bytes_of(refusing_drop_reason(features))},
       {"resets_without_socket", bytes_of(features.resets_without_socket)},
-      {"read_answers", bytes_of(true)},
+      {"read_answers", bytes_of(features.read_answers)},
   };
 }
 
