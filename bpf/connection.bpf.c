@@ -75,6 +75,7 @@ struct ending {
   bool farewell;    /* the open request is none: the peer says goodbye, or its FIN crossed ours */
   bool open;        /* a request has no answer */
   bool undelivered; /* bytes that were written have not arrived */
+  bool idle;        /* nothing was under way in either direction, and had not been for a while */
 };
 
 static __always_inline bool is_reset(const struct ending* end) {
@@ -89,6 +90,17 @@ static __always_inline bool is_undelivered(const struct tcp_sock* tp,
   return (__s32)(tp->write_seq - tp->snd_una) > fin && !(state->flags & SLOGATE_SOCK_arrived);
 }
 
+/* So long without a byte, and ten round trips, is longer than any pause within an answer that is
+ * worth more than what it would hide: the pools of clients and the timeouts of servers for idle
+ * connections begin at a second. */
+#define IDLE_NS 1000000000ull
+
+static __always_inline bool is_idle(const struct tcp_sock* tp, const struct slogate_sock* state) {
+  __u64 quiet = bpf_ktime_get_ns() - state->last, round_trip = (__u64)tp->srtt_us * 1000 / 8;
+  return !state->opened && state->last && tp->snd_una == tp->write_seq && quiet > IDLE_NS &&
+         quiet > 10 * round_trip;
+}
+
 /*
  * Whether the end of a connection is an error of it: one that never opened always is (given up by
  * the application without an error: `other`); an open one only if it carried something and the
@@ -98,14 +110,14 @@ static __always_inline bool is_undelivered(const struct tcp_sock* tp,
  * A reset is no error of a server that owed nothing, as when a proxy has read the answer and drops
  * the connection; nor of one whose client had left before the answer or in the middle of it, which
  * is the client's doing (`client_gone`). A client cannot know whether an answer was complete: to it
- * every reset is an error.
+ * every reset is an error, unless the connection was idle, as those of pools are.
  */
 static __always_inline bool is_error(const struct ending* end, const struct tcp_sock* tp) {
   if (end->from == TCP_SYN_SENT) return 1;
   if (!end->error || !has_carried(tp)) return 0;
   bool writes =
       end->from == TCP_ESTABLISHED || end->from == TCP_CLOSE_WAIT || end->from == TCP_SYN_RECV;
-  if (end->client) return writes || (end->open && end->in_use);
+  if (end->client) return (writes && !(is_reset(end) && end->idle)) || (end->open && end->in_use);
   if (!writes) return 0;
   return !is_reset(end) || (!end->open && !end->peer_first && end->undelivered);
 }
@@ -167,7 +179,8 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
                        .farewell = from == TCP_CLOSING || is_farewell(sk, tp, state),
                        .open = state->opened != 0,
-                       .undelivered = is_undelivered(tp, state, from)};
+                       .undelivered = is_undelivered(tp, state, from),
+                       .idle = is_idle(tp, state)};
   state->opened = 0;
   count_end(slot, state, &end, tp);
   settle(slot, state, tp);

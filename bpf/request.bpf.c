@@ -105,7 +105,7 @@ static __always_inline void on_data_ready(struct sock* sk) {
   if (state->role == SLOGATE_ROLE_server)
     request_arrived(sk, tp, state, arrival_time(tp));
   else if (state->role == SLOGATE_ROLE_client)
-    answer_arrived(sk, tp, state, arrival_time(tp));
+    answer_arrived(sk, tp, state, state->last = arrival_time(tp));
 }
 
 SEC("tp_btf/sk_data_ready")

@@ -117,6 +117,25 @@ TEST_P(Ending, ConnectionsThatCarriedDataAreCountedOnceWhileOpenAndAtTheirEnd) {
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_connections_server), 2u);
 }
 
+// A server or a balancer drops the kept connections of a pool now and then, by a reset as well.
+TEST_P(Ending, OfAnIdleConnectionIsNobodysFault) {
+  Connection idle = connect_both(server_, client_), busy = connect_both(server_, client_),
+             asked = connect_both(server_, client_);
+  for (const Connection* one : {&idle, &asked}) exchange(*one);
+  std::this_thread::sleep_for(1200ms);
+  exchange(busy);
+  ask(asked);
+  abort_connection(std::move(idle.server));
+  EXPECT_EQ(faults(), Faults{});
+  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_resets_in), 1u);
+  // Right after an answer nobody knows whether there was more to come.
+  abort_connection(std::move(busy.server));
+  EXPECT_EQ(errors(client_counts()), 1u);
+  abort_connection(std::move(asked.server));
+  EXPECT_EQ(errors(client_counts()), 2u);
+  EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_unanswered_client), 1u);
+}
+
 TEST_P(Ending, AfterTheAnswerIsNobodysFault) {
   constexpr int kEach = 50;
   for (const Way way : kWays) {
