@@ -177,7 +177,7 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .client = state->role == SLOGATE_ROLE_client,
                        .in_use = sk->sk_socket != 0,
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
-                       .farewell = from == TCP_CLOSING || is_farewell(sk, tp, state),
+                       .farewell = from == TCP_CLOSING || is_farewell(tp, state),
                        .open = state->opened != 0,
                        .undelivered = is_undelivered(tp, state, from),
                        .idle = is_idle(tp, state)};

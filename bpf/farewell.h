@@ -27,11 +27,12 @@ static __always_inline bool may_be_farewell(__u8 protocol, __u32 bytes) {
   }
 }
 
-/* Whether that is all that the open request consists of. */
-static __always_inline bool is_farewell(const struct sock* sk, const struct tcp_sock* tp,
+/* Whether that is all that the open request consists of, and it has been read. What has arrived
+ * would not tell: a FIN may be in it or not. */
+static __always_inline bool is_farewell(const struct tcp_sock* tp,
                                         const struct slogate_sock* state) {
-  __u32 fin = ((1 << sk->__sk_common.skc_state) & HALF_CLOSED) != 0;
-  return may_be_farewell(state->protocol, tp->rcv_nxt - state->begun - fin);
+  return tp->rcv_nxt - tp->copied_seq <= 1 &&
+         may_be_farewell(state->protocol, tp->copied_seq - state->begun);
 }
 
 #endif

@@ -131,10 +131,9 @@ static __always_inline void go_on(const struct tcp_sock* tp, struct slogate_sock
 }
 
 /* A server that is told goodbye by TLS, and says so in return: no request, and no answer. */
-static __always_inline bool takes_leave(const struct sock* sk, const struct tcp_sock* tp,
-                                        const struct slogate_sock* state,
+static __always_inline bool takes_leave(const struct tcp_sock* tp, const struct slogate_sock* state,
                                         const struct msghdr* message) {
-  return state->protocol == SLOGATE_PROTOCOL_tls && message && is_farewell(sk, tp, state) &&
+  return state->protocol == SLOGATE_PROTOCOL_tls && message && is_farewell(tp, state) &&
          may_be_farewell(SLOGATE_PROTOCOL_tls, at_most_32_bits(message->msg_iter.count));
 }
 
@@ -160,7 +159,7 @@ static __always_inline void answer_begins(struct sock* sk, struct tcp_sock* tp,
   if (slot && has_answers_read(slot)) {
     reading.first = has_sent_nothing(tp);
     read_send(state, message, &source, &reading);
-    if (takes_leave(sk, tp, state, message)) reading.kind = ANSWER_nothing;
+    if (takes_leave(tp, state, message)) reading.kind = ANSWER_nothing;
     count_send(slot, &source, &reading);
   }
   if (reading.kind == ANSWER_interim) {
