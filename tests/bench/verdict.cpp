@@ -3,8 +3,10 @@
 // each experiment: how often identical arms are vetoed, and after how many requests a worse canary
 // is. Usage: bench_verdict RUNS THREADS [PART OF A NAME]
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 
 #include "tests/support/replay.h"
 
@@ -29,6 +31,9 @@ struct Experiment {
   size_t runs = 0;
   bool common = false;  // the bursts hit both arms at once
   size_t change = 0;    // from this reading on the canary is as `canary` says, before as stable
+  // Where answers are read: what share of them fails. And everything else that a server counts.
+  std::optional<std::array<double, 2>> failing = {};  // of stable and canary
+  bool ordinary = false;
 };
 
 // What one run came to: after how many canary requests the veto fell, and the blocks of the end.
@@ -49,6 +54,24 @@ struct Arms {
   Sampler stable, canary, slow_stable, slow_canary;
 };
 
+Observation observed(const Experiment& what, std::mt19937_64& random, const Histogram& canary,
+                     const Histogram& stable) {
+  Observation seen;
+  Counts& of_canary = seen.canary.added;
+  Counts& of_stable = seen.baseline[0].added;
+  of_canary.histograms[SLOGATE_SIGNAL_request] = canary;
+  of_stable.histograms[SLOGATE_SIGNAL_request] = stable;
+  if (what.failing) {
+    support::draw_answers(random, {(*what.failing)[1]}, count(canary), of_canary);
+    support::draw_answers(random, {(*what.failing)[0]}, count(stable), of_stable);
+  }
+  if (what.ordinary) {
+    support::add_ordinary_traffic(canary, of_canary);
+    support::add_ordinary_traffic(stable, of_stable);
+  }
+  return seen;
+}
+
 Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
   std::mt19937_64 random(seed);
   Replay replay(support::default_slo(what.alpha));
@@ -65,7 +88,7 @@ Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
     const Sampler& good = canary_burst ? arms.slow_stable : arms.stable;
     const Sampler& bad = canary_burst ? arms.slow_canary : arms.canary;
     if (i >= what.before) (changed ? bad : good).draw(random, what.requests, canary);
-    const Verdict& verdict = replay.step(canary, stable);
+    const Verdict& verdict = replay.step(observed(what, random, canary, stable));
     if (verdict.decision == Decision::Veto)
       return {static_cast<double>((i + 1 - what.before - what.change) * what.requests),
               std::chrono::duration<double>(verdict.block).count()};
@@ -123,6 +146,57 @@ void report(const Experiment& what, size_t threads) {
   std::fflush(stdout);
 }
 
+// Servers whose answers are read, with everything else that they count; the baseline was watched
+// for two minutes.
+void add_errors(std::vector<Experiment>& all, size_t runs) {
+  const Survival ln = support::lognormal();
+  const auto add = [&](std::string name, size_t a_second, double stable, double canary,
+                       double alpha, size_t of) {
+    all.push_back({.name = std::move(name),
+                   .stable = ln,
+                   .canary = ln,
+                   .alpha = alpha,
+                   .requests = a_second / 4,
+                   .before = 480,
+                   .readings = 400,
+                   .runs = of,
+                   .failing = std::array{stable, canary},
+                   .ordinary = true});
+  };
+  const size_t some = std::max<size_t>(1, runs / 5);
+  for (const double both : {0.0, 0.02}) {
+    add(fmt::format("identical, {:g} % errors", 100 * both), 1000, both, both, 0.01, runs);
+    all.back().before = 300;
+    all.back().readings = 200;
+  }
+  add("all errors at 150/s", 150, 0, 1, 0.001, some);
+  add("errors 0 to 5 % at 300/s", 300, 0, 0.05, 0.001, some);
+  add("errors 2 to 7 % at 300/s", 300, 0.02, 0.07, 0.001, some);
+  add("errors 0 to 1 % at 1000/s", 1000, 0, 0.01, 0.001, some);
+  add("errors 0.5 to 1.5 % at 1000/s", 1000, 0.005, 0.015, 0.001, some);
+}
+
+// What it costs a latency that other signals share the mixture: all of them are in use.
+void add_mixtures(std::vector<Experiment>& all, size_t runs) {
+  const Survival ln = support::lognormal();
+  const auto add = [&](std::string name, Survival canary) {
+    all.push_back({.name = std::move(name),
+                   .stable = ln,
+                   .canary = std::move(canary),
+                   .alpha = 0.001,
+                   .requests = 250,
+                   .before = 480,
+                   .readings = 400,
+                   .runs = runs,
+                   .failing = std::array{0.0, 0.0},
+                   .ordinary = true});
+  };
+  for (const double factor : {1.5, 2.0, 4.0}) {
+    add(fmt::format("among all signals, scale x{:g}", factor), support::scaled(ln, factor));
+    add(fmt::format("among all signals, tail x{:g}", factor), support::tail_stretched(ln, factor));
+  }
+}
+
 std::vector<Experiment> experiments(size_t runs) {
   const Survival ln = support::lognormal(), pa = support::pareto();
   const size_t some = std::max<size_t>(1, runs / 5);
@@ -171,6 +245,8 @@ std::vector<Experiment> experiments(size_t runs) {
                  .canary = support::tail_stretched(ln, 2),
                  .runs = some,
                  .change = 100});
+  add_errors(all, runs);
+  add_mixtures(all, some);
   return all;
 }
 

@@ -70,6 +70,27 @@ void Sampler::draw(std::mt19937_64& random, size_t requests, Histogram& to) cons
   }
 }
 
+void draw_answers(std::mt19937_64& random, const Saying& what, uint64_t requests, Counts& to) {
+  if (what.tls) {
+    to.counters[SLOGATE_COUNTER_server_tls_unknown] += requests;
+    return;
+  }
+  uint64_t failed = 0;
+  if (what.failing > 0)
+    failed = std::binomial_distribution<uint64_t>(requests, what.failing)(random);
+  to.counters[SLOGATE_COUNTER_server_http_success] += requests - failed;
+  to.counters[SLOGATE_COUNTER_server_http_server_error] += failed;
+}
+
+void add_ordinary_traffic(const Histogram& requests, Counts& to) {
+  const uint64_t all = count(requests);
+  to.histograms[SLOGATE_SIGNAL_answer] += requests;
+  to.histograms[SLOGATE_SIGNAL_queue][0] += all;
+  to.counters[SLOGATE_COUNTER_used_server] += all / 10;
+  to.counters[SLOGATE_COUNTER_segments_in] += 2 * all;
+  to.counters[SLOGATE_COUNTER_segments_out] += 2 * all;
+}
+
 bool Bursts::next(std::mt19937_64& random) {
   const double coin = static_cast<double>(random() >> 11) * 0x1p-53;
   on_ = on_ ? coin >= leave_ : coin < enter_;

@@ -38,6 +38,16 @@ class Sampler {
   std::vector<uint32_t> other_;
 };
 
+// What a server's answers say of so many requests, one each: a share of them that it failed, unless
+// it speaks TLS and nobody can tell.
+struct Saying {
+  double failing = 0;
+  bool tls = false;
+};
+void draw_answers(std::mt19937_64& random, const Saying& what, uint64_t requests, Counts& to);
+// What is counted beside that of requests which are answered well on connections of ten requests.
+void add_ordinary_traffic(const Histogram& requests, Counts& to);
+
 // Whether an arm is in a burst of slow requests: a chain of two states, from reading to reading.
 class Bursts {
  public:
