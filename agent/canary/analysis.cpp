@@ -185,7 +185,11 @@ void CanaryAnalysis::note(Case& one, TickTime now) {
   const auto verdict = one.judge.verdict();
   const std::string decision(kDecisions[static_cast<size_t>(verdict->decision)]);
   const bool began = one.rollout != verdict->rollout;
-  if (!began && decision == one.decision) return;
+  // Who states a bound on what cannot be known has to hear of it, though it was hold before; once.
+  const bool blind = verdict->reason == Reason::OutcomesUnknown;
+  const bool blinded = blind && (began || !one.blind);
+  if (!began && decision == one.decision && !blinded) return;
+  one.blind = blinded || (one.blind && !began);
   changes_.push_back({now.system, began ? "" : one.decision, verdict});
   one.decision = decision;
   one.rollout = verdict->rollout;

@@ -68,6 +68,7 @@ class CanaryAnalysis {
     Judge judge;
     std::shared_ptr<const SloStatus> status;  // as of the last tick or change of the SLO
     std::string decision;                     // as last reported
+    bool blind = false;  // that outcomes are unknown was reported of this rollout
     std::string rollout;
     std::optional<std::chrono::nanoseconds> empty_since;
     bool had_canary = false;

@@ -61,6 +61,11 @@ std::string component_name(const Hypothesis& hypothesis, size_t level, size_t at
 
 }  // namespace
 
+bool Judge::are_known(const Tally& arm) {
+  const auto covered = coverage(arm, judged(RatioSignal::Errors));
+  return covered && covered->requests >= kFewRequests && covered->known >= kLeastKnown;
+}
+
 Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
     : slo_(slo),
       hypotheses_(to_hypotheses(slo)),
@@ -163,6 +168,7 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
     if (rollout_.blocks % kRecentBlocks == 0) recent->halve();
   recent_canary_ += canary;
   recent_baseline_ += baseline;
+  rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
   if (!slo_.baseline) return;
   rollout_.bounds.add(canary, baseline, main_signal(), bound_edges_);
   if (rollout_.blocks % kTrafficWeightBlocks == 0)
@@ -244,6 +250,8 @@ Verdict Judge::describe() const {
     facts.samples.baseline =
         std::max(facts.samples.baseline, exposures(rollout_.judged_baseline, signal));
   }
+  if (const auto covered = coverage(recent_canary_, judged(RatioSignal::Errors)))
+    facts.outcomes_known = covered->known;
   std::vector<double> parts;
   for (const Hypotheses::Entry& of : hypotheses_.entries()) {
     facts.objectives.push_back(describe(of));

@@ -17,6 +17,8 @@ namespace slogate {
 // Fewer canary samples or blocks than these end in no veto and no pass.
 inline constexpr uint64_t kLeastSamples = 200;
 inline constexpr size_t kLeastBlocks = 5;
+// From so many requests on it is said what share of their outcomes is known.
+inline constexpr double kFewRequests = 20;
 // ln(1 / .05): what a pass needs of every objective.
 inline constexpr double kProofThreshold = 2.995732273553991;
 
@@ -58,6 +60,7 @@ class Judge {
     std::optional<std::chrono::nanoseconds> last_sample;  // when the canary last answered
     uint64_t answered = 0;                                // how often it did
     size_t breaching = 0;  // blocks in a row in which the baseline breached an absolute bound
+    bool outcomes_known = false;  // those of the canary's answers were, at some time
     // What came back last, and when.
     std::optional<std::pair<Gap, std::chrono::nanoseconds>> gap;
     std::shared_ptr<const Verdict> veto;
@@ -74,6 +77,8 @@ class Judge {
   void begin_evidence();
   void learn(const Tally& baseline);
   [[nodiscard]] size_t main_signal() const;
+  // Whether it is known of a server's answers what they say.
+  [[nodiscard]] static bool are_known(const Tally& arm);
 
   // What a hypothesis adds to the mixture of all, as a log: its share in it and the evidence.
   [[nodiscard]] double log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const;
@@ -88,6 +93,7 @@ class Judge {
   [[nodiscard]] std::optional<Conclusion> find_restart(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_abandoned() const;
+  [[nodiscard]] std::optional<Conclusion> find_unknown() const;
   [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
                                                    const Verdict& facts) const;
   [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,

@@ -62,10 +62,13 @@ std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline
 
 }  // namespace
 
-// Of what nobody asked for, a pass needs the time of requests alone: a service whose connections
-// are all kept will never have enough of them to prove anything by.
+// Of what nobody asked for, a pass needs the time of requests, and that they fail no more, where
+// that can be known: a service whose connections are all kept will never have enough of them to
+// prove anything by.
 bool Judge::is_needed(const Hypothesis& hypothesis) const {
-  return !hypothesis.implied || hypothesis.signal == main_signal();
+  if (!hypothesis.implied || hypothesis.signal == main_signal()) return true;
+  return hypothesis.signal == judged(RatioSignal::Errors) && are_known(recent_canary_) &&
+         are_known(recent_baseline_);
 }
 
 void Judge::publish(const Observation& seen) {
@@ -101,10 +104,15 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
   if (auto restart = find_restart(seen)) return std::move(*restart);
   if (auto silence = find_silence(seen)) return std::move(*silence);
   if (auto abandoned = find_abandoned()) return std::move(*abandoned);
+  if (auto unknown = find_unknown()) return std::move(*unknown);
   if (auto gap = find_gap(seen, facts)) return std::move(*gap);
-  return {Decision::Pass, Reason::Proven,
-          fmt::format("every objective is shown to hold: {} canary samples",
-                      count_text(static_cast<double>(facts.samples.canary)))};
+  return {
+      Decision::Pass, Reason::Proven,
+      fmt::format("every objective is shown to hold: {} canary samples{}",
+                  count_text(static_cast<double>(facts.samples.canary)),
+                  facts.outcomes_known ? fmt::format(", the outcome of {} of its answers is known",
+                                                     share_text(*facts.outcomes_known))
+                                       : "")};
 }
 
 // Where counts are not what they seem, neither side can be believed.
@@ -216,6 +224,35 @@ std::optional<Judge::Conclusion> Judge::find_abandoned() const {
           share_text(share(recent_canary_)),
           compared ? fmt::format(", of {} of the baseline's", share_text(share(recent_baseline_)))
                    : "")};
+}
+
+// An error that nobody can read is no sign of health. Where nothing was ever known and nothing is
+// stated, as of a service that speaks TLS, the rest is judged all the same.
+std::optional<Judge::Conclusion> Judge::find_unknown() const {
+  const auto hold = [](std::string message) {
+    return Conclusion{Decision::Hold, Reason::OutcomesUnknown, std::move(message)};
+  };
+  for (const Hypothesis& hypothesis : hypotheses_.all()) {
+    const JudgedSignal& signal = kJudged[hypothesis.signal];
+    // Of some answers it is enough that there were any: a cache may be asked now and then.
+    const Tally& canary = signal.least_known > 0 ? recent_canary_ : rollout_.judged_canary;
+    const auto covered = coverage(canary, hypothesis.signal);
+    if (hypothesis.implied || !covered || covered->requests < kFewRequests) continue;
+    if (covered->known > 0 && covered->known >= signal.least_known) continue;
+    return hold(
+        fmt::format("{} is stated, and {} of the canary's answers tell of it: the rest is "
+                    "encrypted, of another protocol, or not read on this node (slogate doctor)",
+                    signal.name, share_text(covered->known)));
+  }
+  const auto covered = coverage(recent_canary_, judged(RatioSignal::Errors));
+  if (!covered || covered->requests < kFewRequests || covered->known >= kLeastKnown)
+    return std::nullopt;
+  const bool of_baseline = are_known(history_) || are_known(recent_baseline_);
+  if (!of_baseline && !rollout_.outcomes_known) return std::nullopt;
+  return hold(fmt::format("the outcome of {} of the canary's answers is known, {}",
+                          share_text(covered->known),
+                          of_baseline ? "and of the baseline's more than half were"
+                                      : "and it was more than half before"));
 }
 
 // What a pass lacks.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace slogate {
 namespace {
@@ -74,8 +75,8 @@ void Tally::halve() {
 
 uint64_t CounterFactors::sum(const Counts& counts) const {
   int64_t sum = drops_ == 0 ? 0 : drops_ * static_cast<int64_t>(counts.drops.total());
-  for (size_t i = 0; i < counters_.size(); ++i)
-    sum += counters_[i] * static_cast<int64_t>(counts.counters[i]);
+  for (const Factor& one : std::span(counters_).first(size_))
+    sum += one.factor * static_cast<int64_t>(counts.counters[one.counter]);
   return static_cast<uint64_t>(std::max<int64_t>(sum, 0));
 }
 
@@ -85,13 +86,27 @@ Trial latency_trial(const Tally& tally, size_t signal, size_t edge) {
   return {slow, slow + static_cast<double>(latency.fast[edge])};
 }
 
+// Whether a block counts follows from how many outcomes there were, and not from what they were: so
+// the mean of what it multiplies an e-value by stays at most 1.
 Trial ratio_trial(const Tally& tally, size_t signal) {
+  const auto covered = coverage(tally, signal);
+  if (covered && covered->known < kJudged[signal].least_known) return {};
   const RatioTally& ratio = tally.ratios[signal - SLOGATE_SIGNALS];
   return {static_cast<double>(ratio.events), static_cast<double>(ratio.exposures)};
 }
 
+// Answers may be more than requests: those to a pipelined burst are one request.
+std::optional<Coverage> coverage(const Tally& tally, size_t signal) {
+  const auto requests = kJudged[signal].answered_in;
+  if (!requests) return std::nullopt;
+  const auto known = static_cast<double>(tally.ratios[signal - SLOGATE_SIGNALS].exposures);
+  const double all = std::max(known, static_cast<double>(exposures(tally, judged(*requests))));
+  if (all <= 0) return std::nullopt;
+  return Coverage{all, known / all};
+}
+
 uint64_t exposures(const Tally& tally, size_t signal) {
-  if (!is_latency(signal)) return tally.ratios[signal - SLOGATE_SIGNALS].exposures;
+  if (!is_latency(signal)) return static_cast<uint64_t>(ratio_trial(tally, signal).exposures);
   const LatencyTally& latency = tally.latencies[signal];
   return latency.fast.front() + latency.slow.front();
 }

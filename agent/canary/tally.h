@@ -58,7 +58,17 @@ struct Tally {
 
 // Events are values beyond the edge.
 [[nodiscard]] Trial latency_trial(const Tally& tally, size_t signal, size_t edge);
+// No trial at all where too few outcomes are known.
 [[nodiscard]] Trial ratio_trial(const Tally& tally, size_t signal);
+
+// Of a ratio of what answers say: how many requests there were, and the share of them whose outcome
+// is known. Nothing without any, and for every other signal.
+struct Coverage {
+  double requests = 0, known = 0;
+
+  bool operator==(const Coverage&) const = default;
+};
+[[nodiscard]] std::optional<Coverage> coverage(const Tally& tally, size_t signal);
 
 // How many values or outcomes there are of a judged signal.
 [[nodiscard]] uint64_t exposures(const Tally& tally, size_t signal);
@@ -74,23 +84,32 @@ inline constexpr double kTailSamples = 5;
 [[nodiscard]] std::optional<double> tally_quantile(const Tally& tally, size_t signal,
                                                    double quantile);
 
-// A sum of judged_ratios.def in the form in which it is made often: for each counter 1, 0 or -1.
+// A sum of judged_ratios.def in the form in which it is made often: the counters in it, each with 1
+// or -1. Of all counters a sum has few, and there are dozens of sums.
 class CounterFactors {
  public:
   constexpr CounterFactors() = default;
   constexpr explicit CounterFactors(const CounterSum& sum) {
+    std::array<int8_t, SLOGATE_COUNTERS> factors{};
     for (const CounterTerm& term : sum) {
       const int8_t factor = term.subtracted ? -1 : 1;
       if (term.family == kDropsFamily) drops_ += factor;
       for (size_t i = 0; i < kCounters.size(); ++i)
-        if (term.has(kCounters[i])) counters_[i] += factor;
+        if (term.has(kCounters[i])) factors[i] += factor;
     }
+    for (size_t i = 0; i < factors.size(); ++i)
+      if (factors[i] != 0) counters_[size_++] = {static_cast<uint16_t>(i), factors[i]};
   }
   // 0 where more is taken off than there is, as between the moments at which the two are counted.
   [[nodiscard]] uint64_t sum(const Counts& counts) const;
 
  private:
-  std::array<int8_t, SLOGATE_COUNTERS> counters_{};
+  struct Factor {
+    uint16_t counter = 0;
+    int8_t factor = 0;
+  };
+  std::array<Factor, SLOGATE_COUNTERS> counters_{};
+  uint16_t size_ = 0;
   int8_t drops_ = 0;
 };
 

@@ -36,13 +36,14 @@ enum class Reason {
   Stalled,
   SamplesLost,
   Multiplexed,
+  OutcomesUnknown,
 };
 
 // Names of Reason, in its order.
-inline constexpr std::array<std::string_view, 13> kReasons = {
+inline constexpr std::array<std::string_view, 14> kReasons = {
     "proven",      "regressed",         "exceeded",           "insufficient_samples", "no_canary",
     "no_baseline", "baseline_unstable", "baseline_breaching", "warming_up",           "restarting",
-    "stalled",     "samples_lost",      "multiplexed"};
+    "stalled",     "samples_lost",      "multiplexed",        "outcomes_unknown"};
 
 // How one objective stands.
 enum class ObjectiveState { Open, Proven, Against };
@@ -82,6 +83,8 @@ struct Verdict {
   double traffic_weight = 0;  // percent of the traffic that bounds justify
   std::vector<ObjectiveVerdict> objectives;
   ArmSamples samples;
+  // Of the canary's requests of late the share whose outcome is known; nothing without requests.
+  std::optional<double> outcomes_known;
   double log_e = 0, threshold = 0;                // a veto needs log_e >= threshold
   std::chrono::system_clock::time_point since{};  // when decision or reason last changed
   std::string rollout;                            // names the evidence; another after a reset

@@ -72,6 +72,7 @@ Verdict parse(const Json& json) {
     verdict.objectives.push_back(parse_objective(objective));
   verdict.samples.canary = parse_count(json.at("samples").at("canary"));
   verdict.samples.baseline = parse_count(json.at("samples").at("baseline"));
+  verdict.outcomes_known = parse_number(json.value("outcomes_known", Json()));  // newer than others
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
   // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
@@ -102,6 +103,7 @@ Json verdict_json(const Verdict& verdict) {
           {"weight", number(verdict.traffic_weight)},
           {"objectives", std::move(objectives)},
           {"samples", {{"canary", verdict.samples.canary}, {"baseline", verdict.samples.baseline}}},
+          {"outcomes_known", number(verdict.outcomes_known)},
           {"log_e", number(verdict.log_e)},
           {"threshold", number(verdict.threshold)},
           {"since", to_rfc3339_ms(verdict.since)},

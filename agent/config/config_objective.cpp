@@ -17,6 +17,14 @@ Result<double> parse_share(std::string_view text) {
   return parse_ratio(text);
 }
 
+// Between braces a comma ends the value: only in quotes it belongs to the name.
+Error unknown_signal(std::string_view name) {
+  Error error = unknown_name("signal", name, judged_names());
+  if (name.contains('(') && !name.contains(')'))
+    error.remedy = fmt::format("put it in quotes: signal: \"{}, redis)\"", name);
+  return error;
+}
+
 // Reads the objectives of one SLO and remembers what each of them bounds, to find those that speak
 // of the same.
 class ObjectiveReader {
@@ -56,7 +64,7 @@ std::optional<Objective> ObjectiveReader::read(const YamlNode& item) {
   }
   const auto found = find_judged(signal->text);
   if (!found) {
-    problems_.add(*signal, unknown_name("signal", signal->text, judged_names()));
+    problems_.add(*signal, unknown_signal(signal->text));
     check_keys(item);
     return std::nullopt;
   }

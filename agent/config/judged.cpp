@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <ranges>
+
 namespace slogate {
 namespace {
 
@@ -18,17 +20,29 @@ constexpr bool is_complete(const JudgedSignal& ratio) {
   return ratio.events.size() > 0 && ratio.exposures.size() > 0 &&
          std::ranges::all_of(ratio.events, is_counted) &&
          std::ranges::all_of(ratio.exposures, is_counted) && !ratio.exposures.begin()->subtracted &&
-         !ratio.events.begin()->subtracted;
+         !ratio.events.begin()->subtracted && is_counted(base_of(ratio));
 }
 
 static_assert(std::ranges::all_of(kJudgedRatios, is_complete),
               "a ratio is one of counters that there are");
 
+// As people write "misses( client,redis )".
+bool same_but_for_blanks(std::string_view a, std::string_view b) {
+  const auto letters = std::views::filter([](char c) { return c != ' '; });
+  return std::ranges::equal(a | letters, b | letters);
+}
+
+// Up to the first blank that is not between parentheses.
+std::string_view signal_name_of(std::string_view objective) {
+  const size_t blank = objective.find(' '), open = objective.find('(');
+  return objective.substr(0, open < blank ? objective.find(' ', objective.find(')')) : blank);
+}
+
 }  // namespace
 
 std::optional<size_t> find_judged(std::string_view name) {
   const auto* found = std::ranges::find_if(kJudged, [&](const JudgedSignal& one) {
-    return one.name == name || (!name.empty() && one.old_name == name);
+    return same_but_for_blanks(one.name, name) || (!name.empty() && one.old_name == name);
   });
   if (found == kJudged.end()) return std::nullopt;
   return static_cast<size_t>(found - kJudged.begin());
@@ -36,7 +50,8 @@ std::optional<size_t> find_judged(std::string_view name) {
 
 std::vector<std::string_view> judged_names() {
   std::vector<std::string_view> names;
-  std::ranges::transform(kJudged, std::back_inserter(names), &JudgedSignal::name);
+  for (const JudgedSignal& one : kJudged)
+    if (one.protocol.empty()) names.push_back(one.name);
   return names;
 }
 
@@ -47,8 +62,12 @@ std::string old_name_note(std::string_view name) {
                      kJudged[*signal].name);
 }
 
+std::optional<size_t> find_judged_in(std::string_view objective) {
+  return find_judged(signal_name_of(objective));
+}
+
 std::string current_objective_name(std::string_view objective) {
-  const std::string_view name = objective.substr(0, objective.find(' '));
+  const std::string_view name = signal_name_of(objective);
   const auto signal = find_judged(name);
   if (!signal) return std::string(objective);
   return fmt::format("{}{}", kJudged[*signal].name, objective.substr(name.size()));

@@ -25,11 +25,11 @@ namespace slogate {
 // named; or kDropsFamily.
 struct CounterTerm {
   std::string_view family;
-  std::string_view label = {}, value = {}, label2 = {}, value2 = {};
+  std::string_view label = {}, value = {}, label2 = {}, value2 = {}, label3 = {}, value3 = {};
   bool subtracted = false;
 
-  [[nodiscard]] constexpr std::array<CounterLabel, 2> labels() const {
-    return {{{label, value}, {label2, value2}}};
+  [[nodiscard]] constexpr std::array<CounterLabel, 3> labels() const {
+    return {{{label, value}, {label2, value2}, {label3, value3}}};
   }
   [[nodiscard]] constexpr bool has(const CounterInfo& row) const {
     return row.family == family && std::ranges::all_of(labels(), [&](const CounterLabel& one) {
@@ -47,8 +47,27 @@ struct CounterTerm {
 // Not a family of signals.def: the kernel's reasons are rows of their own, and all of them count.
 inline constexpr std::string_view kDropsFamily = "drops", kDropsLabel = "reason";
 
+// Words of the rows of answers; "" for every protocol.
+[[nodiscard]] constexpr CounterTerm answers(std::string_view role, std::string_view protocol = {},
+                                            std::string_view outcome = {}) {
+  CounterTerm term{"answers", "role", role};
+  if (!protocol.empty()) {
+    term.label2 = "protocol";
+    term.value2 = protocol;
+  }
+  if (!outcome.empty()) {
+    term.label3 = "outcome";
+    term.value3 = outcome;
+  }
+  return term;
+}
+[[nodiscard]] constexpr CounterTerm unanswered(std::string_view role) {
+  return {"unanswered_requests", "role", role};
+}
+
 // A sum over counters. Its first term is one that is always there: in Prometheus a workload that
-// has a series of any other term has one of this, too.
+// has a series of any other term has one of this, too. A ratio whose exposures have none names one
+// as its `base`.
 class CounterSum {
  public:
   constexpr CounterSum() = default;
@@ -70,12 +89,15 @@ enum class RatioSignal {
 #undef SLOGATE_JUDGED_RATIO
 };
 
+// Where fewer outcomes than these are known, nothing is said of them.
+inline constexpr double kLeastKnown = 0.5;
+
 struct JudgedSignal {
   std::string_view name;
-  std::string_view old_name = {};    // still understood, with a warning
-  std::string_view annotation = {};  // another name in annotations, as good as the first
-  // Against the others, in the mixture of all evidence. Latencies have half of it, most of that for
-  // requests; then come errors of connections, resets, loss.
+  std::string_view old_name = {};  // still understood, with a warning
+  // Against the others, in the mixture of all evidence. What is compared unasked has 1 together:
+  // latencies half of it, most of that for requests; then come requests that failed, errors of
+  // connections, resets, loss. What is judged only where it is stated comes on top.
   double share = 0;
   bool stated_only = false;  // not compared with a baseline unless an objective says so
   bool sample = false;       // one of it is what people count as a sample; a packet is not
@@ -92,8 +114,20 @@ struct JudgedSignal {
   bool main = false;     // stands for the load; the first of these that is in use does
   // Of a ratio, whose unit is a share of one:
   CounterSum events = {}, exposures = {};
+  CounterTerm base = {};  // see base_of()
+  // Of a ratio of what answers say: the latency that has a value for each of them, and of so many
+  // the outcome must be known for the ratio to say anything. A service that speaks TLS would
+  // otherwise fail with every request that it left unanswered: those are all it is known to owe.
+  std::optional<slogate_signal> answered_in = {};
+  double least_known = 0;
+  std::string_view protocol = {};                          // the one whose answers it is of
   std::string_view events_text = {}, exposures_text = {};  // for docs/verdict.md
 };
+
+// What stands for 0 in Prometheus: a workload that has a series of any term has one of this.
+[[nodiscard]] constexpr const CounterTerm& base_of(const JudgedSignal& ratio) {
+  return ratio.base.family.empty() ? *ratio.exposures.begin() : ratio.base;
+}
 
 inline constexpr auto kJudgedLatencies = std::to_array<JudgedSignal>({
 #define SLOGATE_JUDGED_LATENCY(signal, ...) {.name = #signal, __VA_ARGS__},
@@ -131,13 +165,15 @@ inline constexpr std::array<JudgedSignal, kJudgedSignals> kJudged = [] {
   return static_cast<RatioSignal>(signal - SLOGATE_SIGNALS);
 }
 
-// Signals by name, the old names included; nothing for what has none.
+// Signals by name, the old names included and blanks left out; nothing for what has none.
 [[nodiscard]] std::optional<size_t> find_judged(std::string_view name);
-// All names there are, without old ones.
+// The names to choose from, without old ones and those of one protocol, of which there are many.
 [[nodiscard]] std::vector<std::string_view> judged_names();
 // What to say to who still uses an old name, "" to everyone else.
 [[nodiscard]] std::string old_name_note(std::string_view name);
-// The name of an objective, which begins with that of its signal, as it is called now.
+// The name of an objective begins with that of its signal: "misses(client, redis) max_ratio 5 %".
+[[nodiscard]] std::optional<size_t> find_judged_in(std::string_view objective);
+// The name of an objective as it is called now.
 [[nodiscard]] std::string current_objective_name(std::string_view objective);
 
 }  // namespace slogate

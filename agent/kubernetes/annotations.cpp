@@ -12,7 +12,7 @@ namespace slogate {
 namespace {
 
 constexpr std::string_view kExample =
-    "p99(request) < 15ms; p99(request) < baseline + 50ms; errors < baseline + 0.1%";
+    "p99(request) < 15ms; p99(request) < baseline + 50ms; errors < baseline + 0.5%";
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view blank = " \t\r\n";
@@ -79,10 +79,7 @@ Result<Objective> parse_latency_objective(std::string_view left, const Bound& bo
   return objective;
 }
 
-// By the name that annotations have for it, or by the one it has everywhere.
 std::optional<size_t> find_ratio(std::string_view name) {
-  for (size_t signal = SLOGATE_SIGNALS; signal < kJudgedSignals; ++signal)
-    if (!name.empty() && kJudged[signal].annotation == name) return signal;
   const auto found = find_judged(name);
   return found && !is_latency(*found) ? found : std::nullopt;
 }
@@ -90,8 +87,7 @@ std::optional<size_t> find_ratio(std::string_view name) {
 std::vector<std::string_view> ratio_names() {
   std::vector<std::string_view> names;
   for (const JudgedSignal& ratio : kJudgedRatios)
-    if (!ratio.annotation.empty()) names.push_back(ratio.annotation);
-  for (const JudgedSignal& ratio : kJudgedRatios) names.push_back(ratio.name);
+    if (ratio.protocol.empty()) names.push_back(ratio.name);
   return names;
 }
 
@@ -109,6 +105,12 @@ Result<Objective> parse_ratio_objective(std::string_view left, const Bound& boun
   return objective;
 }
 
+// "misses(client)" bounds a ratio, "p99(request)" a latency; "errors(clients)" would be a ratio.
+bool is_of_ratio(std::string_view left) {
+  const std::string_view name = trimmed(left.substr(0, left.find('(')));
+  return name.size() == left.size() || find_ratio(name);
+}
+
 Result<Objective> parse_objective(std::string_view text) {
   std::string_view rest = text;
   const std::string_view left = take_until(rest, '<');
@@ -116,8 +118,8 @@ Result<Objective> parse_objective(std::string_view text) {
     return fail("nothing is bounded", fmt::format("write {}", kExample));
   const auto bound = parse_bound(rest);
   if (!bound) return fail(bound.error());
-  return left.find('(') == std::string_view::npos ? parse_ratio_objective(left, *bound)
-                                                  : parse_latency_objective(left, *bound);
+  return is_of_ratio(left) ? parse_ratio_objective(left, *bound)
+                           : parse_latency_objective(left, *bound);
 }
 
 // What of an objective can stand only once.

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SLOs as they are written in the annotations of pods:
-//   slogate.io/slo: "p99(request) < 15ms; p99(request) < baseline + 50ms; errors < baseline + 0.1%"
+//   slogate.io/slo: "p99(request) < 15ms; p99(request) < baseline + 50ms; errors < baseline + 0.5%"
 //
 //   SLO       = OBJECTIVE { ";" OBJECTIVE } [ ";" ]
 //   OBJECTIVE = QUANTILE "(" LATENCY ")" LESS [ "baseline" "+" ] DURATION
 //             | RATIO                   LESS [ "baseline" "+" ] SHARE
 //   QUANTILE  = "p50" | "p99" | "p99.9" | …          LATENCY = "request" | "queue" | "connect" | …
-//   RATIO     = "connection_errors" | "errors" | "drops" | "resets" | "retransmits"
-//   LESS      = "<" | "<="             DURATION = "15ms"             SHARE = "0.1%"
-//
-// "errors" is short for "connection_errors" until answers are judged: then it will mean requests
-// that failed.
+//   RATIO     = "errors" | "connection_errors" | "misses(client)" | "misses(client, redis)" | …
+//   LESS      = "<" | "<="             DURATION = "15ms"             SHARE = "0.5%"
 #pragma once
 
 #include <map>

@@ -98,16 +98,21 @@ std::string events_of(const JudgedSignal& ratio, std::string_view series, std::s
     text += (text.empty()      ? ""
              : term.subtracted ? " - "
                                : " + ") +
-            term_or_zero(term, series, offset, *ratio.exposures.begin());
+            term_or_zero(term, series, offset, base_of(ratio));
   return ratio.events.size() == 1 ? text : fmt::format("({})", text);
 }
 
 std::string exposures_of(const JudgedSignal& ratio, std::string_view series,
                          std::string_view offset) {
-  const CounterTerm& base = *ratio.exposures.begin();
-  std::string text = term_of(base, series, offset);
-  for (const CounterTerm& term : std::span(ratio.exposures).subspan(1))
-    text += (term.subtracted ? " - " : " + ") + term_or_zero(term, series, offset, base);
+  const CounterTerm& base = base_of(ratio);
+  std::string text;
+  for (const CounterTerm& term : ratio.exposures) {
+    const bool is_base = &term == &base;
+    text += (text.empty()      ? ""
+             : term.subtracted ? " - "
+                               : " + ") +
+            (is_base ? term_of(term, series, offset) : term_or_zero(term, series, offset, base));
+  }
   return ratio.exposures.size() == 1 ? text : fmt::format("({})", text);
 }
 
@@ -219,10 +224,8 @@ class PooledRules {
   }
 
   void add_latency(const Hypothesis& hypothesis) {
-    const SignalInfo& signal = kSignals[hypothesis.signal];
     const auto histogram = [&](const Arm& arm) {
-      const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
-      return fmt::format("{}{{{}{}}}", signal.metric, role, arm.series);
+      return histogram_of(kSignals[hypothesis.signal], arm);
     };
     for (const Arm& arm : arms_) {
       const auto counts = [&](std::string_view offset) {
@@ -305,10 +308,28 @@ class PooledRules {
       const auto exposures = [&](std::string_view offset) {
         return exposures_of(ratio, arm.series, offset);
       };
-      const std::string settled = term_of(*ratio.exposures.begin(), arm.series, settled_);
+      const std::string settled = term_of(base_of(ratio), arm.series, settled_);
       record("events", hypothesis, with_arm({}, arm), growth(arm, events, settled));
-      record("exposures", hypothesis, with_arm({}, arm), growth(arm, exposures, settled));
+      record("exposures", hypothesis, with_arm({}, arm),
+             growth(arm, exposures, settled) + where_known(ratio, arm));
     }
+  }
+
+  // What leaves out a block in which too few outcomes are known; without its exposures no gain
+  // follows from its events.
+  [[nodiscard]] std::string where_known(const JudgedSignal& ratio, const Arm& arm) const {
+    if (ratio.least_known == 0) return "";
+    const std::string requests = histogram_of(kSignals[*ratio.answered_in], arm);
+    const auto counts = [&](std::string_view offset) {
+      return fmt::format("histogram_count({}{})", requests, offset);
+    };
+    return fmt::format(" >= {} * ({} or vector(0))", ratio.least_known,
+                       growth(arm, counts, requests + settled_));
+  }
+
+  static std::string histogram_of(const SignalInfo& signal, const Arm& arm) {
+    const std::string role = signal.role.empty() ? "" : fmt::format("role='{}',", signal.role);
+    return fmt::format("{}{{{}{}}}", signal.metric, role, arm.series);
   }
 
   const Slo& slo_;

@@ -40,7 +40,7 @@ std::string joined(const Json& list) {
 // Seconds for a latency, a share for the rest: the signal that an objective's name begins with
 // tells.
 std::string figure(const std::string& objective, std::optional<double> value) {
-  const auto signal = find_judged(std::string_view(objective).substr(0, objective.find(' ')));
+  const auto signal = find_judged_in(objective);
   return signal && !is_latency(*signal) ? to_percent(value) : to_duration(value);
 }
 
@@ -59,6 +59,13 @@ std::string watched(const Json& verdict) {
   if (share >= 1) return "";
   return fmt::format("only {} of the connections are watched: the agent's CPU budget is exceeded\n",
                      to_percent(share));
+}
+
+// Errors of answers that cannot be read are judged by nobody.
+std::string coverage(const Json& verdict) {
+  const auto known = number_at(verdict, "/outcomes_known");
+  if (!known) return "";
+  return fmt::format("the outcome of {} of the canary's answers is known\n", to_percent(known));
 }
 
 std::string sentence(const Json& verdict) {
@@ -151,7 +158,7 @@ std::string render_verdict(const Json& verdict, const Style& style) {
                {figure(name, number_at(objective, "/canary"))},
                {figure(name, number_at(objective, "/baseline"))}});
   }
-  return sentence(verdict) + watched(verdict) +
+  return sentence(verdict) + watched(verdict) + coverage(verdict) +
          fmt::format("{} blocks of {} since rollout {}; a veto needs odds of {}\n\n",
                      to_count(number_at(verdict, "/blocks")),
                      to_duration(number_at(verdict, "/block_seconds")),

@@ -20,6 +20,7 @@ Snapshot snapshot_with(Decision decision) {
   verdict.rollout = "r1";
   verdict.log_e = 8.3;
   verdict.threshold = 6.9;
+  verdict.outcomes_known = 0.75;
   verdict.objectives = {{.objective = "request against the baseline",
                          .log_e = 8.3,
                          .needed = true,
@@ -82,9 +83,10 @@ TEST(VerdictApi, OneAndAll) {
   const Json one = Json::parse(ask(Decision::Hold, "/v1/verdicts/demo").body);
   EXPECT_EQ(all, Json::array({one}));
   for (const char* key : {"slo", "verdict", "reason", "weight", "objectives", "samples", "log_e",
-                          "threshold", "since", "rollout"})
+                          "outcomes_known", "threshold", "since", "rollout"})
     EXPECT_TRUE(one.contains(key)) << key;
   EXPECT_EQ(one["watched"], 1);
+  EXPECT_EQ(one["outcomes_known"], 0.75);
   // For controllers, which come over TCP: controllers_test.cpp.
   EXPECT_EQ(ask(Decision::Hold, "/v1/verdicts/other").status, 404);
   const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
@@ -122,6 +124,7 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
               HasSubstr("slogate_verdict_reason{reason=\"insufficient_samples\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, Not(HasSubstr("slogate_verdict_reason{reason=\"proven\"")));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));
+  EXPECT_THAT(text, HasSubstr("slogate_evidence_outcomes_known_ratio{slo=\"demo\"} 0.75"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_rollout{revision=\"r1\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }

@@ -219,6 +219,35 @@ TEST(CanaryAnalysis, ResetBeginsARolloutAndSaysSo) {
   EXPECT_EQ(changes[0].now->decision, Decision::Hold);
 }
 
+// It was hold before, so no change of the decision tells of it.
+TEST(CanaryAnalysis, ABoundOnWhatCannotBeKnownIsReportedOnceARollout) {
+  Slo slo = slo_of("/demo/canary/**", nullptr);
+  slo.baseline.reset();
+  slo.objectives = {RatioObjective{RatioSignal::Errors, 0.01, {}}};
+  Node node(slo);
+  node.add(1, "/demo/canary/a");
+  (void)node.analysis.take_changes();
+  const auto answer = [&node] {
+    for (int i = 0; i < 60; ++i) {
+      auto counts = std::make_shared<Counts>(*node.rows[0].service);
+      counts->histograms[SLOGATE_SIGNAL_request][40] += 100;
+      counts->counters[SLOGATE_COUNTER_server_tls_unknown] += 100;
+      node.rows[0].service = std::move(counts);
+      node.step(1s);
+    }
+  };
+  answer();
+  const auto changes = node.analysis.take_changes();
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].from, "hold");
+  EXPECT_EQ(changes[0].now->reason, Reason::OutcomesUnknown);
+  answer();
+  EXPECT_THAT(node.analysis.take_changes(), IsEmpty());
+  EXPECT_TRUE(node.analysis.reset("demo", node.now));
+  answer();
+  EXPECT_EQ(node.analysis.take_changes().size(), 2u) << "the rollout, and that it is blind";
+}
+
 TEST(CanaryAnalysis, LooserObjectivesDoNotLiftAVeto) {
   Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
   make_bad(node);

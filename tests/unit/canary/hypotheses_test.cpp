@@ -45,13 +45,14 @@ TEST(Hypotheses, OneForEachBoundAndOneForEachSignalWithoutAnIncreaseOfItsOwn) {
   Slo slo = support::default_slo(0.01);
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, 50ms},
                     RatioObjective{RatioSignal::Drops, 0.01, {}}};
-  EXPECT_THAT(
-      names(to_hypotheses(slo)),
-      testing::ElementsAre("request p99 max 15 ms", "request p99 max_increase 50 ms",
-                           "drops max_ratio 1 %", "client_request against the baseline",
-                           "queue against the baseline", "connect against the baseline",
-                           "connection_errors against the baseline", "drops against the baseline",
-                           "resets against the baseline", "retransmits against the baseline"));
+  EXPECT_THAT(names(to_hypotheses(slo)),
+              testing::ElementsAre(
+                  "request p99 max 15 ms", "request p99 max_increase 50 ms", "drops max_ratio 1 %",
+                  "client_request against the baseline", "queue against the baseline",
+                  "connect against the baseline", "answer against the baseline",
+                  "errors against the baseline", "client_errors against the baseline",
+                  "connection_errors against the baseline", "drops against the baseline",
+                  "resets against the baseline", "retransmits against the baseline"));
   slo.baseline.reset();
   slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}}};
   EXPECT_THAT(names(to_hypotheses(slo)), testing::ElementsAre("request p99 max 15 ms"));
@@ -73,9 +74,10 @@ TEST(Hypotheses, RoundTripsAreComparedOnlyWhereThatIsStated) {
 
 TEST(Hypotheses, WeightsAreOneTogetherWhateverIsInUse) {
   const Hypotheses hypotheses(default_hypotheses());
-  for (int used = 0; used < 1 << kJudgedSignals; ++used) {
+  const size_t all = hypotheses.size();
+  for (size_t used = 0; used < size_t{1} << all; ++used) {
     std::array<bool, kJudgedSignals> active{};
-    for (size_t i = 0; i < active.size(); ++i) active[i] = (used >> i & 1) != 0;
+    for (size_t i = 0; i < all; ++i) active[hypotheses[i].hypothesis.signal] = (used >> i & 1) != 0;
     const auto weights = to_mixture_weights(hypotheses, active);
     EXPECT_NEAR(std::accumulate(weights.begin(), weights.end(), 0.0), 1, 1e-9);
     EXPECT_GT(*std::ranges::min_element(weights), 0);

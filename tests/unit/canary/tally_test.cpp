@@ -103,6 +103,72 @@ TEST(Tally, RatiosAreOfWhatCouldHaveFailed) {
   expect(RatioSignal::Retransmits, 30, 300);
 }
 
+TEST(Tally, ErrorsAreOfWhatIsKnown) {
+  Counts counts;
+  counts.counters[SLOGATE_COUNTER_server_http_success] = 800;
+  counts.counters[SLOGATE_COUNTER_server_http_client_error] = 60;
+  counts.counters[SLOGATE_COUNTER_server_http_server_error] = 20;
+  counts.counters[SLOGATE_COUNTER_server_http_unknown] = 7;
+  counts.counters[SLOGATE_COUNTER_server_redis_server_error] = 5;
+  counts.counters[SLOGATE_COUNTER_server_redis_success] = 70;
+  counts.counters[SLOGATE_COUNTER_server_redis_miss] = 30;
+  counts.counters[SLOGATE_COUNTER_server_tls_unknown] = 400;
+  counts.counters[SLOGATE_COUNTER_unanswered_server] = 15;
+  counts.counters[SLOGATE_COUNTER_client_gone] = 90;
+  counts.counters[SLOGATE_COUNTER_client_redis_miss] = 40;
+  counts.counters[SLOGATE_COUNTER_client_redis_success] = 100;
+  counts.counters[SLOGATE_COUNTER_client_redis_redirect] = 3;
+  counts.counters[SLOGATE_COUNTER_client_memcached_miss] = 1;
+  counts.counters[SLOGATE_COUNTER_client_memcached_success] = 9;
+  counts.counters[SLOGATE_COUNTER_client_postgresql_server_error] = 2;
+  counts.counters[SLOGATE_COUNTER_client_postgresql_success] = 98;
+  counts.counters[SLOGATE_COUNTER_client_postgresql_unknown] = 50;
+  counts.counters[SLOGATE_COUNTER_unanswered_client] = 4;
+  counts.counters[SLOGATE_COUNTER_server_tls_full] = 6;
+  counts.counters[SLOGATE_COUNTER_server_tls_resumed] = 18;
+  counts.counters[SLOGATE_COUNTER_server_tls_failed] = 5;
+  const auto expect = [&](RatioSignal signal, uint64_t events, uint64_t of) {
+    const RatioTally ratio = to_ratio(counts, signal);
+    EXPECT_EQ(ratio.events, events) << kJudged[judged(signal)].name;
+    EXPECT_EQ(ratio.exposures, of) << kJudged[judged(signal)].name;
+  };
+  expect(RatioSignal::Errors, 20 + 5 + 15, 800 + 60 + 20 + 5 + 70 + 30 + 15);
+  expect(RatioSignal::ClientErrors, 60, 1000);
+  expect(RatioSignal::Misses, 30, 100);
+  expect(RatioSignal::TlsFull, 6, 24);
+  expect(RatioSignal::ErrorsOfClient, 2 + 4, 40 + 100 + 3 + 1 + 9 + 2 + 98 + 4);
+  expect(RatioSignal::MissesOfClient, 41, 150);
+  expect(RatioSignal::MissesOfRedis, 40, 140);
+  expect(RatioSignal::ErrorsOfPostgresql, 2, 100);
+  expect(RatioSignal::ErrorsOfHttp, 0, 0);
+  expect(RatioSignal::TlsFullOfClient, 0, 0);
+}
+
+// Of a service that speaks TLS the requests that got no answer are all whose outcome is known.
+TEST(Tally, WhereMostOutcomesAreUnknownErrorsAreNoTrial) {
+  constexpr size_t errors = judged(RatioSignal::Errors);
+  const auto after = [](uint64_t known, uint64_t unanswered, uint64_t all) {
+    Arm arm;
+    ArmReading reading = answered(10ms, all);
+    reading.added.counters[SLOGATE_COUNTER_server_http_success] = known;
+    reading.added.counters[SLOGATE_COUNTER_server_tls_unknown] = all - known;
+    reading.added.counters[SLOGATE_COUNTER_unanswered_server] = unanswered;
+    arm.add(reading);
+    return arm.tally();
+  };
+  EXPECT_EQ(ratio_trial(after(0, 5, 1000), errors).exposures, 0);
+  EXPECT_EQ(exposures(after(0, 5, 1000), errors), 0u);
+  EXPECT_EQ(ratio_trial(after(490, 5, 1000), errors).exposures, 0);
+  const Trial half = ratio_trial(after(510, 5, 1000), errors);
+  EXPECT_EQ(half.events, 5);
+  EXPECT_EQ(half.exposures, 515);
+  // One that answers nothing at all is no secret, whatever it speaks.
+  EXPECT_EQ(ratio_trial(after(0, 300, 0), errors).events, 300);
+  EXPECT_NEAR(coverage(after(700, 0, 1000), errors)->known, 0.7, 1e-9);
+  EXPECT_EQ(coverage(Tally{}, errors), std::nullopt);
+  EXPECT_EQ(coverage(after(700, 0, 1000), judged(RatioSignal::Resets)), std::nullopt);
+}
+
 // Whoever adds a counter of an error to signals.def need not think of this table.
 TEST(Tally, EveryCounterOfAFamilyCounts) {
   for (size_t i = 0; i < kCounters.size(); ++i) {

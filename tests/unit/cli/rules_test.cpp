@@ -59,6 +59,22 @@ TEST(CliRules, ComparesWhatIsStatedAndWhatMattersMost) {
   EXPECT_THAT(text, Not(HasSubstr("slogate_queue_duration_seconds")));
 }
 
+// A service that speaks TLS has no errors to compare, though it leaves some requests unanswered.
+TEST(CliRules, ComparesErrorsWhereHalfOfThemAreKnown) {
+  const Json rules = to_rules({{compared("/c")}}, 15s)["groups"][0]["rules"];
+  size_t guarded = 0;
+  for (const Json& rule : rules) {
+    if (rule["record"] != "slo:slogate_pooled_exposures") continue;
+    const std::string expr = rule["expr"], objective = rule["labels"]["objective"];
+    const bool is_guarded =
+        expr.contains(") >= 0.5 * (sum(clamp_min(histogram_count(slogate_request_duration_seconds");
+    EXPECT_EQ(is_guarded, objective == "errors against the baseline") << expr;
+    guarded += is_guarded;
+    EXPECT_EQ(expr.contains("outcome='unknown',"), is_guarded);
+  }
+  EXPECT_EQ(guarded, 2u) << "both arms";
+}
+
 TEST(CliRules, WarnsOfOldNamesAndMakesTheRulesOfTheNewOnes) {
   const std::string path = ::testing::TempDir() + fmt::format("slogate-rules-{}.yaml", ::getpid());
   const auto rules_of = [&path](const char* signal) {

@@ -285,7 +285,11 @@ TEST(ConfigProblems, Objectives) {
       {objective("{ signal: requests, quantile: 0.5, max: 1s }"),
        {{5, 15,
          "did you mean \"request\"? known: request, client_request, queue, connect, rtt, "
-         "connection_errors, drops, resets, retransmits"}}},
+         "failed_request, answer, errors, client_errors, connection_errors, drops, resets, "
+         "retransmits, misses, tls_full, errors(client), client_errors(client), misses(client), "
+         "tls_full(client))"}}},
+      {objective("{ signal: misses(client, redis), max_ratio: 5% }"),
+       {{5, 15, "put it in quotes: signal: \"misses(client, redis)\""}, {5, 30, "unknown key"}}},
       {objective("{ signal: x, mx: 1s }"), {{5, 15, "unknown signal"}, {5, 18, "unknown key"}}},
       {objective("{ signal: request, max: 1s }"), {{5, 5, "without \"quantile\""}}},
       {objective("{ signal: request, quantile: 0.5 }"), {{5, 5, "give it max or max_increase"}}},

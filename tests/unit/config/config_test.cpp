@@ -191,13 +191,13 @@ TEST(Config, EverySignalCanBeNamed) {
   for (const SignalInfo& signal : kSignals)
     yaml += fmt::format("  - {{ signal: {}, quantile: 0.5, max: 1s }}\n", signal.name);
   for (const JudgedSignal& ratio : kJudgedRatios)
-    yaml += fmt::format("  - {{ signal: {}, max_ratio: 1% }}\n", ratio.name);
+    yaml += fmt::format("  - {{ signal: \"{}\", max_ratio: 1% }}\n", ratio.name);
   const Config config = parsed(yaml);
   ASSERT_EQ(config.slos.size(), 1U);
   const auto& objectives = config.slos[0].objectives;
   ASSERT_EQ(objectives.size(), kSignals.size() + kJudgedRatios.size());
   EXPECT_EQ(std::get<LatencyObjective>(objectives[SLOGATE_SIGNAL_rtt]).signal, SLOGATE_SIGNAL_rtt);
-  EXPECT_EQ(std::get<RatioObjective>(objectives.back()).signal, RatioSignal::Retransmits);
+  EXPECT_EQ(std::get<RatioObjective>(objectives.back()).signal, RatioSignal::MissesOfMemcached);
 }
 
 TEST(Config, AnOldNameIsUnderstoodAndWarnedOfOnce) {

@@ -26,7 +26,7 @@ std::string read(std::string_view file) {
 TEST(Judged, NamesAreUniqueOldOnesIncluded) {
   std::set<std::string_view> names;
   for (const JudgedSignal& one : kJudged)
-    for (const std::string_view name : {one.name, one.old_name, one.annotation}) {
+    for (const std::string_view name : {one.name, one.old_name}) {
       EXPECT_TRUE(name.empty() || names.insert(name).second) << name;
     }
 }
@@ -36,7 +36,7 @@ TEST(Judged, ASignalIsFoundByItsOldNameAsWell) {
   EXPECT_EQ(find_judged("connection_errors"), errors);
   EXPECT_EQ(find_judged("connect_errors"), errors);
   EXPECT_EQ(find_judged("rtt"), judged(SLOGATE_SIGNAL_rtt));
-  EXPECT_EQ(find_judged("errors"), std::nullopt) << "of annotations alone";
+  EXPECT_EQ(find_judged("errors"), judged(RatioSignal::Errors)) << "requests, not connections";
   EXPECT_EQ(find_judged(""), std::nullopt);
   EXPECT_THAT(old_name_note("connect_errors"), HasSubstr("is called connection_errors now"));
   EXPECT_EQ(old_name_note("connection_errors"), "");
@@ -47,24 +47,64 @@ TEST(Judged, ASignalIsFoundByItsOldNameAsWell) {
   EXPECT_EQ(current_objective_name("x"), "x");
 }
 
+TEST(Judged, ANameMayHaveParenthesesAndBlanksInThem) {
+  const size_t misses = judged(RatioSignal::MissesOfRedis);
+  for (const char* name :
+       {"misses(client, redis)", "misses(client,redis)", "misses( client ,redis )"})
+    EXPECT_EQ(find_judged(name), misses) << name;
+  EXPECT_EQ(find_judged("misses(client"), std::nullopt);
+  EXPECT_EQ(find_judged("misses(client, http)"), std::nullopt) << "HTTP knows no misses";
+  EXPECT_EQ(find_judged("misses(server)"), std::nullopt);
+  EXPECT_EQ(find_judged_in("misses(client, redis) max_ratio 5 %"), misses);
+  EXPECT_EQ(find_judged_in("misses(client) max_increase 5 %"), judged(RatioSignal::MissesOfClient));
+  EXPECT_EQ(find_judged_in("request p99 max 15 ms"), judged(SLOGATE_SIGNAL_request));
+  for (const JudgedSignal& one : kJudged) {
+    const std::string objective = fmt::format("{} against the baseline", one.name);
+    EXPECT_EQ(find_judged_in(objective), find_judged(one.name)) << one.name;
+    EXPECT_EQ(current_objective_name(objective), objective);
+  }
+}
+
 // Weights are shares of what is in use, so this is only for who reads the table.
-TEST(Judged, SharesAddUpToOne) {
-  EXPECT_NEAR(std::accumulate(kJudged.begin(), kJudged.end(), 0.0,
-                              [](double sum, const JudgedSignal& one) { return sum + one.share; }),
-              1, 1e-9);
+TEST(Judged, SharesOfWhatIsComparedUnaskedAddUpToOne) {
+  double sum = 0;
+  for (const JudgedSignal& one : kJudged) sum += one.stated_only ? 0 : one.share;
+  EXPECT_NEAR(sum, 1, 1e-9);
   for (const JudgedSignal& one : kJudged) EXPECT_GT(one.share, 0) << one.name;
+}
+
+// After latency a release is most often rolled back for errors.
+TEST(Judged, ErrorsWeighMostAmongRatios) {
+  EXPECT_EQ(std::ranges::max_element(kJudgedRatios, {}, &JudgedSignal::share)->name, "errors");
+  EXPECT_EQ(std::ranges::count(kJudgedRatios, kJudged[judged(RatioSignal::Errors)].share,
+                               &JudgedSignal::share),
+            1);
+}
+
+// A cold cache and a new process's tickets make no veto, and neither do a canary's dependencies.
+TEST(Judged, OfAnswersOnlyErrorsOfServersAreComparedUnasked) {
+  for (const JudgedSignal& ratio : kJudgedRatios) {
+    const bool of_answers = ratio.answered_in || ratio.name.starts_with("tls_full");
+    EXPECT_EQ(ratio.stated_only,
+              of_answers && ratio.name != "errors" && ratio.name != "client_errors")
+        << ratio.name;
+  }
 }
 
 TEST(Judged, TheDocumentationHasEveryRow) {
   const std::string verdict = read("docs/verdict.md"), example = read("daemonset/slogate.yaml");
   for (const JudgedSignal& ratio : kJudgedRatios)
-    EXPECT_THAT(verdict, HasSubstr(fmt::format("| `{}` | {} | {} |\n", ratio.name,
-                                               ratio.events_text, ratio.exposures_text)));
+    if (!ratio.protocol.empty())
+      EXPECT_THAT(verdict, HasSubstr(fmt::format("`{}`", ratio.name)));
+    else
+      EXPECT_THAT(verdict, HasSubstr(fmt::format("| `{}` | {} | {} |\n", ratio.name,
+                                                 ratio.events_text, ratio.exposures_text)));
   std::string known;  // the comment's lines as one
   for (const char c : example) known += c == '\n' || c == '#' ? ' ' : c;
   const auto list = [](std::span<const JudgedSignal> rows) {
     std::string text;
-    for (const JudgedSignal& one : rows) text += fmt::format(" {}", one.name);
+    for (const JudgedSignal& one : rows)
+      if (one.protocol.empty()) text += fmt::format(" {}", one.name);
     return text;
   };
   std::string words;  // with single blanks and without punctuation

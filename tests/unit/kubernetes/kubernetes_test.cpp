@@ -155,20 +155,33 @@ TEST(Annotations, Objectives) {
   ASSERT_TRUE(parsed) << parsed.error().line();
   EXPECT_THAT(*parsed, ElementsAre(LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 15ms, {}},
                                    LatencyObjective{SLOGATE_SIGNAL_request, 0.999, {}, 50ms},
-                                   RatioObjective{RatioSignal::ConnectionErrors, {}, 0.001},
+                                   RatioObjective{RatioSignal::Errors, {}, 0.001},
                                    RatioObjective{RatioSignal::Drops, 0.01, {}}));
 }
 
-// "errors" is no old name: it will mean something else.
+TEST(Annotations, OfWhatAnswersSay) {
+  const auto parsed = parse_objectives(
+      "errors < 1%; errors < baseline + 0.5%; misses(client) < 5%; misses( client,redis )<5%; "
+      "tls_full < baseline + 10%; errors(client, postgresql) < 1%");
+  ASSERT_TRUE(parsed) << parsed.error().line();
+  EXPECT_THAT(*parsed, ElementsAre(RatioObjective{RatioSignal::Errors, 0.01, {}},
+                                   RatioObjective{RatioSignal::Errors, {}, 0.005},
+                                   RatioObjective{RatioSignal::MissesOfClient, 0.05, {}},
+                                   RatioObjective{RatioSignal::MissesOfRedis, 0.05, {}},
+                                   RatioObjective{RatioSignal::TlsFull, {}, 0.1},
+                                   RatioObjective{RatioSignal::ErrorsOfPostgresql, 0.01, {}}));
+}
+
+// "errors" is no old name of connection_errors, though it once meant these.
 TEST(Annotations, RatiosHaveSeveralNamesAndOneMeaning) {
-  for (const char* name : {"errors", "connection_errors", "connect_errors"}) {
+  for (const char* name : {"connection_errors", "connect_errors"}) {
     const auto parsed = parse_annotations({{"slo", fmt::format("{} < 1%; drops < 1%", name)}});
     ASSERT_TRUE(parsed && *parsed) << name;
     EXPECT_EQ((*parsed)->slo.objectives.front(),
               Objective(RatioObjective{RatioSignal::ConnectionErrors, 0.01, {}}));
     EXPECT_EQ((*parsed)->slo.notes.size(), name == std::string_view("connect_errors") ? 1u : 0u);
   }
-  const auto twice = parse_objectives("errors < 1%; connect_errors < 2%");
+  const auto twice = parse_objectives("connection_errors < 1%; connect_errors < 2%");
   ASSERT_FALSE(twice);
   EXPECT_THAT(twice.error().line(), HasSubstr("bounds the same"));
 }
@@ -190,6 +203,9 @@ TEST(Annotations, WhatIsWrongIsNamed) {
   EXPECT_THAT(error("p99(request) < 15ms; p99(request) < 16ms"), HasSubstr("bounds the same"));
   EXPECT_THAT(error("request < 15ms"), HasSubstr("unknown ratio"));
   EXPECT_THAT(error("errors < 15ms"), HasSubstr("15ms"));
+  EXPECT_THAT(error("misses(client, http) < 1%"),
+              HasSubstr("unknown ratio \"misses(client, http)"));
+  EXPECT_THAT(error("errors(clients) < 1%"), HasSubstr("unknown ratio \"errors(clients)"));
 }
 
 TEST(Annotations, OfAPod) {

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the judge makes of what answers say.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+#include "agent/base/figures.h"
+#include "agent/canary/judge.h"
+#include "tests/support/replay.h"
+
+namespace slogate {
+namespace {
+
+using namespace std::chrono_literals;
+using support::default_slo;
+using support::draw_answers;
+using support::Replay;
+using support::Sampler;
+using support::Saying;
+using ::testing::HasSubstr;
+
+// Readings in seconds.
+constexpr size_t readings(size_t seconds) {
+  return seconds * 4;
+}
+
+class OutcomesTest : public ::testing::Test {
+ protected:
+  // What a server did in one reading.
+  Counts served(const Saying& what, size_t requests) {
+    Counts counts;
+    good_.draw(random_, requests, counts.histograms[SLOGATE_SIGNAL_request]);
+    draw_answers(random_, what, requests, counts);
+    support::add_ordinary_traffic(counts.histograms[SLOGATE_SIGNAL_request], counts);
+    return counts;
+  }
+  const Verdict& count(Replay& replay, const Counts& canary, const Counts& baseline = {}) {
+    Observation seen;
+    seen.canary.added = canary;
+    seen.baseline[0].added = baseline;
+    return replay.step(std::move(seen));
+  }
+  const Verdict& step(Replay& replay, const Saying& canary, const Saying& baseline) {
+    return count(replay, served(canary, requests_), served(baseline, requests_));
+  }
+  void watch_baseline(Replay& replay, const Saying& what = {}) {
+    for (size_t i = 0; i < readings(120); ++i) count(replay, {}, served(what, requests_));
+  }
+  // Readings until something else is decided than to hold.
+  size_t until_decided(Replay& replay, const Saying& canary, const Saying& baseline,
+                       size_t most = readings(300)) {
+    size_t steps = 1;
+    while (steps < most && step(replay, canary, baseline).decision == Decision::Hold) ++steps;
+    return steps;
+  }
+  static const ObjectiveVerdict& objective(const Verdict& verdict, std::string_view name) {
+    const auto found = std::ranges::find(verdict.objectives, name, &ObjectiveVerdict::objective);
+    EXPECT_NE(found, verdict.objectives.end()) << name;
+    return *found;
+  }
+
+  std::mt19937_64 random_{1};
+  Sampler good_{support::lognormal()};
+  size_t requests_ = 250;  // in a reading: 1,000 a second
+};
+
+constexpr std::string_view kCompared = "errors against the baseline";
+
+TEST_F(OutcomesTest, ACanaryThatFailsFastIsVetoed) {
+  requests_ = 150 / 4;
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay);
+  EXPECT_LE(until_decided(replay, {.failing = 1}, {}), readings(5) + 2);
+  const Verdict& verdict = *replay.judge().verdict();
+  EXPECT_EQ(verdict.decision, Decision::Veto);
+  EXPECT_EQ(verdict.reason, Reason::Regressed);
+  EXPECT_THAT(verdict.message,
+              HasSubstr("errors: canary 100 %, baseline 0 %, allowed 0 % + 0.1 %"));
+}
+
+TEST_F(OutcomesTest, ClientErrorsAreComparedAsWell) {
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay);
+  Decision decision = Decision::Hold;
+  for (size_t i = 0; i < readings(20) && decision != Decision::Veto; ++i) {
+    Counts canary = served({}, requests_);
+    canary.counters[SLOGATE_COUNTER_server_http_success] -= 50;
+    canary.counters[SLOGATE_COUNTER_server_http_client_error] += 50;
+    decision = count(replay, canary, served({}, requests_)).decision;
+  }
+  EXPECT_EQ(decision, Decision::Veto);
+  EXPECT_THAT(replay.judge().verdict()->message, HasSubstr("client_errors: canary 20 %"));
+}
+
+TEST_F(OutcomesTest, WhatFailsAsOftenAsItsBaselinePassesAndSaysWhatIsKnown) {
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay, {.failing = 0.02});
+  until_decided(replay, {.failing = 0.02}, {.failing = 0.02});
+  const Verdict& verdict = *replay.judge().verdict();
+  EXPECT_EQ(verdict.decision, Decision::Pass) << verdict.message;
+  EXPECT_TRUE(objective(verdict, kCompared).needed);
+  EXPECT_EQ(verdict.outcomes_known, 1);
+  EXPECT_THAT(verdict.message, HasSubstr("the outcome of 100 % of its answers is known"));
+}
+
+// What it needs is `kPassIncrease` more at most: with no errors at all about a thousand answers,
+// fewer than the times of requests take.
+TEST_F(OutcomesTest, WithoutErrorsTheProofOfThemIsThereFirst) {
+  requests_ = 25;
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay);
+  size_t answers = 0;
+  do answers += requests_;
+  while (answers < 5000 &&
+         objective(step(replay, Saying{}, Saying{}), kCompared).state != ObjectiveState::Proven);
+  EXPECT_GE(answers, 600u);
+  EXPECT_LE(answers, 1100u);
+  EXPECT_TRUE(objective(*replay.judge().verdict(), kCompared).needed);
+  EXPECT_NE(objective(*replay.judge().verdict(), "request against the baseline").state,
+            ObjectiveState::Proven);
+}
+
+// Half a point more is what a pass must rule out. At 5 % that takes longer than the times do.
+TEST_F(OutcomesTest, NoPassBeforeErrorsAreShownToBeNoMore) {
+  Replay replay(default_slo(0.001));
+  const Saying usual{.failing = 0.05};
+  watch_baseline(replay, usual);
+  bool waited = false;
+  for (size_t i = 0; i < readings(300); ++i) {
+    const Verdict& verdict = step(replay, usual, usual);
+    const bool proven = objective(verdict, kCompared).log_proof >= kProofThreshold;
+    if (verdict.decision == Decision::Pass) {
+      EXPECT_TRUE(proven);
+      EXPECT_TRUE(waited);
+      return;
+    }
+    waited = waited || verdict.message.contains("not shown to hold yet: errors against");
+  }
+  FAIL() << replay.judge().verdict()->message;
+}
+
+TEST_F(OutcomesTest, AServiceThatSpeaksTlsIsJudgedAsEver) {
+  Replay replay(default_slo(0.001));
+  const Saying tls{.tls = true};
+  watch_baseline(replay, tls);
+  // It leaves some requests unanswered, which are all of whose outcome is known: no share of
+  // errors.
+  const auto canary = [&] {
+    Counts counts = served(tls, requests_);
+    counts.counters[SLOGATE_COUNTER_unanswered_server] = random_() % 16 == 0 ? 1 : 0;
+    return counts;
+  };
+  size_t steps = 0;
+  while (steps++ < readings(300) &&
+         count(replay, canary(), served(tls, requests_)).decision == Decision::Hold) {
+    ASSERT_NE(replay.judge().verdict()->reason, Reason::OutcomesUnknown);
+  }
+  const Verdict& verdict = *replay.judge().verdict();
+  EXPECT_EQ(verdict.decision, Decision::Pass) << verdict.message;
+  EXPECT_FALSE(objective(verdict, kCompared).needed);
+  EXPECT_EQ(objective(verdict, kCompared).canary, std::nullopt);
+  EXPECT_LT(verdict.outcomes_known.value_or(1), 0.01);
+  EXPECT_THAT(verdict.message, HasSubstr("% of its answers is known"));
+}
+
+TEST_F(OutcomesTest, ACanaryThatHidesWhatItsBaselineShowsDoesNotPass) {
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay);
+  for (size_t i = 0; i < readings(120); ++i)
+    ASSERT_EQ(step(replay, {.tls = true}, {}).decision, Decision::Hold);
+  const Verdict& verdict = *replay.judge().verdict();
+  EXPECT_EQ(verdict.reason, Reason::OutcomesUnknown);
+  EXPECT_THAT(verdict.message, HasSubstr("the outcome of 0 % of the canary's answers is known, and "
+                                         "of the baseline's more than half were"));
+}
+
+TEST_F(OutcomesTest, WhatWasKnownBeforeIsMissed) {
+  Slo slo = default_slo(0.001);
+  slo.baseline.reset();
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, 500ms, {}}};
+  Replay replay(slo);
+  const auto answer = [&](const Saying& what) {
+    for (size_t i = 0; i < readings(60); ++i) count(replay, served(what, requests_));
+  };
+  answer({});
+  ASSERT_EQ(replay.judge().verdict()->decision, Decision::Pass)
+      << replay.judge().verdict()->message;
+  answer({.tls = true});
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::OutcomesUnknown);
+  EXPECT_THAT(replay.judge().verdict()->message, HasSubstr("it was more than half before"));
+  // A rollout that is begun by hand asks for no more than it can see.
+  replay.judge().reset("2", replay.now());
+  answer({.tls = true});
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+}
+
+TEST_F(OutcomesTest, ABoundOnErrorsThatNobodyCanKnowIsSaidAtOnce) {
+  Slo slo = default_slo(0.001);
+  slo.baseline.reset();
+  slo.objectives = {RatioObjective{RatioSignal::Errors, 0.01, {}}};
+  for (const bool counted : {true, false}) {  // not even as unknown where outcomes are off
+    Replay replay(slo);
+    for (size_t i = 0; i < readings(2); ++i) {
+      Counts canary = served({.tls = true}, requests_);
+      if (!counted) canary.counters[SLOGATE_COUNTER_server_tls_unknown] = 0;
+      canary.counters[SLOGATE_COUNTER_unanswered_server] = 2;  // no share of errors either
+      count(replay, canary);
+    }
+    const Verdict& verdict = *replay.judge().verdict();
+    EXPECT_EQ(verdict.reason, Reason::OutcomesUnknown);
+    EXPECT_THAT(verdict.message, HasSubstr("errors is stated, and"));
+    for (size_t i = 0; i < readings(60); ++i) count(replay, served({.tls = true}, requests_));
+    EXPECT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+  }
+}
+
+TEST_F(OutcomesTest, AStatedBoundOnErrorsIsProvenAndVetoed) {
+  Slo slo = default_slo(0.001);
+  slo.baseline.reset();
+  slo.objectives = {RatioObjective{RatioSignal::Errors, 0.01, {}}};
+  Replay good(slo), bad(slo);
+  until_decided(good, {.failing = 0.002}, {});
+  EXPECT_EQ(good.judge().verdict()->reason, Reason::Proven);
+  until_decided(bad, {.failing = 0.05}, {});
+  EXPECT_EQ(bad.judge().verdict()->reason, Reason::Exceeded);
+  EXPECT_THAT(bad.judge().verdict()->message, HasSubstr("errors: canary"));
+}
+
+Counts looked_up(Counts counts, uint64_t hits, uint64_t misses) {
+  counts.counters[SLOGATE_COUNTER_client_redis_success] = hits;
+  counts.counters[SLOGATE_COUNTER_client_redis_miss] = misses;
+  counts.histograms[SLOGATE_SIGNAL_client_request][10] = hits + misses;
+  return counts;
+}
+
+TEST_F(OutcomesTest, MissesAreJudgedWhereTheyAreStated) {
+  Slo stated = default_slo(0.001);
+  stated.objectives = {RatioObjective{RatioSignal::MissesOfRedis, 0.1, {}}};
+  Replay asked(stated), unasked(default_slo(0.001));
+  for (Replay* replay : {&asked, &unasked}) {
+    Decision decision = Decision::Hold;
+    for (size_t i = 0; i < readings(60) && decision != Decision::Veto; ++i)
+      decision = count(*replay, looked_up(served({}, requests_), 50, 200),
+                       looked_up(served({}, requests_), 245, 5))
+                     .decision;
+    EXPECT_EQ(decision == Decision::Veto, replay == &asked);
+  }
+  EXPECT_THAT(asked.judge().verdict()->message,
+              HasSubstr("misses(client, redis): canary 80 %, baseline 2 %, allowed 10 %"));
+}
+
+// Nothing that one revision's clients or processes do otherwise makes it worse.
+TEST_F(OutcomesTest, HandshakesInFullAndClientsThatLeaveAreNoErrors) {
+  Replay replay(default_slo(0.001));
+  watch_baseline(replay);
+  for (size_t i = 0; i < readings(60); ++i) {
+    Counts canary = served({}, requests_), baseline = served({}, requests_);
+    canary.counters[SLOGATE_COUNTER_server_tls_full] = 20;
+    baseline.counters[SLOGATE_COUNTER_server_tls_resumed] = 20;
+    canary.counters[SLOGATE_COUNTER_client_gone] = 2;
+    ASSERT_NE(count(replay, canary, baseline).decision, Decision::Veto);
+  }
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+}
+
+// ---- how many answers a proof takes ----
+
+// Of each arm, where both have a share `rate` of errors, as it is expected.
+double answers_to_prove(double rate, double increase) {
+  double low = 1, high = 1e9;
+  for (int i = 0; i < 100; ++i) {
+    const double answers = std::sqrt(low * high);
+    const Trial arm{rate * answers, answers};
+    std::array<double, kStakes.size()> proofs{};
+    std::ranges::transform(kStakes, proofs.begin(), [&](double stake) {
+      return tolerable(arm, arm, {1, increase}, stake);
+    });
+    (log_mean_exp(proofs) >= kProofThreshold ? high : low) = answers;
+  }
+  return high;
+}
+
+// To two digits. An increase that the smallest stake is too bold for is never shown.
+std::string rounded(double count) {
+  if (count > 1e8) return "-";
+  const double step = std::pow(10, std::floor(std::log10(count)) - 1);
+  return count_text(std::round(count / step) * step);
+}
+
+TEST(Proof, TheDocumentationHasHowManyAnswersItTakes) {
+  std::ifstream from(SLOGATE_SOURCE_DIR "/docs/verdict.md");
+  const std::string text{std::istreambuf_iterator<char>(from), {}};
+  for (const double rate : {0.0, 0.001, 0.005, 0.01, 0.02}) {
+    std::string row = fmt::format("| {} |", share_text(rate));
+    for (const double increase : {0.001, 0.005, 0.01})
+      row += fmt::format(" {} |", rounded(answers_to_prove(rate, increase)));
+    EXPECT_THAT(text, HasSubstr(row));
+  }
+}
+
+}  // namespace
+}  // namespace slogate
