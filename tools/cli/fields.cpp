@@ -24,6 +24,20 @@ void read_signal(CgroupRow& row, const Json& json, const char* role, const std::
   row.oldest = number_at(json, fmt::format("/inflight/{}/oldest_seconds", role));
 }
 
+// Of one role, as `errors` of agent/config/judged_ratios.def has it. Nothing where no outcome is
+// known: 0 would look like health.
+std::optional<double> failed_requests(const Json& json, std::string_view role) {
+  double failed = sum_at(json, fmt::format("/counters/unanswered_requests/{}", role)).value_or(0);
+  double known = failed;
+  const Json::json_pointer answers(fmt::format("/counters/answers/{}", role));
+  if (json.contains(answers))
+    for (const Json& protocol : json.at(answers)) {
+      failed += number_at(protocol, "/server_error").value_or(0);
+      known += sum_of(protocol) - number_at(protocol, "/unknown").value_or(0);
+    }
+  return known > 0 ? std::optional(failed) : std::nullopt;
+}
+
 // NAMESPACE/POD/CONTAINER, "" where the cgroup is no pod's.
 std::string pod_name(const Json& cgroup) {
   const Json pod = cgroup.value("pod", Json::object());
@@ -64,7 +78,8 @@ CgroupRow parse_cgroup(const Json& json) {
   else if (asks)
     read_signal(row, json, "client", "client_request");
   row.connections = sum_at(json, "/counters/connections");
-  row.errors = sum_at(json, "/counters/connection_errors");
+  row.errors = failed_requests(json, row.role.empty() ? "server" : row.role);
+  row.connection_errors = sum_at(json, "/counters/connection_errors");
   row.client_gone = sum_at(json, "/counters/client_gone");
   row.retransmits = sum_at(json, "/counters/retransmits");
   row.drops = sum_at(json, "/counters/drops");

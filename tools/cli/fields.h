@@ -27,7 +27,8 @@ struct CgroupRow {
   std::string role;    // server, client, or "" where nothing was requested
   std::string signal;  // the name of the histogram these figures are from
   std::optional<double> requests, p50, p90, p99, p999;
-  std::optional<double> connections, errors, client_gone, retransmits, drops, lost;
+  std::optional<double> errors;  // requests that failed, as far as outcomes are known
+  std::optional<double> connections, connection_errors, client_gone, retransmits, drops, lost;
   std::optional<double> inflight, oldest;  // requests without an answer yet, and their age (s)
 };
 [[nodiscard]] CgroupRow parse_cgroup(const Json& json);

@@ -22,12 +22,19 @@ std::optional<double> requests_before(const CgroupRow& now, const CgroupRow& bef
   return std::nullopt;
 }
 
+// Those of now's role; who had none had neither requests nor errors.
+std::optional<double> errors_before(const CgroupRow& now, const CgroupRow& before) {
+  if (now.role == before.role) return before.errors;
+  return before.role.empty() ? std::optional(0.0) : std::nullopt;
+}
+
 TopRow compare_row(const CgroupRow& now, const CgroupRow& before, double seconds) {
   TopRow row;
   row.now = now;
   row.before = requests_before(now, before);
   row.rate = rate(now.requests, row.before, seconds);
-  row.errors = rate(now.errors, before.errors, seconds);
+  row.errors = rate(now.errors, errors_before(now, before), seconds);
+  row.connection_errors = rate(now.connection_errors, before.connection_errors, seconds);
   row.retransmits = rate(now.retransmits, before.retransmits, seconds);
   row.drops = rate(now.drops, before.drops, seconds);
   return row;
@@ -39,7 +46,7 @@ CgroupRow find_or_new(const Sample& sample, uint64_t id) {
   if (found != sample.cgroups.end()) return found->second;
   CgroupRow row;
   row.id = id;
-  row.errors = row.retransmits = row.drops = 0;
+  row.errors = row.connection_errors = row.retransmits = row.drops = 0;
   return row;
 }
 

@@ -29,9 +29,9 @@ struct Sample {
 // One workload in one interval; nothing where it cannot be told.
 struct TopRow {
   CgroupRow now;
-  std::optional<double> before;                            // requests when the interval began
-  std::optional<double> rate, errors, retransmits, drops;  // per second
-  std::optional<double> p50, p90, p99, p999;               // seconds
+  std::optional<double> before;  // requests when the interval began
+  std::optional<double> rate, errors, connection_errors, retransmits, drops;  // per second
+  std::optional<double> p50, p90, p99, p999;                                  // seconds
 };
 
 // What is shown at once.

@@ -20,7 +20,7 @@ struct FakeAgent {
   struct Cgroup {
     std::string path, signal = "request";
     std::vector<uint64_t> buckets;  // edges at 1 ms, 2 ms, 4 ms
-    uint64_t errors = 0, inflight = 0;
+    uint64_t errors = 0, connection_errors = 0, inflight = 0;
   };
   std::map<uint64_t, Cgroup> cgroups;
   uint64_t ticks = 1;
@@ -63,7 +63,9 @@ struct FakeAgent {
            {"path", cgroup.path},
            {"signals", signals},
            {"counters",
-            {{"connection_errors", {{"server", {{"reset", cgroup.errors}}}}},
+            {{"answers",
+              {{"server", {{"http", {{"success", 1}, {"server_error", cgroup.errors}}}}}}},
+             {"connection_errors", {{"server", {{"reset", cgroup.connection_errors}}}}},
              {"retransmits", 0},
              {"drops", Json::object()}}},
            {"inflight", {{"server", {{"requests", cgroup.inflight}, {"oldest_seconds", 2.5}}}}}});
@@ -96,9 +98,11 @@ TEST(TopSampler, FiguresAreThoseOfTheInterval) {
   agent.ticks += 2;
   agent.cgroups[1].buckets = {1000, 0, 10};
   agent.cgroups[1].errors = 4;
+  agent.cgroups[1].connection_errors = 6;
   const TopRow row = sampler.poll(10).value().value().rows.at(0);
   EXPECT_EQ(row.rate, 5);
   EXPECT_EQ(row.errors, 2);
+  EXPECT_EQ(row.connection_errors, 3);
   EXPECT_NEAR(row.p50.value(), 0.002828, 1e-6);  // not that of the 1000 before
   EXPECT_EQ(row.p50, row.p999);
 }
@@ -181,12 +185,12 @@ TEST(TopView, Table) {
   EXPECT_EQ(render_top(sampler.poll(10).value().value(), "", {}),
             "slogate 0.1.0   kernel 6.18   up 3.0 s   2 cgroups   last 2.0 s\n"
             "2 samples lost   1 programs missing: see slogate probes   \n"
-            "CGROUP        ROLE    RATE/s     P50     P90     P99   P99.9  ERRORS/s  DROPS/s  "
-            "RETRANS/s  IN FLIGHT  OLDEST\n"
-            "/demo/canary  server      50  707 us  707 us  1.4 ms  2.8 ms         0        0  "
-            "        0          0       -\n"
-            "/idle         server       0       -       -       -       -         0        0  "
-            "        0          0       -\n");
+            "CGROUP        ROLE    RATE/s     P50     P90     P99   P99.9  ERRORS/s  "
+            "CONN ERR/s  DROPS/s  RETRANS/s  IN FLIGHT  OLDEST\n"
+            "/demo/canary  server      50  707 us  707 us  1.4 ms  2.8 ms         0  "
+            "         0        0          0          0       -\n"
+            "/idle         server       0       -       -       -       -         0  "
+            "         0        0          0          0       -\n");
 }
 
 TEST(TopView, NoteStandsInTheSecondLine) {

@@ -20,6 +20,10 @@ constexpr const char* kCgroups = R"([
    "signals": {"request": {"count": 1000, "sum": 1.9, "p50": 0.0018, "p90": 0.002, "p99": 0.0021,
                            "p999": 0.003}},
    "counters": {"connections": {"server": 10, "client": 2},
+                "answers": {"server": {"http": {"success": 980, "server_error": 8, "unknown": 1},
+                                       "tls": {"unknown": 3}},
+                            "client": {"redis": {"success": 4, "server_error": 70}}},
+                "unanswered_requests": {"server": 1, "client": 500},
                 "connection_errors": {"server": {"timed_out": 1, "reset": 2},
                                       "client": {"refused": 4}},
                 "client_gone": 6, "retransmits": 5, "segments": {"in": 10, "out": 10},
@@ -28,7 +32,8 @@ constexpr const char* kCgroups = R"([
   {"id": 7, "path": "/load", "gone": true,
    "signals": {"client_request": {"count": 123456, "sum": 1, "p50": 0.00095, "p90": 1, "p99": 2,
                                   "p999": 64}},
-   "counters": {"connections": {"client": 1}}, "lost": 0},
+   "counters": {"connections": {"client": 1}, "answers": {"client": {"tls": {"unknown": 9}}}},
+   "lost": 0},
   {"id": 8, "path": "", "signals": {}}])";
 
 Fetch fixed(const std::string& target, const std::string& body) {
@@ -45,13 +50,13 @@ const Fetch kNobody = [](const std::string&) -> Outcome<Json> {
 TEST(CgroupsView, OneRowEach) {
   EXPECT_EQ(show_cgroups(fixed("/v1/cgroups", kCgroups), "", {})->text,
             "CGROUP        ROLE    REQUESTS     P50     P90     P99   P99.9  CONNECTIONS  ERRORS  "
-            "CLIENT GONE  RETRANSMITS  DROPS  LOST\n"
-            "/demo/canary  server      1000  1.8 ms  2.0 ms  2.1 ms  3.0 ms           12       7  "
-            "          6            5      3     3\n"
+            "CONN ERRORS  CLIENT GONE  RETRANSMITS  DROPS  LOST\n"
+            "/demo/canary  server      1000  1.8 ms  2.0 ms  2.1 ms  3.0 ms           12       9  "
+            "          7            6            5      3     3\n"
             "/load (gone)  client      123k  950 us   1.0 s   2.0 s    64 s            1       -  "
-            "          -            -      -     0\n"
+            "          -            -            -      -     0\n"
             "id 8          -              -       -       -       -       -            -       -  "
-            "          -            -      -     -\n");
+            "          -            -            -      -     -\n");
 }
 
 TEST(CgroupsView, PatternIsForTheAgent) {
