@@ -71,6 +71,9 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
   Samples log_e = gauge("slogate_evidence_log_e",
                         "Evidence against a canary by one objective, as the log of its odds.");
   Samples samples = gauge("slogate_evidence_samples", "Samples that were judged.");
+  Samples known =
+      gauge("slogate_evidence_outcomes_known_ratio",
+            "Share of the canary's requests of late of which it is known how they were answered.");
   Samples component =
       gauge("slogate_evidence_component",
             "Sums of evidence since the rollout began, uncombined: these add up over nodes.");
@@ -91,6 +94,8 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
         {{{"arm", "canary"}, {"slo", verdict->slo}}, static_cast<double>(verdict->samples.canary)});
     samples.values.push_back({{{"arm", "baseline"}, {"slo", verdict->slo}},
                               static_cast<double>(verdict->samples.baseline)});
+    if (verdict->outcomes_known)
+      known.values.push_back({{{"slo", verdict->slo}}, *verdict->outcomes_known});
     if (has_components(*verdict))
       rollout.values.push_back({{{"revision", verdict->rollout}, {"slo", verdict->slo}}, 1.0});
     for (const ObjectiveVerdict& objective : verdict->objectives) {
@@ -107,7 +112,8 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
       }
     }
   }
-  for (Samples* family : {&decision, &reason, &log_e, &samples, &rollout, &component, &weight})
+  for (Samples* family :
+       {&decision, &reason, &log_e, &samples, &known, &rollout, &component, &weight})
     write_samples(std::move(*family), sink);
   write_arms(snapshot, sink);
 }

@@ -33,6 +33,12 @@ def workloads: [
     ["histogram_quantile(0.99, \(rate("slogate_request_duration_seconds"))) >= 0", "\(whose), {{role}}"]]},
   {title: "Requests in flight", kind: "timeseries", unit: "short", queries: [
     ["slogate_inflight_requests{\(these)}", "\(whose), {{role}}"]]},
+  {title: "Answers by what they say, and requests without one", kind: "timeseries", unit: "reqps", queries: [
+    ["sum by (\(by), role, outcome) (\(rate("slogate_answers_total"))) or 0 * sum by (\(by), role) (\(rate("slogate_unanswered_requests_total")))",
+      "\(whose), {{role}} {{outcome}}"],
+    ["sum by (\(by), role) (\(rate("slogate_unanswered_requests_total")))", "\(whose), {{role}} unanswered"]]},
+  {title: "Share of the canary's requests whose outcome is known", kind: "timeseries", unit: "percentunit", queries: [
+    ["slogate_evidence_outcomes_known_ratio{slo=~\"$slo\"}", "{{instance}}, {{slo}}"]]},
   {title: "Connection errors by kind, and clients that gave up", kind: "timeseries", unit: "cps", queries: [
     ["sum by (\(by), error) (\(rate("slogate_connection_errors_total")))",
       "\(whose), {{error}}"],
