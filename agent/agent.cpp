@@ -214,6 +214,22 @@ Vetoes Agent::vetoes() const {
   return vetoes;
 }
 
+// In words that do not change with every answer: an event is posted once for each.
+Vetoes Agent::blind() const {
+  Vetoes blind;
+  const auto verdicts = analysis_.verdicts();
+  for (size_t i = 0; i < verdicts->list.size(); ++i) {
+    if (verdicts->list[i]->reason != Reason::OutcomesUnknown) continue;
+    const Slo& slo = verdicts->slos[i]->slo;
+    blind.emplace(
+        VetoKey(slo.name, selector_text(slo.canary)),
+        fmt::format("it is held, since too little is known of what it answers to tell of errors: "
+                    "slogate verdict {}",
+                    slo.name));
+  }
+  return blind;
+}
+
 PodSlos Agent::slos_of_cluster() const {
   if (!cluster_) return {};
   std::set<std::string> taken;
@@ -270,7 +286,7 @@ void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
 
 void Agent::write_pods(TickTime now) {
   if (!cluster_ || !on_pod_writes_) return;
-  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), now));
+  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), blind(), now));
 }
 
 KubernetesStatus Agent::kubernetes_status() const {

@@ -102,6 +102,8 @@ class Agent {
   [[nodiscard]] CpuStatus keep_budget(const Snapshot& seen, TickTime now);
   [[nodiscard]] bool leaves_out_optional() const;
   [[nodiscard]] Vetoes vetoes() const;
+  // Canaries of which nobody can know what they answer.
+  [[nodiscard]] Vetoes blind() const;
   [[nodiscard]] PodSlos slos_of_cluster() const;
   Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();

@@ -11,6 +11,18 @@ const Revision* revision_of(const Deployment& deployment, const Pod& pod) {
   return found == deployment.revisions.end() ? nullptr : &*found;
 }
 
+// What is said of the pod's revision, null for nothing.
+const std::string* said_of(const Cluster& cluster, const Pod& pod, const Vetoes& all) {
+  const auto uid = cluster.deployment_of.find(pod.owner.uid);
+  if (uid == cluster.deployment_of.end()) return nullptr;
+  const Deployment& deployment = *cluster.deployments.at(uid->second);
+  const Revision* revision = revision_of(deployment, pod);
+  if (!revision) return nullptr;
+  const auto found = all.find(
+      {pod_slo_name(deployment.namespace_, deployment.name), revision_text(deployment, *revision)});
+  return found == all.end() ? nullptr : &found->second;
+}
+
 bool another_is_ready(const Deployment& deployment, const Revision& revision) {
   return std::ranges::any_of(deployment.revisions, [&](const Revision& other) {
     return other.uid != revision.uid && other.ready > 0;
@@ -35,11 +47,10 @@ Readiness::Standing Readiness::standing_of(const Cluster& cluster, const Pod& po
   const Deployment& deployment = *cluster.deployments.at(uid->second);
   const Revision* revision = revision_of(deployment, pod);
   if (!revision) return {};
-  const auto veto = vetoes.find(
-      {pod_slo_name(deployment.namespace_, deployment.name), revision_text(deployment, *revision)});
-  if (veto == vetoes.end()) return {.known = true};
+  const std::string* veto = said_of(cluster, pod, vetoes);
+  if (!veto) return {.known = true};
   const bool held = revisions_with_pods(deployment) >= 2 && another_is_ready(deployment, *revision);
-  return {.known = true, .vetoed = true, .spared = !held, .why = veto->second};
+  return {.known = true, .vetoed = true, .spared = !held, .why = *veto};
 }
 
 void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
@@ -72,7 +83,7 @@ void Readiness::add_event(const Pod& pod, std::string reason, const std::string&
 }
 
 PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                          TickTime now) {
+                          const Vetoes& blind, TickTime now) {
   PodWrites writes;
   if (!cluster.synced) return writes;
   std::set<std::string> there;
@@ -83,6 +94,8 @@ PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vet
     const Standing standing = standing_of(cluster, *pod, vetoes);
     if (pod->gated) add_condition(cluster, *pod, standing, writes, now);
     if (standing.vetoed) add_event(*pod, "SLOVeto", standing.why, writes);
+    if (const std::string* why = said_of(cluster, *pod, blind))
+      add_event(*pod, "OutcomesUnknown", *why, writes);
     if (const auto problem = bad.find(pod->uid); problem != bad.end())
       add_event(*pod, "InvalidSLO", problem->second, writes);
   }

@@ -29,8 +29,10 @@ struct PodWrites {
 // the cluster. A hold never turns a pod away.
 class Readiness {
  public:
+  // `blind`: canaries that are held because nobody can know what they answer, in the form of
+  // vetoes.
   [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                               TickTime now);
+                               const Vetoes& blind, TickTime now);
 
  private:
   // What one pod's Deployment says about it.

@@ -359,7 +359,7 @@ class ReadinessOf : public ::testing::Test {
   PodWrites look(const std::vector<Revision>& revisions) {
     const Cluster cluster = cluster_of(
         {pod_of("p", "web-new", "new", kIdA), pod_of("q", "web-old", "old", kIdB)}, revisions);
-    return readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, now_);
+    return readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, blind_, now_);
   }
   static bool status_of(const PodWrites& writes, const std::string& uid) {
     const auto found = std::ranges::find(writes.conditions, uid, &PodCondition::uid);
@@ -369,7 +369,7 @@ class ReadinessOf : public ::testing::Test {
   void veto(const std::string& canary) { vetoes_[{"shop.web", canary}] = "p99 is twice as slow"; }
 
   Readiness readiness_;
-  Vetoes vetoes_;
+  Vetoes vetoes_, blind_;
   TickTime now_{};
 };
 
@@ -386,6 +386,17 @@ TEST_F(ReadinessOf, APodIsReadyAtOnceUnlessItsRevisionIsVetoed) {
   ASSERT_THAT(writes.events, SizeIs(1));
   EXPECT_EQ(writes.events[0].reason, "SLOVeto");
   EXPECT_THAT(look(rollout).events, IsEmpty()) << "it is said once";
+}
+
+TEST_F(ReadinessOf, ACanaryWhoseAnswersNobodyCanReadServesAndIsToldOfOnce) {
+  const std::vector<Revision> rollout = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  blind_[{"shop.web", "revision 2 (new) of shop/web"}] = "too little is known of what it answers";
+  const PodWrites writes = look(rollout);
+  EXPECT_TRUE(status_of(writes, "p"));
+  ASSERT_THAT(writes.events, SizeIs(1));
+  EXPECT_EQ(writes.events[0].uid, "p");
+  EXPECT_EQ(writes.events[0].reason, "OutcomesUnknown");
+  EXPECT_THAT(look(rollout).events, IsEmpty());
 }
 
 TEST_F(ReadinessOf, AVetoNeverTakesAwayTheLastThatServes) {
@@ -417,7 +428,7 @@ TEST_F(ReadinessOf, RevisionsThatAreNotToldAreWaitedForAWhile) {
 TEST_F(ReadinessOf, NothingIsSaidBeforeThePodsAreKnown) {
   Cluster cluster = cluster_of({pod_of("p", "web-1", "new", kIdA)}, {});
   cluster.synced = false;
-  EXPECT_THAT(readiness_.look(cluster, {}, {}, now_).conditions, IsEmpty());
+  EXPECT_THAT(readiness_.look(cluster, {}, {}, {}, now_).conditions, IsEmpty());
 }
 
 }  // namespace
