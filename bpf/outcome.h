@@ -26,20 +26,20 @@ static __always_inline __u32 at_most_32_bits(__u64 n) {
   return n > 0xffffffff ? 0xffffffff : n;
 }
 
-/*
- * Where a message has its first bytes; whether they are a process's. Those of sendfile and splice
- * lie in pages, and those of the kernel's own senders anywhere.
- *
- * The pointers are read as numbers: only the offset's own type bounds it, and the verifier lets
- * nobody add such a number to a pointer.
- */
+/* More than this has been taken of the first piece only in the middle of an answer. The verifier
+ * wants a bound before it lets anything be added to a pointer, which that of a piece is to it. */
+#define FARTHEST_OFFSET (1ull << 28)
+
+/* Where a message has its first bytes; whether they are a process's. Those of sendfile and splice
+ * lie in pages, and those of the kernel's own senders anywhere. */
 static __always_inline bool find_bytes(const struct msghdr* message, struct sent* source,
                                        struct answer_reading* reading) {
   const struct iov_iter* iter = &message->msg_iter;
   __u32 type = iter->iter_type;
   __u64 at = iter->iov_offset, bytes = iter->count, here = bytes;
+  if (at >= FARTHEST_OFFSET) return 0;
   if (type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-    bpf_core_read(&source->address, sizeof(source->address), &iter->ubuf);
+    source->address = (__u64)iter->ubuf + at;
   } else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
     struct iovec first = {};
     const void* list = 0;
@@ -48,13 +48,12 @@ static __always_inline bool find_bytes(const struct msghdr* message, struct sent
     else
       bpf_core_read(&list, sizeof(list), &((const struct iov_iter___before_6_4*)iter)->iov);
     bpf_probe_read_kernel(&first, sizeof(first), list);
-    source->address = first.iov_base;
+    source->address = first.iov_base + at;
     here = first.iov_len > at ? first.iov_len - at : 0;
     if (here > bytes) here = bytes;
   } else {
     return 0;
   }
-  source->address += at;
   reading->here = at_most_32_bits(here);
   reading->bytes = at_most_32_bits(bytes);
   return 1;

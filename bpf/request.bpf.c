@@ -141,33 +141,42 @@ static __always_inline void record_answered(struct slogate_slot* slot, struct sl
                                             const struct answer_reading* reading, __u64 opened,
                                             __u64 now) {
   record_request(slot, state, opened, now);
-  if (reading->answer == ANSWER_UNREAD) return;
   if (is_server_error(reading->answer)) record(slot, SLOGATE_SIGNAL_failed_request, opened, now);
   if (!is_known_protocol(state->protocol) || reading->endless) return;
   state->started = opened;
   state->written = now;
 }
 
-/* The first byte of an answer, or what looks like it. */
-static __always_inline void answer_begins(struct sock* sk, struct tcp_sock* tp,
-                                          struct slogate_sock* state, __u64 opened,
+/* Reads the first byte of an answer, or what looks like it; whether it ends the request. */
+static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot* slot,
+                                       struct slogate_sock* state, __u64 opened, __u64 now,
+                                       const struct msghdr* message) {
+  struct sent source = {};
+  struct answer_reading reading = {.asked = 1, .first = has_sent_nothing(tp)};
+  read_send(state, message, &source, &reading);
+  if (takes_leave(tp, state, message)) reading.kind = ANSWER_nothing;
+  count_send(slot, &source, &reading);
+  if (reading.kind == ANSWER_interim) {
+    go_on(tp, state, reading.bytes);
+    return 0;
+  }
+  if (reading.kind == ANSWER_outcome) record_answered(slot, state, &reading, opened, now);
+  return 1;
+}
+
+static __always_inline void answer_begins(struct sock* sk, struct slogate_sock* state, __u64 opened,
                                           const struct msghdr* message) {
   __u64 now = bpf_ktime_get_ns();
   struct slogate_slot* slot = slot_of(sk, state);
-  struct sent source = {};
-  struct answer_reading reading = {.asked = 1, .kind = ANSWER_outcome, .answer = ANSWER_UNREAD};
-  if (slot && has_answers_read(slot)) {
-    reading.first = has_sent_nothing(tp);
-    read_send(state, message, &source, &reading);
-    if (takes_leave(tp, state, message)) reading.kind = ANSWER_nothing;
-    count_send(slot, &source, &reading);
-  }
-  if (reading.kind == ANSWER_interim) {
-    go_on(tp, state, reading.bytes);
-    return;
+  bool read = slot && has_answers_read(slot);
+  if (read && state->protocol != SLOGATE_PROTOCOL_opaque) {
+    struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+    if (!tp || !read_begin(tp, slot, state, opened, now, message)) return;
+  } else if (slot) {
+    record_request(slot, state, opened, now);
+    if (read) add(slot, SLOGATE_COUNTER_server_unknown_unknown, 1);
   }
   state->opened = 0;
-  if (slot && reading.kind == ANSWER_outcome) record_answered(slot, state, &reading, opened, now);
   state->flags = 0;
 }
 
@@ -180,8 +189,10 @@ static __always_inline bool may_tell(const struct slogate_sock* state) {
 }
 
 /* A send while nothing is owed: more of an answer, or what nobody asked for. */
-static __always_inline void more_is_sent(struct sock* sk, struct tcp_sock* tp,
-                                         struct slogate_sock* state, const struct msghdr* message) {
+static __always_inline void more_is_sent(struct sock* sk, struct slogate_sock* state,
+                                         const struct msghdr* message) {
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
   struct sent source = {};
   struct answer_reading reading = {.first = has_sent_nothing(tp)};
   if (state->protocol == SLOGATE_PROTOCOL_untold && !reading.first) return;
@@ -205,12 +216,10 @@ static __always_inline void on_send_locked(struct sock* sk, const struct msghdr*
       state->written = bpf_ktime_get_ns();
       return;
     }
-    struct tcp_sock* tp = opened || may_tell(state) ? bpf_skc_to_tcp_sock(sk) : 0;
-    if (!tp) return;
     if (opened)
-      answer_begins(sk, tp, state, opened, message);
-    else
-      more_is_sent(sk, tp, state, message);
+      answer_begins(sk, state, opened, message);
+    else if (may_tell(state))
+      more_is_sent(sk, state, message);
   }
 }
 
