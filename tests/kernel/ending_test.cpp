@@ -2,6 +2,7 @@
 // How connections end every day, by FIN, by reset and half closed, and what of it is somebody's
 // fault: nothing that owed nothing; a client that gave up is told apart from a server that failed.
 #include <fstream>
+#include <optional>
 
 #include <thread>
 
@@ -134,6 +135,34 @@ TEST_P(Ending, OfAnIdleConnectionIsNobodysFault) {
   abort_connection(std::move(asked.server));
   EXPECT_EQ(errors(client_counts()), 2u);
   EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_unanswered_client), 1u);
+}
+
+// The server ends the connection while a request is open, and so does its client, before either has
+// heard of the other.
+TEST_P(Ending, OfBothSidesAtTheSameTimeIsTheClientsDoing) {
+  std::optional<SlowLink> path;
+  try {
+    path.emplace(20ms);
+  } catch (const std::system_error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  Fd listener;
+  path->right.run([&] { listener = listen_on(server_, Address(kRightIp, 0)); });
+  Connection crossed, first;
+  for (Connection* one : {&crossed, &first}) {
+    path->left.run([&] { one->client = connect_to(client_, Address::of_socket(listener.get())); });
+    one->server = accept_from(listener.get());
+    ask(*one);
+  }
+  crossed.server.reset();
+  crossed.client.reset();
+  await(server_, SLOGATE_COUNTER_client_gone, 1);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_unanswered_server), 0u);
+  first.server.reset();
+  EXPECT_TRUE(at_end(first.client.get()));
+  first.client.reset();
+  await(server_, SLOGATE_COUNTER_unanswered_server, 1);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_client_gone), 1u);
 }
 
 TEST_P(Ending, AfterTheAnswerIsNobodysFault) {

@@ -28,6 +28,11 @@ TEST_F(Redis, AnswersAMillionRequestsAndNoneIsLost) {
   EXPECT_EQ(unanswered(server_counts()) + unanswered(client_counts()), 0u);
   EXPECT_EQ(errors(server_counts()) + errors(client_counts()), 0u);
   EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_overlapped), 0u);
+  // Nobody has set what it gets. The two settings are an array each, of which the first is told.
+  if (!hooks_of(kProbes[SLOGATE_PROBE_send_locked], features_of(Mode::Locked)).empty()) {
+    EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_server_redis_miss), kRequests);
+    EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_server_redis_success), 1u);
+  }
   const std::string calls = ask(port, "INFO commandstats\r\n", 100);
   EXPECT_EQ(number_after(calls, "cmdstat_get:calls="), kRequests);
   EXPECT_EQ(number_after(calls, "cmdstat_config|get:calls="), kSettings);
