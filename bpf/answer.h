@@ -149,7 +149,7 @@ static __always_inline __u32 find_in_word(__u64 word, __u8 byte) {
   __u64 found = (zeros - 0x0101010101010101ull) & ~zeros & 0x8080808080808080ull;
   __u32 at = 0;
   if (!found) return 8;
-  if (!(__u32)found) at += 4, found >>= 32;
+  if (!(found & 0xffffffff)) at += 4, found >>= 32;
   if (!(found & 0xffff)) at += 2, found >>= 16;
   if (!(found & 0xff)) at += 1;
   return at;

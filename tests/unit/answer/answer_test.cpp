@@ -372,7 +372,7 @@ TEST(AnswerMysql, LoginIsAnExchange) {
 
 TEST(AnswerMysql, CompressedIsNotUnderstood) {
   const std::string inner = packet(1, "\0\1\0\2\0\0\0"s);
-  const std::string sent = inner.substr(0, 0) + "\x0b\0\0\1\0\0\0"s + inner;
+  const std::string sent = "\x0b\0\0\1\0\0\0"s + inner;
   EXPECT_EQ(read(sent, {.protocol = SLOGATE_PROTOCOL_mysql}).answer, SLOGATE_ANSWER_mysql_unknown);
 }
 
