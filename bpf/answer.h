@@ -40,6 +40,11 @@
 #else
 #define ANSWER_PART static inline
 #endif
+/* At the beginning of each that reads, for an includer to whom the verifier lets no address of a
+ * caller's be kept but in a register. */
+#ifndef ANSWER_KEEP
+#define ANSWER_KEEP(source)
+#endif
 /* 6.1 takes no loop that begins again by anything but a jump, which is up to clang. */
 #ifdef __clang__
 #define ANSWER_UNROLL _Pragma("clang loop unroll(full)")
@@ -312,6 +317,7 @@ static __always_inline int redis_answer(struct answer_reading* reading) {
 
 /* Skips the rest of a line, as far as one window goes. */
 ANSWER_PART int skip_line(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return 0;
   __u64 words[ANSWER_LINE / 8] = {0};
   __u32 at = reading->rest, place = 8;
@@ -341,6 +347,7 @@ struct answer_replies {
  * called ANSWER_REDIS_STEPS times at most. */
 ANSWER_PART int step_replies(ANSWER_SOURCE* source, struct answer_reading* reading,
                              struct answer_replies* replies) {
+  ANSWER_KEEP(source);
   if (!source || !reading || !replies || !reading->rest) return 0;
   __u32 at = reading->rest;
   if (reading->in_line) return skip_line(source, reading);
@@ -412,6 +419,7 @@ static __always_inline int postgresql_class(__u8 first, __u8 second) {
 /* An error's fields are texts, each after a byte that names it: S the severity, in the language of
  * the server, V the same in English, C the SQLSTATE. */
 ANSWER_PART int postgresql_error(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 at) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return ANSWER_SPLIT;
   struct answer_window window;
   ANSWER_UNROLL
@@ -444,6 +452,7 @@ static __always_inline bool is_postgresql_letter(const struct answer_reading* re
 }
 
 ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return ANSWER_MISFIT;
   struct answer_window window = reading->window;
   __u32 at = 0, base = 0;
@@ -468,6 +477,7 @@ ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* 
 /* Whether an answer of which nothing is known is PostgreSQL's: by its end, by the first words of a
  * connection, or by being an error with everything that is to be in one. */
 ANSWER_PART int looks_like_postgresql(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return 0;
   struct answer_window end;
   __u64 low = reading->window.low;
@@ -651,6 +661,7 @@ static __always_inline int tls_follows(__u8 record, __u8 message) {
  * taken (41). Each is looked at by its header alone: a share of a key may be of 1,100 bytes. */
 ANSWER_PART int tls_extensions(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 at,
                                __u32 end) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return 0;
   int found = 0;
   ANSWER_UNROLL
@@ -667,6 +678,7 @@ ANSWER_PART int tls_extensions(ANSWER_SOURCE* source, struct answer_reading* rea
 
 /* The ServerHello of which the window is the beginning, at `base`. */
 ANSWER_PART int tls_hello(ANSWER_SOURCE* source, struct answer_reading* reading, __u32 base) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return ANSWER_HANDSHAKE_none;
   struct answer_window window = reading->window;
   __u32 record_end = base + 5 + big_endian_16(window.low >> 24);
@@ -695,6 +707,7 @@ ANSWER_PART int tls_hello(ANSWER_SOURCE* source, struct answer_reading* reading,
 
 /* What a server says before data of the application flows. */
 ANSWER_PART int tls_flight(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return 0;
   __u32 base = 0;
   __u8 step = reading->misfits;
@@ -787,6 +800,7 @@ static __always_inline void note_misfit(struct answer_reading* reading) {
 /* Whether it is a reply of Redis, and not of one of those that begin the same way: what is a line
  * has an end as well. */
 ANSWER_PART int looks_like_redis(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading || redis_reply(reading) < 0) return 0;
   struct answer_window end = reading->window;
   __u32 bytes = reading->bytes, rest = reading->rest;
@@ -880,6 +894,7 @@ static __always_inline void read_asked(ANSWER_SOURCE* source, struct answer_read
 
 /* The same as read_answer(), of bytes of which the window has the first. */
 ANSWER_PART int read_window(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
   if (!source || !reading) return 0;
   /* Within any protocol: some begin in the clear, and a proxy may be asked for a tunnel. */
   if (reading->protocol != SLOGATE_PROTOCOL_tls &&

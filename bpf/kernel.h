@@ -64,6 +64,7 @@ enum {
 
 struct iovec;
 
+#define TCP_FLAG_FIN 1   /* in tcp_flags */
 #define TCP_NO_RTT (~0u) /* in rtt_min before the first sample */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -153,6 +154,7 @@ struct tcp_sock {
   __u8 tcp_usec_ts : 1; /* since 6.7: timestamps in us, not in ms */
   u32 segs_in;
   u32 data_segs_in; /* those with data: a FIN alone has none */
+  u64 bytes_received;
   u32 rcv_nxt;
   u32 copied_seq;
   u32 segs_out;
@@ -176,6 +178,8 @@ struct net_device {
 };
 struct sk_buff {
   struct sock* sk;
+  unsigned int len;
+  char cb[48];       /* of a segment that TCP has received: struct tcp_skb_cb */
   u64 skb_mstamp_ns; /* when TCP sent it */
   struct list_head tcp_tsorted_anchor;
   struct net_device* dev;
@@ -183,6 +187,10 @@ struct sk_buff {
   __u16 transport_header; /* from head */
   __u16 network_header;
   unsigned char* head;
+};
+struct tcp_skb_cb {
+  __u32 seq, end_seq; /* SYN and FIN take a number each */
+  __u16 tcp_flags;    /* 8 bits before 6.15 */
 };
 
 /* What a send hands over. */
@@ -216,6 +224,9 @@ struct bpf_iter__bpf_sk_storage_map {
 #pragma clang attribute pop
 
 /* Of the user-space ABI, so fixed. */
+struct bpf_dynptr {
+  __u64 opaque[2];
+};
 struct iovec {
   u64 iov_base;
   u64 iov_len;

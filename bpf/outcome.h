@@ -61,14 +61,16 @@ static __always_inline bool find_bytes(const struct msghdr* message, struct sent
 
 /* ---- booking ---- */
 
-static __always_inline void count_answer(struct slogate_slot* slot, __u32 answer, __u64 n) {
-  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(0, answer), n);
+static __always_inline void count_answer(struct slogate_slot* slot, bool client, __u32 answer,
+                                         __u64 n) {
+  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(client, answer), n);
 }
 
-static __always_inline void count_handshake(struct slogate_slot* slot, __u8 handshake) {
-  if (handshake == ANSWER_HANDSHAKE_full) add(slot, SLOGATE_COUNTER_server_tls_full, 1);
-  if (handshake == ANSWER_HANDSHAKE_resumed) add(slot, SLOGATE_COUNTER_server_tls_resumed, 1);
-  if (handshake == ANSWER_HANDSHAKE_failed) add(slot, SLOGATE_COUNTER_server_tls_failed, 1);
+static __always_inline void count_handshake(struct slogate_slot* slot, bool client,
+                                            __u8 handshake) {
+  __u32 first = client ? SLOGATE_COUNTER_client_tls_full : SLOGATE_COUNTER_server_tls_full;
+  if (handshake >= ANSWER_HANDSHAKE_full && handshake <= ANSWER_HANDSHAKE_failed)
+    add(slot, first + handshake - ANSWER_HANDSHAKE_full, 1);
 }
 
 /* Redis sends the answers of a pipeline in one go. */
@@ -79,7 +81,7 @@ COLD void count_more_replies(struct slogate_slot* slot, struct sent* source,
     if (!step_replies(source, reading, &replies)) break;
 #pragma unroll
   for (int i = 0; i < ANSWER_REDIS_OUTCOMES; i++)
-    if (replies.more[i]) count_answer(slot, SLOGATE_ANSWER_redis_success + i, replies.more[i]);
+    if (replies.more[i]) count_answer(slot, 0, SLOGATE_ANSWER_redis_success + i, replies.more[i]);
 }
 
 /* Nothing was ever written on the connection. */
@@ -102,8 +104,8 @@ static __always_inline void read_send(struct slogate_sock* state, const struct m
 /* What is booked of a send that answers a request, or of one that nobody asked for. */
 static __always_inline void count_send(struct slogate_slot* slot, struct sent* source,
                                        struct answer_reading* reading) {
-  if (reading->kind == ANSWER_outcome) count_answer(slot, reading->answer, 1);
-  if (reading->kind == ANSWER_handshake) count_handshake(slot, reading->handshake);
+  if (reading->kind == ANSWER_outcome) count_answer(slot, 0, reading->answer, 1);
+  if (reading->kind == ANSWER_handshake) count_handshake(slot, 0, reading->handshake);
   if (reading->rest) count_more_replies(slot, source, reading);
 }
 

@@ -12,6 +12,7 @@
  * Where neither is to be had for tcp_sendmsg_locked, sock_send_length stands in, which runs without
  * the lock: send_length.h.
  */
+#include "arrived.h"
 #include "farewell.h"
 #include "outcome.h"
 #include "send_length.h"
@@ -22,12 +23,6 @@
 static __always_inline __u64 arrival_time(const struct tcp_sock* tp) {
   __u64 now = tp->tcp_clock_cache;
   return now ? now : bpf_ktime_get_ns();
-}
-
-static __always_inline void close_client_request(struct sock* sk, struct slogate_sock* state,
-                                                 __u64 opened, __u64 now) {
-  struct slogate_slot* slot = slot_of(sk, state);
-  if (slot) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
 }
 
 /* One request of more bytes than this is taken for an upload. */
@@ -66,16 +61,39 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
   }
 }
 
+/* Since when the request is open that an answer arrives for; 0 for none. */
+static __always_inline __u64 close_client_request(struct sock* sk, struct tcp_sock* tp,
+                                                  struct slogate_sock* state) {
+  __u64 opened = state->opened;
+  if (opened)
+    state->opened = 0;
+  else if (!is_subflow(tp) && send_is_unseen(sk, tp, state))
+    opened = unseen_request(tp);
+  note_answered(tp, state);
+  return opened;
+}
+
+/* `arrived`: what bpf/arrival.bpf.c has read of the answer to a request, or unasked. */
+static __always_inline void book_arrived(struct sock* sk, struct slogate_sock* state, __u64 opened,
+                                         __u64 now, __u8 arrived) {
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (!slot) return;
+  if (arrived >= ARRIVED_handshake) {
+    count_handshake(slot, 1, arrived - ARRIVED_handshake);
+    return;
+  }
+  if (opened) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
+  if (has_answers_read(slot))
+    count_answer(slot, 1, arrived ? arrived - ARRIVED_answer : unknown_answer(state->protocol), 1);
+}
+
 static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
                                            struct slogate_sock* state, __u64 now) {
-  __u64 opened = state->opened;
-  if (opened) {
-    state->opened = 0;
-    close_client_request(sk, state, opened, now);
-  } else if (!is_subflow(tp) && send_is_unseen(sk, tp, state)) {
-    close_client_request(sk, state, unseen_request(tp), now);
-  }
-  note_answered(tp, state);
+  __u8 arrived = state->arrived;
+  if (arrived) state->arrived = ARRIVED_nothing;
+  if (arrived == ARRIVED_interim) return;
+  __u64 opened = close_client_request(sk, tp, state);
+  if (opened || arrived) book_arrived(sk, state, opened, now, arrived);
 }
 
 /* A listener's news: one more connection waits to be accepted. */

@@ -49,11 +49,16 @@ inline constexpr std::array<SiteInfo, SLOGATE_SITES> kSites = {{
 #include "maps/signals.def"
 }};
 
+// What a probe reads of what is sent and received.
+enum class Reads { nothing, packets };
+
 // How badly a probe is wanted.
 enum class Need { needed, wanted, optional };
 
 struct ProbeInfo {
-  std::string_view name, object, tracepoint, since, functions, stands_in_for;
+  std::string_view name, object, tracepoint, since, functions;
+  Reads reads;
+  std::string_view stands_in_for;
   Need need;
   std::string_view what;
 
@@ -61,8 +66,10 @@ struct ProbeInfo {
   [[nodiscard]] constexpr bool is_iterator() const { return tracepoint.empty(); }
 };
 inline constexpr std::array<ProbeInfo, SLOGATE_PROBES> kProbes = {{
-#define SLOGATE_PROBE(name, object, tracepoint, since, functions, stands_in_for, need, what) \
-  {#name, #object, (tracepoint), (since), (functions), (stands_in_for), Need::need, (what)},
+#define SLOGATE_PROBE(name, object, tracepoint, since, functions, reads, stands_in_for, need, \
+                      what)                                                                   \
+  {#name,        #object,         (tracepoint), (since), (functions),                         \
+   Reads::reads, (stands_in_for), Need::need,   (what)},
 #include "maps/signals.def"
 }};
 

@@ -63,7 +63,7 @@ Finding inspect_kernel(const HostRoots& roots) {
 Result<KernelFeatures> read_features(const HostRoots& roots) {
   // libbpf would explain itself on stderr.
   const libbpf_print_fn_t print = libbpf_set_print(nullptr);
-  auto features = read_kernel_features(roots.sys + "/kernel/btf/vmlinux", roots.no_fentry);
+  auto features = read_kernel_features(roots.sys + "/kernel/btf/vmlinux", roots.trials);
   libbpf_set_print(print);
   return features;
 }
@@ -91,7 +91,8 @@ std::string stand_in(const ProbeInfo& probe, const KernelFeatures& features) {
 
 Finding inspect_tracepoint(const ProbeInfo& probe, const KernelFeatures* features) {
   Finding finding{.name = fmt::format("tracepoint {}", probe.tracepoint)};
-  if (features != nullptr && features->tracepoints.contains(probe.tracepoint)) {
+  if (features != nullptr && features->tracepoints.contains(probe.tracepoint) &&
+      may_read(probe, *features)) {
     finding.detail = fmt::format("for {}", probe.name);
     return finding;
   }

@@ -19,7 +19,7 @@ namespace slogate {
 // Where the kernel shows itself; tests point it at a directory of their own.
 struct HostRoots {
   std::string proc = "/proc", sys = "/sys";
-  std::string (*no_fentry)(const KernelFeatures&) = try_fentry;
+  KernelTrials trials = {};
 };
 
 enum class FindingState {

@@ -63,6 +63,30 @@ bool needs_fentry(const KernelFeatures& features) {
   });
 }
 
+// A program at the probe's tracepoint that could read packets, by its number, or why there is none.
+Result<Fd> load_reader(const ProbeInfo& probe) {
+  const int tracepoint =
+      libbpf_find_vmlinux_btf_id(std::string(probe.tracepoint).c_str(), BPF_TRACE_RAW_TP);
+  const int function = libbpf_find_vmlinux_btf_id("bpf_dynptr_from_skb", BPF_TRACE_FENTRY);
+  if (tracepoint < 0 || function < 0) return fail("there is no bpf_dynptr_from_skb");
+  LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_RAW_TP,
+              .attach_btf_id = static_cast<__u32>(tracepoint));
+  // bpf_dynptr_from_skb(the tracepoint's second argument, 0, 16 bytes of the stack)
+  const std::array<bpf_insn, 7> read = {{
+      {.code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_1, .off = 8},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3, .src_reg = BPF_REG_10},
+      {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3, .imm = -16},
+      {.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_KFUNC_CALL, .imm = function},
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+      {.code = BPF_JMP | BPF_EXIT},
+  }};
+  Fd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "slogate_try", "GPL", read.data(), read.size(),
+                           &options));
+  if (!program) return fail(system_error("reading packets is refused", errno));
+  return program;
+}
+
 }  // namespace
 
 std::vector<std::string_view> functions_of(const ProbeInfo& probe) {
@@ -96,8 +120,16 @@ std::string try_fentry(const KernelFeatures& features) {
   return link ? "" : system_error("fentry is refused", errno).message;
 }
 
+std::string try_packets(const KernelFeatures& features) {
+  for (const ProbeInfo& probe : kProbes) {
+    if (probe.reads == Reads::nothing || !features.tracepoints.contains(probe.tracepoint)) continue;
+    if (auto reader = load_reader(probe); !reader) return reader.error().message;
+  }
+  return "";
+}
+
 Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
-                                            std::string (*no_fentry)(const KernelFeatures&)) {
+                                            const KernelTrials& trials) {
   const std::unique_ptr<btf, BtfDeleter> owned(btf__parse_raw(btf_path.c_str()));
   if (!owned)
     return fail(system_error(fmt::format("cannot read {}", btf_path), errno).message,
@@ -118,11 +150,17 @@ Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
   const ProbeInfo& resets = kProbes[SLOGATE_PROBE_reset_sent];
   features.resets_without_socket = parameters_of(types, find_tracepoint(types, resets)) >= 4;
   features.drop_reasons = read_drop_reasons(types);
-  if (needs_fentry(features)) features.no_fentry = no_fentry(features);
+  if (needs_fentry(features)) features.no_fentry = trials.no_fentry(features);
+  features.no_packets = trials.no_packets(features);
   return features;
 }
 
+bool may_read(const ProbeInfo& probe, const KernelFeatures& features) {
+  return probe.reads == Reads::nothing || features.no_packets.empty();
+}
+
 bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features) {
+  if (probe.reads != Reads::nothing && !features.read_answers) return false;
   const ProbeInfo* const other = stood_in_for(probe);
   return other == nullptr || hooks_of(*other, features).empty();
 }
@@ -130,7 +168,7 @@ bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features) {
 std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features) {
   const std::string name(probe.name);
   if (probe.is_iterator()) return {{name, "iter"}};
-  if (!is_wanted(probe, features)) return {};
+  if (!is_wanted(probe, features) || !may_read(probe, features)) return {};
   if (features.tracepoints.contains(probe.tracepoint))
     return {{name, fmt::format("tp_btf/{}", probe.tracepoint)}};
   std::vector<Hook> hooks;
@@ -142,8 +180,12 @@ std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& feature
 }
 
 std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features) {
+  if (!is_wanted(probe, features) && probe.stands_in_for.empty())
+    return "not needed: the configuration lets no answers be read";
   if (!is_wanted(probe, features))
     return fmt::format("not needed: {} does it better", probe.stands_in_for);
+  if (features.tracepoints.contains(probe.tracepoint) && !may_read(probe, features))
+    return fmt::format("this kernel lets no program read packets: {}", features.no_packets);
   std::string reason = fmt::format("this kernel has no tracepoint {}", probe.tracepoint);
   if (has_functions(probe, features)) reason += ", and " + features.no_fentry;
   return reason;

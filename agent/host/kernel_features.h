@@ -13,12 +13,13 @@
 
 namespace slogate {
 
-// From the kernel's BTF, and one trial. A value, so that a test can take something away.
+// From the kernel's BTF, and what was tried. A value, so that a test can take something away.
 struct KernelFeatures {
   using Names = std::set<std::string, std::less<>>;
   Names tracepoints;
   Names functions;                        // those of signals.def
   std::string no_fentry;                  // why no program can be attached to them; "": it can
+  std::string no_packets;                 // why no program can read packets; "": it can
   bool read_answers = true;               // not the kernel's word but the configuration's
   bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
   bool resets_without_socket = false;     // tcp_send_reset tells of them, since 6.10
@@ -29,10 +30,20 @@ struct KernelFeatures {
 // nothing. Needs what the agent needs.
 [[nodiscard]] std::string try_fentry(const KernelFeatures& features);
 
-// Asks `no_fentry` only where a function is wanted, because its tracepoint is missing.
-Result<KernelFeatures> read_kernel_features(
-    const std::string& btf_path = "/sys/kernel/btf/vmlinux",
-    std::string (*no_fentry)(const KernelFeatures&) = try_fentry);
+// Why no program can read the packets that its tracepoint is given, "" when it can: lets the kernel
+// verify one that does nothing else. Since 6.12 (8aeaed21befc), of which BTF says nothing: the
+// function is there since 6.4, for programs of other types. Needs what the agent needs.
+[[nodiscard]] std::string try_packets(const KernelFeatures& features);
+
+// What BTF cannot tell and has to be tried, or that a test says.
+struct KernelTrials {
+  std::string (*no_fentry)(const KernelFeatures&) = try_fentry;
+  std::string (*no_packets)(const KernelFeatures&) = try_packets;
+};
+
+// Tries fentry only where a function is wanted, because its tracepoint is missing.
+Result<KernelFeatures> read_kernel_features(const std::string& btf_path = "/sys/kernel/btf/vmlinux",
+                                            const KernelTrials& trials = {});
 
 // The kernel's functions at whose entry a probe can be attached, and the program that is.
 [[nodiscard]] std::vector<std::string_view> functions_of(const ProbeInfo& probe);
@@ -47,8 +58,11 @@ struct Hook {
 // How a probe is attached on such a kernel: in one way or not at all, which is empty.
 [[nodiscard]] std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features);
 
+// Whether the kernel lets the probe read what it reads.
+[[nodiscard]] bool may_read(const ProbeInfo& probe, const KernelFeatures& features);
+
 // Whether there is anything for the probe to do: there is nothing where it stands in for one that
-// can be attached.
+// can be attached, or reads answers only and the configuration lets none be read.
 [[nodiscard]] bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features);
 
 // Why a probe has no hooks.

@@ -189,7 +189,8 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
       attach_one(status, hooks, maps);
     status.attached = !hooks.empty() && status.reason.empty();
     // Of two that stand in for each other one is enough; the other says what is lost.
-    status.degraded = !status.attached && stood_in_for(info) == nullptr;
+    status.degraded =
+        !status.attached && is_wanted(info, features) && stood_in_for(info) == nullptr;
   }
 }
 

@@ -21,6 +21,7 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
   for (const ProbeInfo& missing : kProbes) {
     // One that stands by for another is not attached beside it.
     if (missing.need == Need::needed || missing.is_iterator() || stood_in_for(missing)) continue;
+    if (hooks_of(missing, whole).empty()) continue;  // here anyway
     SCOPED_TRACE(missing.name);
     KernelFeatures features = whole;
     ASSERT_TRUE(take_away(missing, features));
@@ -28,11 +29,12 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
     const bool needs_spare = &missing == &kProbes[SLOGATE_PROBE_send_locked];
     for (const ProbeStatus& status : kernel.probes().status(kernel.maps().runs())) {
       const ProbeInfo& info = kProbes[status.probe];
+      const bool lacking = hooks_of(info, whole).empty() && stood_in_for(info) == nullptr;
       const bool there =
-          stood_in_for(info) != nullptr ? needs_spare && has_spare : &info != &missing;
+          stood_in_for(info) != nullptr ? needs_spare && has_spare : &info != &missing && !lacking;
       EXPECT_EQ(status.attached, there) << info.name;
       EXPECT_EQ(status.attached_to.empty(), !there) << info.name;
-      EXPECT_EQ(status.degraded, &info == &missing) << info.name;
+      EXPECT_EQ(status.degraded, &info == &missing || lacking) << info.name;
       if (&info != &missing) continue;
       EXPECT_EQ(status.reason, fmt::format("this kernel has no tracepoint {}", info.tracepoint));
     }
@@ -45,6 +47,29 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
     EXPECT_EQ(counter(counts, SLOGATE_COUNTER_connections_server), 1u);
     EXPECT_EQ(samples(kernel.counts(client.id()), SLOGATE_SIGNAL_client_request), 1u);
   }
+}
+
+ProbeStatus status_of(const Kernel& kernel, slogate_probe probe) {
+  return kernel.probes().status(slogate_runs{}).at(probe);
+}
+
+// Before 6.12.
+TEST(MissingProbe, ThatMayNotReadPacketsIsReported) {
+  KernelFeatures features = features_of(Mode::Locked);
+  features.no_packets = "refused";
+  const ProbeStatus status = status_of(Kernel(features), SLOGATE_PROBE_answer_arrived);
+  EXPECT_FALSE(status.attached);
+  EXPECT_TRUE(status.degraded);
+  EXPECT_EQ(status.reason, "this kernel lets no program read packets: refused");
+}
+
+TEST(MissingProbe, ThatTheConfigurationDoesNotWantIsNoLoss) {
+  KernelFeatures features = features_of(Mode::Locked);
+  features.read_answers = false;
+  const ProbeStatus status = status_of(Kernel(features), SLOGATE_PROBE_answer_arrived);
+  EXPECT_FALSE(status.attached);
+  EXPECT_FALSE(status.degraded);
+  EXPECT_EQ(status.reason, "not needed: the configuration lets no answers be read");
 }
 
 TEST(MissingProbe, ThatIsNeededIsRefusedWithAReason) {

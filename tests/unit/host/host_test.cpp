@@ -26,7 +26,7 @@ using ::testing::HasSubstr;
 constexpr const char* kAllCapabilities = "000001ffffffffff";
 
 // A host made of a few files, with nothing wrong but what a test takes away.
-bool fentry = false;  // whether the host allows it
+bool fentry = false, packets = true;  // whether the host allows it
 
 class FakeHost : public testing::Test {
  protected:
@@ -42,8 +42,10 @@ class FakeHost : public testing::Test {
   ~FakeHost() override { fs::remove_all(root_); }
 
   [[nodiscard]] HostRoots roots() const {
-    return {root_ + "/proc", root_ + "/sys",
-            [](const KernelFeatures&) { return std::string(fentry ? "" : "fentry is refused"); }};
+    return {root_ + "/proc",
+            root_ + "/sys",
+            {[](const KernelFeatures&) { return std::string(fentry ? "" : "fentry is refused"); },
+             [](const KernelFeatures&) { return std::string(packets ? "" : "refused"); }}};
   }
   [[nodiscard]] std::string cgroup2() const { return root_ + "/sys/fs/cgroup"; }
   [[nodiscard]] std::string bpffs() const { return root_ + "/sys/fs/bpf"; }
@@ -180,6 +182,19 @@ TEST_F(FakeHost, FunctionsStandInForTracepoints) {
   EXPECT_EQ(find("tracepoint sock_send_length").state, FindingState::Degraded);
   EXPECT_EQ(find("tracepoint kfree_skb").remedy,
             "boot a kernel built with CONFIG_INET=y and CONFIG_TRACEPOINTS=y");
+}
+
+TEST_F(FakeHost, PacketsThatNoProgramMayReadAreSaid) {
+  constexpr std::array<std::string_view, 1> tracepoints = {"tcp_probe"};
+  write("/sys/kernel/btf/vmlinux", types_of(tracepoints, {}));
+  EXPECT_EQ(find("tracepoint tcp_probe").state, FindingState::Ok);
+  packets = false;
+  EXPECT_EQ(find("tracepoint tcp_probe").state, FindingState::Degraded);
+  EXPECT_EQ(find("tracepoint tcp_probe").detail,
+            fmt::format("this kernel lets no program read packets: refused; lost without it: {}",
+                        kProbes[SLOGATE_PROBE_answer_arrived].what));
+  EXPECT_EQ(find("tracepoint tcp_probe").remedy, "kernels since 6.12 have it");
+  packets = true;
 }
 
 TEST_F(FakeHost, CapabilitiesAreNamedOneByOne) {

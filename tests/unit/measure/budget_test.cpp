@@ -106,7 +106,8 @@ TEST(Budget, WhatStartingCostIsNotCounted) {
 }
 
 TEST(Budget, LeavesOutWhatIsOptional) {
-  EXPECT_EQ(optional_programs(), std::vector{SLOGATE_PROBE_first_read});
+  EXPECT_EQ(optional_programs(),
+            (std::vector{SLOGATE_PROBE_first_read, SLOGATE_PROBE_answer_arrived}));
 }
 
 ProbeStatus probe(slogate_probe which, uint64_t runs, uint64_t timed,

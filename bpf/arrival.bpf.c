@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * What the answers to a client say, from their first bytes as they arrive.
+ *
+ * tcp_probe runs under the socket's lock for each segment that comes in on an established
+ * connection, in softirq or from the backlog, before TCP looks at it. If TCP takes the segment,
+ * sk_data_ready follows: so what is read here is left in the socket, and data_ready books it when
+ * it closes the request. A segment that TCP does not take after all (no room, a bad checksum) comes
+ * again, is read again, and what it says is left once more in the same place.
+ *
+ * Nothing runs here for what arrives with the handshake, in a Fast Open or after the client's own
+ * FIN: those answers are unknown.
+ */
+#include "arrived.h"
+#include "send_length.h"
+
+/* The first is to be had since 6.12 for programs of this kind; where it is missing the agent does
+ * not load them. */
+extern int bpf_dynptr_from_skb(struct sk_buff* skb, u64 flags,
+                               struct bpf_dynptr* packet) __ksym __weak;
+extern int bpf_dynptr_clone(const struct bpf_dynptr* packet,
+                            struct bpf_dynptr* clone) __ksym __weak;
+extern int bpf_dynptr_adjust(const struct bpf_dynptr* packet, __u64 start, __u64 end) __ksym __weak;
+
+/* The new bytes of a packet. Wherever they lie: those that come over loopback and veth are in
+ * fragments, all of them. */
+#define ANSWER_SOURCE const struct bpf_dynptr
+#define ANSWER_KEEP(source)                                 \
+  struct bpf_dynptr own;                                    \
+  if (bpf_dynptr_clone(source, &own)) return ANSWER_MISFIT; \
+  source = &own
+
+static __always_inline bool peek(const struct bpf_dynptr* bytes, __u32 offset, void* to, __u32 n) {
+  return !bpf_dynptr_read(to, n, bytes, offset, 0);
+}
+
+#include "answer.h"
+
+/* How many bytes of data a segment has. TCP has read its header, so this need not: that it is a
+ * pure ACK is known after three loads. */
+static __always_inline __u32 data_of(const struct sk_buff* skb) {
+  const struct tcp_skb_cb* segment = (const struct tcp_skb_cb*)skb->cb;
+  return segment->end_seq - segment->seq - (segment->tcp_flags & TCP_FLAG_FIN);
+}
+
+/* How many of them are old. What is out of order has no new ones: all that is between must arrive
+ * first, and the segment that closes the gap is read in its turn. */
+static __always_inline __u32 old_of(const struct tcp_sock* tp, const struct sk_buff* skb) {
+  return tp->rcv_nxt - ((const struct tcp_skb_cb*)skb->cb)->seq;
+}
+
+/* Whether an answer has begun that nobody has been told of: a reader may want to be told of no less
+ * than so many bytes (SO_RCVLOWAT). */
+static __always_inline bool has_begun(const struct tcp_sock* tp, const struct slogate_sock* state) {
+  return state->arrived != ARRIVED_nothing && state->arrived != ARRIVED_interim &&
+         tp->rcv_nxt != tp->copied_seq;
+}
+
+static __always_inline bool reads_answers(struct sock* sk, struct slogate_sock* state) {
+  const struct slogate_control* c = control();
+  if (!c || c->answers) return c != 0;
+  const struct slogate_slot* slot = slot_of(sk, state);
+  return slot && slot->answers;
+}
+
+/* Pipelined replies: data_ready books the first one, which closes the request. */
+static __always_inline void book_more_replies(struct slogate_slot* slot,
+                                              const struct bpf_dynptr* bytes,
+                                              struct answer_reading* reading) {
+  struct answer_replies replies = {};
+  for (int i = 0; i < ANSWER_REDIS_STEPS; i++)
+    if (!step_replies(bytes, reading, &replies)) break;
+#pragma unroll
+  for (int i = 0; i < ANSWER_REDIS_OUTCOMES; i++)
+    if (replies.more[i])
+      add(slot, SLOGATE_ANSWER_COUNTER(1, SLOGATE_ANSWER_redis_success + i), replies.more[i]);
+}
+
+/* An interim answer, and all of it: what follows in the same segment would be the answer. */
+static __always_inline bool is_interim_alone(const struct bpf_dynptr* bytes,
+                                             const struct answer_reading* reading) {
+  __u32 end = 0;
+  return !bpf_dynptr_read(&end, sizeof(end), bytes, reading->bytes - sizeof(end), 0) &&
+         BEGINS(end, "\r\n\r\n");
+}
+
+/* What is left of it for data_ready. */
+static __always_inline __u8 arrived_of(const struct bpf_dynptr* bytes,
+                                       const struct answer_reading* reading) {
+  switch (reading->kind) {
+    case ANSWER_outcome:
+      return ARRIVED_answer + reading->answer;
+    case ANSWER_interim:
+      if (is_interim_alone(bytes, reading)) return ARRIVED_interim;
+      return ARRIVED_answer + SLOGATE_ANSWER_http_unknown;
+    case ANSWER_handshake:
+      return ARRIVED_handshake + reading->handshake;
+    default:
+      return ARRIVED_nothing;
+  }
+}
+
+/* `reading` knows how many bytes there are, at the end of the packet. */
+static __always_inline void read_packet(struct sock* sk, struct slogate_sock* state,
+                                        struct sk_buff* skb, struct answer_reading* reading) {
+  struct bpf_dynptr bytes;
+  if (bpf_dynptr_from_skb(skb, 0, &bytes) ||
+      bpf_dynptr_adjust(&bytes, skb->len - reading->bytes, skb->len))
+    return;
+  read_answer(&bytes, reading);
+  state->protocol = reading->protocol;
+  state->misfits = reading->misfits;
+  state->arrived = arrived_of(&bytes, reading);
+  struct slogate_slot* slot = reading->rest ? slot_of(sk, state) : 0;
+  if (slot) book_more_replies(slot, &bytes, reading);
+}
+
+static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u32 data) {
+  struct slogate_sock* state = known_socket(sk);
+  if (!state || state->role != SLOGATE_ROLE_client) return;
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
+  struct answer_reading reading = {.asked = state->opened || send_is_unseen(sk, tp, state),
+                                   .first = !tp->bytes_received && !is_subflow(tp),
+                                   .protocol = state->protocol,
+                                   .misfits = state->misfits};
+  if (!is_worth_reading(&reading)) return;
+  __u32 old = old_of(tp, skb);
+  if (old >= data || has_begun(tp, state) || !reads_answers(sk, state)) return;
+  reading.here = reading.bytes = data - old;
+  read_packet(sk, state, skb, &reading);
+}
+
+SEC("tp_btf/tcp_probe")
+int BPF_PROG(answer_arrived, struct sock* sk, struct sk_buff* skb) {
+  __u32 data = data_of(skb);
+  if (!data) return 0;
+  return SLOGATE_RUN(answer_arrived, sk->__sk_common.skc_hash, on_arrival(sk, skb, data));
+}
+
+char LICENSE[] SEC("license") = "GPL";
