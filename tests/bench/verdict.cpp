@@ -169,6 +169,9 @@ void add_errors(std::vector<Experiment>& all, size_t runs) {
     all.back().before = 300;
     all.back().readings = 200;
   }
+  // As much worse as is allowed: what alpha is about.
+  add("errors 0 to 0.1 %", 1000, 0, 0.001, 0.01, some);
+  add("errors 2 to 2.1 %", 1000, 0.02, 0.021, 0.01, some);
   add("all errors at 150/s", 150, 0, 1, 0.001, some);
   add("errors 0 to 5 % at 300/s", 300, 0, 0.05, 0.001, some);
   add("errors 2 to 7 % at 300/s", 300, 0.02, 0.07, 0.001, some);
