@@ -26,13 +26,18 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
 struct RatioFactors {
   CounterFactors events, exposures;
 };
-constexpr auto kRatioFactors = [] {
-  std::array<RatioFactors, kJudgedRatios.size()> all{};
-  std::ranges::transform(kJudgedRatios, all.begin(), [](const JudgedSignal& ratio) {
-    return RatioFactors{CounterFactors(ratio.events), CounterFactors(ratio.exposures)};
-  });
-  return all;
-}();
+// Made at the first call: every row with every counter is more comparisons of words than clang
+// makes when it compiles.
+const RatioFactors& factors_of(RatioSignal signal) {
+  static const auto all = [] {
+    std::array<RatioFactors, kJudgedRatios.size()> made{};
+    std::ranges::transform(kJudgedRatios, made.begin(), [](const JudgedSignal& ratio) {
+      return RatioFactors{CounterFactors(ratio.events), CounterFactors(ratio.exposures)};
+    });
+    return made;
+  }();
+  return all[static_cast<size_t>(signal)];
+}
 
 // What counts the requests of a latency's role that ended without an answer; SLOGATE_COUNTERS for
 // none.
@@ -131,7 +136,7 @@ std::optional<double> tally_quantile(const Tally& tally, size_t signal, double q
 }
 
 RatioTally to_ratio(const Counts& counts, RatioSignal signal) {
-  const RatioFactors& factors = kRatioFactors[static_cast<size_t>(signal)];
+  const RatioFactors& factors = factors_of(signal);
   const uint64_t events = factors.events.sum(counts);
   return {events, std::max(events, factors.exposures.sum(counts))};
 }
