@@ -90,9 +90,9 @@ class CounterFactors {
  public:
   constexpr CounterFactors() = default;
   constexpr explicit CounterFactors(const CounterSum& sum) {
-    std::array<int8_t, SLOGATE_COUNTERS> factors{};
+    std::array<int, SLOGATE_COUNTERS> factors{};
     for (const CounterTerm& term : sum) {
-      const int8_t factor = term.subtracted ? -1 : 1;
+      const int factor = term.subtracted ? -1 : 1;
       if (term.family == kDropsFamily) drops_ += factor;
       for (size_t i = 0; i < kCounters.size(); ++i)
         if (term.has(kCounters[i])) factors[i] += factor;
@@ -106,11 +106,11 @@ class CounterFactors {
  private:
   struct Factor {
     uint16_t counter = 0;
-    int8_t factor = 0;
+    int factor = 0;
   };
   std::array<Factor, SLOGATE_COUNTERS> counters_{};
   uint16_t size_ = 0;
-  int8_t drops_ = 0;
+  int drops_ = 0;
 };
 
 // Events and exposures of a ratio in what was counted, as judged_ratios.def has them; there are
