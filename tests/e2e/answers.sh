@@ -1,0 +1,606 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# ctest: e2e 400
+# tests/e2e/answers.sh [CASE...]
+#
+# What answers say, of real servers: each in a cgroup of its own, asked by a real client in another, which
+# counts what it saw. The agent's counters of both cgroups must say the same, to the last answer.
+# SLOGATE_REQUESTS: how many of each server (default 2,000; 10,000 in a soak).
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+need_root
+need_cgroup2
+for program in curl python3; do command -v "$program" >/dev/null || skip "$program is not installed"; done
+
+requests=${SLOGATE_REQUESTS:-2000}
+clients=$root/tests/e2e/answers
+chmod 711 "$work" # databases run as users of their own
+
+# ---- what was seen, and what was counted ----
+
+# outcome_of PROTOCOL CODE: the table of docs/method.md, written anew.
+outcome_of() {
+  case $1.$2 in
+    http.[123]??) say success ;;
+    http.4??) say client_error ;;
+    http.5??) say server_error ;;
+    redis.OK | postgresql.login | postgresql.00000 | mysql.0) say success ;;
+    redis.nil | memcached.END) say miss ;;
+    redis.MOVED | redis.ASK) say redirect ;;
+    redis.WRONGTYPE | redis.NOAUTH | redis.NOPERM | redis.client) say client_error ;;
+    redis.*) say server_error ;;
+    postgresql.22* | postgresql.23* | postgresql.28* | postgresql.42* | postgresql.40*) say client_error ;;
+    postgresql.08* | postgresql.53* | postgresql.57* | postgresql.58* | postgresql.XX*) say server_error ;;
+    postgresql.*) say success ;;
+    mysql.1040 | mysql.1203 | mysql.1290) say server_error ;;
+    mysql.*) say client_error ;;
+    memcached.CLIENT_ERROR) say client_error ;;
+    memcached.ERROR | memcached.SERVER_ERROR) say server_error ;;
+    memcached.*) say success ;;
+    *) say unknown ;;
+  esac
+}
+
+# saw NAME PROTOCOL: on stdin lines CODE [NUMBER] of a client of NAME; adds them to what NAME must show.
+saw() {
+  local code number
+  awk '{ n[$1] += NF > 1 ? $2 : 1 } END { for (code in n) print code, n[code] }' |
+    while read -r code number; do say "$2.$(outcome_of "$2" "$code") $number"; done >>"$work/$1.expected"
+}
+# must_show NAME ROW NUMBER: besides.
+must_show() { say "$2 $3" >>"$work/$1.expected"; }
+expected() { awk '{ n[$1] += $2 } END { for (row in n) if (n[row]) print row, n[row] }' "$work/$1.expected" | sort; }
+
+cgroup_json() { api "/v1/cgroups?match=$cgroup_prefix/$1"; }
+# counted NAME ROLE: rows of the answers of a cgroup that are not 0.
+counted() {
+  cgroup_json "$1" | jq -r --arg role "$2" '.[].counters.answers[$role] // {} | to_entries[] | .key as $protocol |
+    .value | to_entries[] | select(.value != 0) | "\($protocol).\(.key) \(.value)"' | sort
+}
+# counter NAME JQ-PATH
+counter() { cgroup_json "$1" | jq "[.[]$2] | add // 0"; }
+is_counted() { [ "$(counted "$2" "$3")" = "$(expected "$1")" ]; }
+# equal NAME [CGROUP ROLE]: the rows of that cgroup, else of NAME as a server, are what was seen of NAME.
+equal() {
+  local cgroup=${2-$1} role=${3-server}
+  wait_until 5 is_counted "$1" "$cgroup" "$role" || {
+    diff <(expected "$1") <(counted "$cgroup" "$role") || true
+    fail "$cgroup as $role: not (<) what its client saw, but (>) what was counted; $(cgroup_json "$cgroup" |
+      jq -c '.[] | {signals: (.signals | map_values(.count)), unanswered_requests: .counters.unanswered_requests, client_gone: .counters.client_gone}')"
+  }
+}
+signal_is() { [ "$(counter "$1" ".signals.$2.count // 0")" = "$3" ]; }
+# signal_shows NAME SIGNAL COUNT
+signal_shows() {
+  wait_until 5 signal_is "$@" || fail "$1: $2 has $(counter "$1" ".signals.$2.count // 0") samples instead of $3"
+}
+sum_of() { expected "$1" | awk -v row="$2" '$1 ~ row { n += $2 } END { print n + 0 }'; }
+# shown NAME WHAT: closes a case whose every answer was a request of its own.
+shown() {
+  equal "$1"
+  ! $has_arrivals || equal "$1" "$1-client" client
+  signal_shows "$1" request "$(sum_of "$1" .)"
+  signal_shows "$1" failed_request "$(sum_of "$1" server_error)"
+  [ "$(counter "$1" .counters.unanswered_requests.server)" = 0 ] || fail "$1 left requests unanswered"
+  done_with "$1" "$2"
+}
+done_with() {
+  passed "$2: $(expected "$1" | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }')"
+  stop_servers
+}
+
+# ---- servers ----
+
+servers=()
+# serve NAME COMMAND...: at $port, from the cgroup NAME.
+serve() {
+  run_in_cgroup "$(make_cgroup "$1")" "${@:2}" >>"$work/$1.log" 2>&1 &
+  servers+=("$!")
+  track "$!"
+  wait_until 60 listens_or_ended "$!"
+  port_is_taken "$port" || fail "$1 does not listen: $(tail -n 3 "$work/$1.log")"
+}
+listens_or_ended() { port_is_taken "$port" || is_gone "$1"; }
+stop_servers() {
+  [ ${#servers[@]} -eq 0 ] || stop_process "${servers[@]}"
+  servers=()
+}
+new_port() { port=$(free_port $((21000 + RANDOM % 8000))); }
+# from NAME COMMAND...: a client's, in the cgroup NAME-client.
+from() { run_in_cgroup "$(make_cgroup "$1-client")" "${@:2}"; }
+ask() { from "$1" /usr/bin/python3 "$clients/ask.py" "$2" "$port" "$requests" "${@:3}"; }
+
+# serve_nginx NAME LOCATIONS [LISTEN-OPTION...]
+serve_nginx() {
+  local files=$work/$1-files
+  mkdir -p "$files"
+  say "well" >"$files/ok"
+  seq 1000 >"$files/long.txt"
+  cat >"$files/nginx.conf" <<END
+daemon off;
+master_process off;
+pid $files/pid;
+error_log stderr crit;
+events {}
+http {
+  access_log off;
+  root $files;
+  sendfile on;
+  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
+  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
+  server {
+    listen 127.0.0.1:$port ${*:3};
+    $2
+  }
+}
+END
+  serve "$1" nginx -p "$files" -e stderr -c "$files/nginx.conf"
+}
+failing_locations="location /broken { return 500; } location /busy { return 503; }"
+
+# ask_http NAME [CURL ARGUMENT...]: the mix of outcomes that every server of HTTP here knows; what curl saw.
+ask_http() {
+  from "$1" curl --silent --show-error --max-time 300 --output /dev/null --write-out '%{http_code}\n' "${@:2}" \
+    "http://127.0.0.1:$port/{ok,ok,missing,broken,busy}?[1-$((requests / 5))]"
+}
+http_shown() {
+  ask_http "$1" "${@:3}" >"$work/$1.seen"
+  saw "$1" http <"$work/$1.seen"
+  shown "$1" "$2"
+}
+
+# ---- HTTP ----
+
+case_nginx() {
+  need nginx || return 0
+  new_port
+  serve_nginx nginx "$failing_locations"
+  http_shown nginx "nginx, files and errors"
+  new_port
+  serve_nginx short "$failing_locations"
+  http_shown short "nginx, a connection for each request" --header "Connection: close"
+  new_port
+  serve_nginx gzip "gzip on; gzip_types text/plain; types { text/plain txt; }"
+  from gzip curl --silent --show-error --compressed --output /dev/null --write-out '%{http_code}\n' \
+    "http://127.0.0.1:$port/{long,long,nothing}.txt?[1-$((requests / 3))]" >"$work/gzip.seen"
+  saw gzip http <"$work/gzip.seen"
+  shown gzip "nginx, gzip"
+}
+
+case_proxied() {
+  need nginx || return 0
+  local behind
+  new_port
+  behind=$port
+  serve_nginx behind "$failing_locations"
+  new_port
+  serve_nginx front "location / { proxy_pass http://127.0.0.1:$behind; }"
+  ask_http front >"$work/front.seen"
+  saw front http <"$work/front.seen"
+  equal front behind server
+  ! $has_arrivals || equal front front client
+  shown front "nginx, proxied, the same of the server behind it"
+}
+
+case_fastcgi() {
+  need nginx php-cgi || return 0
+  local behind
+  new_port
+  behind=$port
+  PHP_FCGI_MAX_REQUESTS=0 serve behind-cgi php-cgi -b "127.0.0.1:$behind"
+  new_port
+  serve_nginx fastcgi "location / { fastcgi_pass 127.0.0.1:$behind; fastcgi_param REQUEST_METHOD \$request_method;
+    fastcgi_param REQUEST_URI \$request_uri; fastcgi_param SCRIPT_FILENAME $clients/answer.php; }"
+  http_shown fastcgi "nginx, FastCGI"
+}
+
+case_haproxy() {
+  need nginx haproxy || return 0
+  local behind
+  new_port
+  behind=$port
+  serve_nginx behind-haproxy "$failing_locations"
+  new_port
+  cat >"$work/haproxy.cfg" <<END
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 5s
+frontend in
+  bind 127.0.0.1:$port
+  http-request return status 503 if { path /busy }
+  default_backend out
+backend out
+  server out 127.0.0.1:$behind
+END
+  serve haproxy haproxy -db -f "$work/haproxy.cfg"
+  http_shown haproxy "haproxy, passed on and of its own"
+}
+
+case_apache() {
+  need apache2 || return 0
+  local files=$work/apache-files module
+  mkdir -p "$files/htdocs"
+  say "well" >"$files/htdocs/ok"
+  new_port
+  {
+    for module in mpm_event authz_core alias; do
+      say "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"
+    done
+    cat <<END
+ServerRoot $files
+ServerName here
+PidFile $files/pid
+Mutex pthread
+ErrorLog /dev/null
+Listen 127.0.0.1:$port
+User www-data
+Group www-data
+DocumentRoot $files/htdocs
+Redirect 500 /broken
+Redirect 503 /busy
+MaxKeepAliveRequests 0
+<Directory $files/htdocs>
+  Require all granted
+</Directory>
+END
+  } >"$files/apache.conf"
+  serve apache apache2 -X -d "$files" -f "$files/apache.conf"
+  http_shown apache "Apache"
+}
+
+case_python() {
+  new_port
+  serve python python3 "$clients/answer.py" "$port"
+  http_shown python "Python's http.server"
+  new_port
+  serve interim python3 "$clients/answer.py" "$port"
+  ask interim interim >"$work/interim.seen"
+  grep -q "^interim $requests\$" "$work/interim.seen" || fail "no interim answers: $(cat "$work/interim.seen")"
+  grep -v '^interim ' "$work/interim.seen" | saw interim http
+  shown interim "interim answers, Python's http.server"
+}
+
+case_node() {
+  need node || return 0
+  new_port
+  serve node node "$clients/answer.js" "$port"
+  http_shown node "node"
+  new_port
+  serve upgraded node "$clients/answer.js" "$port"
+  ask upgraded upgrade >"$work/upgraded.seen"
+  saw upgraded http < <(grep -v echo "$work/upgraded.seen")
+  must_show upgraded unknown.unknown "$(awk '/echo/ { print $2 }' "$work/upgraded.seen")"
+  shown upgraded "101, and what follows it, node"
+}
+
+case_java() {
+  need java || return 0
+  new_port
+  serve java java -Xmx64m -XX:+UseSerialGC -Dsun.net.httpserver.nodelay=true "$clients/Answer.java" "$port"
+  http_shown java "Java's HttpServer"
+}
+
+case_go() {
+  need go || return 0
+  GOCACHE=$work/go GO111MODULE=off go build -o "$work/answer" "$clients/answer.go" || fail "go does not build"
+  new_port
+  serve go "$work/answer" "$port"
+  http_shown go "Go's net/http"
+}
+
+# ---- Redis ----
+
+serve_redis() {
+  mkdir -p "$work/$1-files"
+  new_port
+  serve "$1" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/$1-files" "${@:2}"
+}
+# ask_redis NAME [ARGUMENT...]: the commands on stdin, so often that it makes all requests; the codes it saw.
+# `ERR` is the client's fault where the text says so.
+ask_redis() {
+  local commands
+  commands=$(cat)
+  yes "$commands" | head -n "$requests" >"$work/$1.commands" || true
+  from "$1" redis-cli --no-raw -p "$port" "${@:2}" <"$work/$1.commands" |
+    awk '/^\(error\) ERR (syntax error|unknown command|wrong number of arguments)/ { print "client"; next }
+      /^\(error\) / { print $2; next } /^\(nil\)/ { print "nil"; next } NF { print "OK" }'
+}
+
+case_redis() {
+  need redis-server redis-cli redis-benchmark || return 0
+  local commands="SET key value
+GET key
+GET nothing
+LPUSH key x
+NONSENSE
+GET
+SET key value NONSENSE
+EVAL \"return redis.error_reply('BUSY no')\" 0
+EVAL \"return redis.error_reply('ERR of mine')\" 0
+INCR number"
+  serve_redis redis
+  ask_redis redis <<<"$commands" | saw redis redis
+  shown redis "redis"
+  serve_redis resp3
+  ask_redis resp3 -3 <<<"$commands" | saw resp3 redis
+  must_show resp3 redis.success 1 # HELLO
+  shown resp3 "redis, RESP3"
+
+  serve_redis full --maxmemory 1 --maxmemory-policy noeviction
+  ask_redis full <<<"SET key value
+GET key" | saw full redis
+  shown full "redis, out of memory"
+  serve_redis locked --requirepass secret
+  ask_redis locked <<<"GET key" | saw locked redis
+  shown locked "redis, not logged in"
+}
+
+case_pipelined() {
+  need redis-server redis-benchmark || return 0
+  serve_redis pipelined
+  ask pipelined redis_pipelined >"$work/pipelined.seen"
+  # NONSENSE and GET without a key are the client's.
+  awk '$1 == "ERR" { $1 = "client" } 1' "$work/pipelined.seen" | saw pipelined redis
+  equal pipelined
+  signal_shows pipelined request $((requests / 16))
+  done_with pipelined "redis, 16 commands at once"
+  serve_redis bench
+  from bench redis-benchmark -p "$port" -q -n "$requests" -c 4 -P 16 GET nothing >"$work/bench.seen"
+  must_show bench redis.miss "$requests"
+  must_show bench redis.success 2 # redis-benchmark asks for two settings first
+  equal bench
+  done_with bench "redis-benchmark -P 16"
+}
+
+# A node of a cluster, half of whose slots are another's.
+case_cluster() {
+  need redis-server redis-cli || return 0
+  local own other
+  own=$(printf 'a%.0s' {1..40}) other=$(printf 'b%.0s' {1..40})
+  new_port
+  mkdir -p "$work/cluster-files"
+  cat >"$work/cluster-files/nodes.conf" <<END
+$own 127.0.0.1:$port@$((port + 10000)) myself,master - 0 0 1 connected 0-8191
+$other 127.0.0.1:9@19 master - 0 0 2 connected 8192-16383
+vars currentEpoch 2 lastVoteEpoch 0
+END
+  serve cluster redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/cluster-files" \
+    --cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 600000
+  cluster_is_ok() {
+    local state
+    state=$(from cluster redis-cli -p "$port" CLUSTER INFO | tr -d '\r' | sed -n 's/^cluster_state://p')
+    must_show cluster redis.success 1
+    [ "$state" = ok ]
+  }
+  wait_until 20 cluster_is_ok || fail "the cluster is not ready"
+  # foo's slot is 12182, bar's 5061.
+  ask_redis cluster <<<"GET foo
+SET bar value
+GET bar" | saw cluster redis
+  shown cluster "redis of a cluster"
+}
+
+# ---- PostgreSQL ----
+
+# serve_postgresql NAME CONNECTIONS
+serve_postgresql() {
+  local files=$work/$1-files
+  if [ ! -d "$work/pgdata" ]; then
+    mkdir "$work/pgdata"
+    chown postgres "$work/pgdata"
+    runuser -u postgres -- "$postgresql/initdb" --auth trust --no-sync -D "$work/pgdata" >"$work/initdb.log" 2>&1 ||
+      fail "initdb: $(tail -n 3 "$work/initdb.log")"
+    printf '%s\n' "CREATE TABLE once (a int PRIMARY KEY); INSERT INTO once VALUES (1);
+      CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS \$\$ BEGIN RAISE 'failed' USING ERRCODE = code; END \$\$;" |
+      tr '\n' ' ' | runuser -u postgres -- "$postgresql/postgres" --single -D "$work/pgdata" postgres >/dev/null
+  fi
+  cp -a "$work/pgdata" "$files"
+  new_port
+  serve "$1" runuser -u postgres -- "$postgresql/postgres" -D "$files" -h 127.0.0.1 -p "$port" -k "" -F \
+    -c log_min_messages=panic -c max_connections="$2" -c superuser_reserved_connections=0 -c max_wal_senders=0
+}
+pg_environment=(env PGSSLMODE=disable PGGSSENCMODE=disable PGHOST=127.0.0.1 PGUSER=postgres PGDATABASE=postgres)
+
+case_postgresql() {
+  local postgresql
+  postgresql=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
+  [ -n "$postgresql" ] || { left_out "postgresql: not installed" && return 0; }
+  local queries="SELECT 1;
+SELECT 1 / 0;
+SELECT * FROM nowhere;
+INSERT INTO once VALUES (1);
+SELECT generate_series(1, 3);
+SELECT fail('40001');
+SELECT fail('53200');
+SELECT fail('57014');
+SELECT fail('P0001');
+SELECT repeat('x', 100000);" failed
+  serve_postgresql simple 20
+  say '\set VERBOSITY sqlstate' >"$work/simple.sql"
+  yes "$queries" | head -n "$requests" >>"$work/simple.sql" || true
+  from simple "${pg_environment[@]}" PGPORT="$port" psql -X -q -f "$work/simple.sql" >/dev/null 2>"$work/simple.seen" ||
+    fail "psql: $(tail -n 1 "$work/simple.seen")"
+  sed -n 's/.*ERROR:  \(.....\)$/\1/p' "$work/simple.seen" >"$work/simple.failed"
+  {
+    cat "$work/simple.failed"
+    say "00000 $((requests - $(wc -l <"$work/simple.failed")))"
+    say "login 1"
+  } | saw simple postgresql
+  shown simple "PostgreSQL, simple protocol, psql"
+
+  serve_postgresql extended 20
+  ask extended postgresql >"$work/extended.seen"
+  saw extended postgresql <"$work/extended.seen"
+  shown extended "PostgreSQL, extended protocol, psycopg"
+
+  say "SELECT 1;" >"$work/good.sql"
+  say "SELECT fail('40001');" >"$work/bad.sql"
+  local mode prepared
+  for mode in simple extended prepared; do
+    serve_postgresql "bench-$mode" 20
+    from "bench-$mode" "${pg_environment[@]}" PGPORT="$port" pgbench -n -c 4 -t $((requests / 4)) -M "$mode" \
+      --failures-detailed -f "$work/good.sql@4" -f "$work/bad.sql@1" >"$work/bench-$mode.seen" 2>&1 ||
+      fail "pgbench: $(tail -n 3 "$work/bench-$mode.seen")"
+    failed=$(sed -n 's/^number of serialization failures: \([0-9]*\) .*/\1/p' "$work/bench-$mode.seen" | head -n 1)
+    # pgbench logs in once more to look around, and each connection prepares both statements.
+    prepared=0
+    [ "$mode" != prepared ] || prepared=8
+    printf '%s\n' "login 5" "40001 $failed" "00000 $((requests / 4 * 4 - failed + prepared))" | saw "bench-$mode" postgresql
+    shown "bench-$mode" "PostgreSQL, pgbench -M $mode"
+  done
+
+  serve_postgresql exhausted 5
+  ask exhausted postgresql_full 5 >"$work/exhausted.seen"
+  saw exhausted postgresql <"$work/exhausted.seen"
+  shown exhausted "PostgreSQL, max_connections exhausted"
+}
+
+# ---- MySQL ----
+
+# serve_mariadb NAME [ARGUMENT...]
+serve_mariadb() {
+  if [ ! -d "$work/mydata" ]; then
+    mariadb-install-db --no-defaults --user=root --datadir="$work/mydata" --auth-root-authentication-method=normal \
+      --skip-name-resolve >"$work/mydata.log" 2>&1 || fail "mariadb-install-db: $(tail -n 3 "$work/mydata.log")"
+    mkdir -p "$work/mydata/test"
+    printf '%s\n' "CREATE TABLE test.once (a INT PRIMARY KEY);" "INSERT INTO test.once VALUES (1);" \
+      "CREATE TABLE test.locked (a INT PRIMARY KEY);" "INSERT INTO test.locked VALUES (1);" >"$work/init.sql"
+    chmod 644 "$work/init.sql"
+  fi
+  cp -a "$work/mydata" "$work/$1-files"
+  new_port
+  serve "$1" mariadbd --no-defaults --user=root --datadir="$work/$1-files" --bind-address=127.0.0.1 --port="$port" \
+    --socket="$work/$1.sock" --init-file="$work/init.sql" --secure-file-priv="$work" --skip-name-resolve \
+    --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=16M "${@:2}"
+}
+
+case_mariadb() {
+  need mariadbd mariadb || return 0
+  serve_mariadb mysql
+  ask mysql mysql >"$work/mysql.seen"
+  saw mysql mysql <"$work/mysql.seen"
+  shown mysql "MariaDB, PyMySQL"
+
+  serve_mariadb batch
+  yes "SELECT 1;
+SELECT * FROM nowhere;
+INSERT INTO once VALUES (1);
+SELECT a FROM once;
+SELECT 1 INTO OUTFILE '/nowhere/file';" | head -n "$requests" >"$work/batch.sql" || true
+  from batch mariadb --no-defaults -h 127.0.0.1 -P "$port" -u root --batch --force test <"$work/batch.sql" \
+    2>&1 >/dev/null | sed -n 's/^ERROR \([0-9]*\) .*/\1/p' >"$work/batch.failed" || true
+  {
+    cat "$work/batch.failed"
+    say "0 $((requests - $(wc -l <"$work/batch.failed") + 1))"
+  } | saw batch mysql
+  shown batch "MariaDB, its own client"
+
+  if command -v php >/dev/null && php -m | grep -q mysqli; then
+    serve_mariadb binary
+    from binary php "$clients/mysqli.php" "$port" "$requests" >"$work/binary.seen"
+    { cat "$work/binary.seen" && say "0 1"; } | saw binary mysql
+    shown binary "MariaDB, prepared statements, mysqli"
+  else
+    left_out "MariaDB, prepared statements, mysqli: not installed"
+  fi
+
+  serve_mariadb refusing --max-connections=10
+  ask refusing mysql_full 11 >"$work/refusing.seen" # one more is left to administrators
+  saw refusing mysql <"$work/refusing.seen"
+  shown refusing "MariaDB, too many connections"
+}
+
+# ---- memcached ----
+
+case_memcached() {
+  need memcached || return 0
+  new_port
+  serve memcached memcached -u root -l 127.0.0.1 -p "$port" -U 0 -I 2k -o slab_chunk_max=1024
+  ask memcached memcached >"$work/memcached.seen"
+  saw memcached memcached <"$work/memcached.seen"
+  shown memcached "memcached"
+}
+
+# ---- TLS ----
+
+# handshakes_are NAME ROLE FILE: as a client saw them.
+handshakes_are() {
+  local expected
+  expected=$(awk '$1 != "data" { print $1, $2 }' "$3" | sort)
+  [ "$(cgroup_json "$1" | jq -r --arg role "$2" '.[].counters.tls_handshakes[$role] | to_entries[] |
+    select(.value != 0) | "\(.key) \(.value)"' | sort)" = "$expected" ]
+}
+# Of each connection's data TLS 1.3 may look like one more answer.
+tls_shown() {
+  local data most requests_seen
+  data=$(awk '$1 == "data" { print $2 }' "$work/$1.seen")
+  data=${data:-0}
+  most=$data
+  [[ $2 != *1.3* ]] || most=$((2 * data))
+  wait_until 5 handshakes_are "$1" server "$work/$1.seen" ||
+    fail "$1: not $(xargs <"$work/$1.seen"), but $(counter "$1" .counters.tls_handshakes.server)"
+  ! $has_arrivals || wait_until 5 handshakes_are "$1-client" client "$work/$1.seen" ||
+    fail "$1-client: not $(xargs <"$work/$1.seen"), but $(counter "$1-client" .counters.tls_handshakes.client)"
+  requests_seen=$(counter "$1" .counters.answers.server.tls.unknown)
+  ((requests_seen >= data && requests_seen <= most)) || fail "$1: $requests_seen answers in TLS instead of $data to $most"
+  passed "$2: $(xargs <"$work/$1.seen"); answers counted: $(counted "$1" server | xargs)"
+  stop_servers
+}
+
+serve_tls() {
+  case $2 in
+    nginx) serve_nginx "$1" "ssl_certificate $work/tls.crt; ssl_certificate_key $work/tls.key; ssl_protocols TLSv$3;
+      ssl_session_cache shared:s:1m; $failing_locations" ssl ;;
+    openssl) serve "$1" openssl s_server -quiet -accept "127.0.0.1:$port" -cert "$work/tls.crt" -key "$work/tls.key" \
+      -www "-tls${3/./_}" ;;
+  esac
+}
+
+case_tls() {
+  need openssl nginx || return 0
+  local server version kind name
+  local -A other=([1.2]=1.3 [1.3]=1.2)
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=here -days 2 \
+    -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
+  for server in nginx openssl; do
+    for version in 1.2 1.3; do
+      for kind in full resumed failed; do
+        name=tls-$server-${version/./}-$kind
+        new_port
+        if [ "$kind" = failed ]; then
+          serve_tls "$name" "$server" "${other[$version]}"
+        else
+          serve_tls "$name" "$server" "$version"
+        fi
+        ask "$name" tls "$version" "$kind" >"$work/$name.seen"
+        tls_shown "$name" "$server, TLS $version, $kind"
+      done
+    done
+  done
+  # A kept connection: one handshake, and then an answer for each request.
+  new_port
+  serve_tls tls-kept nginx 1.2
+  from tls-kept curl --silent --insecure --output /dev/null --write-out 'data\n' \
+    "https://127.0.0.1:$port/{ok,busy}?[1-$((requests / 5))]" | sort | uniq -c | awk '{ print $2, $1 }' >"$work/tls-kept.seen"
+  say "full 1" >>"$work/tls-kept.seen"
+  tls_shown tls-kept "nginx, TLS 1.2, kept"
+}
+
+# need PROGRAM...: else leaves the case out.
+need() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || { left_out "$case: $program is not installed" && return 1; }
+  done
+}
+
+cases=(nginx proxied fastcgi haproxy apache python node java go redis pipelined cluster postgresql mariadb memcached tls)
+[ $# -eq 0 ] || cases=("$@")
+say "outcomes: all" >"$work/slogate.yaml"
+start_agent --config "$work/slogate.yaml"
+has_arrivals=$(api /v1/probes | jq 'any(.[]; .program == "answer_arrived" and .attached)')
+for case in "${cases[@]}"; do "case_$case"; done
+stop_agent
