@@ -7,15 +7,13 @@
 # counts what it saw. The agent's counters of both cgroups must say the same, to the last answer.
 # SLOGATE_REQUESTS: how many of each server (default 2,000; 10,000 in a soak).
 set -euo pipefail
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=servers.sh
+. "$(dirname "$0")/servers.sh"
 need_root
 need_cgroup2
 for program in curl python3; do command -v "$program" >/dev/null || skip "$program is not installed"; done
 
 requests=${SLOGATE_REQUESTS:-2000}
-clients=$root/tests/e2e/answers
-chmod 711 "$work" # databases run as users of their own
 
 # ---- what was seen, and what was counted ----
 
@@ -87,57 +85,18 @@ shown() {
 }
 done_with() {
   passed "$2: $(expected "$1" | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }')"
-  stop_servers
+  stop_running
 }
 
-# ---- servers ----
+# ---- clients ----
 
-servers=()
-# serve NAME COMMAND...: at $port, from the cgroup NAME.
-serve() {
-  run_in_cgroup "$(make_cgroup "$1")" "${@:2}" >>"$work/$1.log" 2>&1 &
-  servers+=("$!")
-  track "$!"
-  wait_until 60 listens_or_ended "$!"
-  port_is_taken "$port" || fail "$1 does not listen: $(tail -n 3 "$work/$1.log")"
-}
-listens_or_ended() { port_is_taken "$port" || is_gone "$1"; }
-stop_servers() {
-  [ ${#servers[@]} -eq 0 ] || stop_process "${servers[@]}"
-  servers=()
-}
-new_port() { port=$(free_port $((21000 + RANDOM % 8000))); }
 # from NAME COMMAND...: a client's, in the cgroup NAME-client.
 from() { run_in_cgroup "$(make_cgroup "$1-client")" "${@:2}"; }
+# cycle: the lines on stdin again and again, until there are $requests.
+cycle() { awk -v n="$requests" '{ line[NR] = $0 } END { for (i = 0; i < n; i++) print line[i % NR + 1] }'; }
 ask() { from "$1" /usr/bin/python3 "$clients/ask.py" "$2" "$port" "$requests" "${@:3}"; }
 
-# serve_nginx NAME LOCATIONS [LISTEN-OPTION...]
-serve_nginx() {
-  local files=$work/$1-files
-  mkdir -p "$files"
-  say "well" >"$files/ok"
-  seq 1000 >"$files/long.txt"
-  cat >"$files/nginx.conf" <<END
-daemon off;
-master_process off;
-pid $files/pid;
-error_log stderr crit;
-events {}
-http {
-  access_log off;
-  root $files;
-  sendfile on;
-  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
-  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
-  server {
-    listen 127.0.0.1:$port ${*:3};
-    $2
-  }
-}
-END
-  serve "$1" nginx -p "$files" -e stderr -c "$files/nginx.conf"
-}
-failing_locations="location /broken { return 500; } location /busy { return 503; }"
+locations="location /broken { return 500; } location /busy { return 503; }"
 
 # ask_http NAME [CURL ARGUMENT...]: the mix of outcomes that every server of HTTP here knows; what curl saw.
 ask_http() {
@@ -154,13 +113,10 @@ http_shown() {
 
 case_nginx() {
   need nginx || return 0
-  new_port
-  serve_nginx nginx "$failing_locations"
+  serve_nginx nginx ""
   http_shown nginx "nginx, files and errors"
-  new_port
-  serve_nginx short "$failing_locations"
+  serve_nginx short ""
   http_shown short "nginx, a connection for each request" --header "Connection: close"
-  new_port
   serve_nginx gzip "gzip on; gzip_types text/plain; types { text/plain txt; }"
   from gzip curl --silent --show-error --compressed --output /dev/null --write-out '%{http_code}\n' \
     "http://127.0.0.1:$port/{long,long,nothing}.txt?[1-$((requests / 3))]" >"$work/gzip.seen"
@@ -171,11 +127,9 @@ case_nginx() {
 case_proxied() {
   need nginx || return 0
   local behind
-  new_port
+  serve_nginx behind ""
   behind=$port
-  serve_nginx behind "$failing_locations"
-  new_port
-  serve_nginx front "location / { proxy_pass http://127.0.0.1:$behind; }"
+  locations="location / { proxy_pass http://127.0.0.1:$behind; }" serve_nginx front ""
   ask_http front >"$work/front.seen"
   saw front http <"$work/front.seen"
   equal front behind server
@@ -189,18 +143,16 @@ case_fastcgi() {
   new_port
   behind=$port
   PHP_FCGI_MAX_REQUESTS=0 serve behind-cgi php-cgi -b "127.0.0.1:$behind"
-  new_port
-  serve_nginx fastcgi "location / { fastcgi_pass 127.0.0.1:$behind; fastcgi_param REQUEST_METHOD \$request_method;
-    fastcgi_param REQUEST_URI \$request_uri; fastcgi_param SCRIPT_FILENAME $clients/answer.php; }"
+  locations="location / { fastcgi_pass 127.0.0.1:$behind; fastcgi_param REQUEST_METHOD \$request_method;
+    fastcgi_param REQUEST_URI \$request_uri; fastcgi_param SCRIPT_FILENAME $clients/answer.php; }" serve_nginx fastcgi ""
   http_shown fastcgi "nginx, FastCGI"
 }
 
 case_haproxy() {
   need nginx haproxy || return 0
   local behind
-  new_port
+  serve_nginx behind-haproxy ""
   behind=$port
-  serve_nginx behind-haproxy "$failing_locations"
   new_port
   cat >"$work/haproxy.cfg" <<END
 defaults
@@ -293,17 +245,10 @@ case_go() {
 
 # ---- Redis ----
 
-serve_redis() {
-  mkdir -p "$work/$1-files"
-  new_port
-  serve "$1" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/$1-files" "${@:2}"
-}
 # ask_redis NAME [ARGUMENT...]: the commands on stdin, so often that it makes all requests; the codes it saw.
 # `ERR` is the client's fault where the text says so.
 ask_redis() {
-  local commands
-  commands=$(cat)
-  yes "$commands" | head -n "$requests" >"$work/$1.commands" || true
+  cycle >"$work/$1.commands"
   from "$1" redis-cli --no-raw -p "$port" "${@:2}" <"$work/$1.commands" |
     awk '/^\(error\) ERR (syntax error|unknown command|wrong number of arguments)/ { print "client"; next }
       /^\(error\) / { print $2; next } /^\(nil\)/ { print "nil"; next } NF { print "OK" }'
@@ -385,28 +330,7 @@ GET bar" | saw cluster redis
 
 # ---- PostgreSQL ----
 
-# serve_postgresql NAME CONNECTIONS
-serve_postgresql() {
-  local files=$work/$1-files
-  if [ ! -d "$work/pgdata" ]; then
-    mkdir "$work/pgdata"
-    chown postgres "$work/pgdata"
-    runuser -u postgres -- "$postgresql/initdb" --auth trust --no-sync -D "$work/pgdata" >"$work/initdb.log" 2>&1 ||
-      fail "initdb: $(tail -n 3 "$work/initdb.log")"
-    printf '%s\n' "CREATE TABLE once (a int PRIMARY KEY); INSERT INTO once VALUES (1);
-      CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS \$\$ BEGIN RAISE 'failed' USING ERRCODE = code; END \$\$;" |
-      tr '\n' ' ' | runuser -u postgres -- "$postgresql/postgres" --single -D "$work/pgdata" postgres >/dev/null
-  fi
-  cp -a "$work/pgdata" "$files"
-  new_port
-  serve "$1" runuser -u postgres -- "$postgresql/postgres" -D "$files" -h 127.0.0.1 -p "$port" -k "" -F \
-    -c log_min_messages=panic -c max_connections="$2" -c superuser_reserved_connections=0 -c max_wal_senders=0
-}
-pg_environment=(env PGSSLMODE=disable PGGSSENCMODE=disable PGHOST=127.0.0.1 PGUSER=postgres PGDATABASE=postgres)
-
 case_postgresql() {
-  local postgresql
-  postgresql=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
   [ -n "$postgresql" ] || { left_out "postgresql: not installed" && return 0; }
   local queries="SELECT 1;
 SELECT 1 / 0;
@@ -417,11 +341,11 @@ SELECT fail('40001');
 SELECT fail('53200');
 SELECT fail('57014');
 SELECT fail('P0001');
-SELECT repeat('x', 100000);" failed
+SELECT repeat('x', 100000);"
   serve_postgresql simple 20
   say '\set VERBOSITY sqlstate' >"$work/simple.sql"
-  yes "$queries" | head -n "$requests" >>"$work/simple.sql" || true
-  from simple "${pg_environment[@]}" PGPORT="$port" psql -X -q -f "$work/simple.sql" >/dev/null 2>"$work/simple.seen" ||
+  cycle <<<"$queries" >>"$work/simple.sql"
+  from simple "${postgresql_client[@]}" PGPORT="$port" psql -X -q -f "$work/simple.sql" >/dev/null 2>"$work/simple.seen" ||
     fail "psql: $(tail -n 1 "$work/simple.seen")"
   sed -n 's/.*ERROR:  \(.....\)$/\1/p' "$work/simple.seen" >"$work/simple.failed"
   {
@@ -438,13 +362,13 @@ SELECT repeat('x', 100000);" failed
 
   say "SELECT 1;" >"$work/good.sql"
   say "SELECT fail('40001');" >"$work/bad.sql"
-  local mode prepared
+  local mode prepared failed
   for mode in simple extended prepared; do
     serve_postgresql "bench-$mode" 20
-    from "bench-$mode" "${pg_environment[@]}" PGPORT="$port" pgbench -n -c 4 -t $((requests / 4)) -M "$mode" \
+    from "bench-$mode" "${postgresql_client[@]}" PGPORT="$port" pgbench -n -c 4 -t $((requests / 4)) -M "$mode" \
       --failures-detailed -f "$work/good.sql@4" -f "$work/bad.sql@1" >"$work/bench-$mode.seen" 2>&1 ||
       fail "pgbench: $(tail -n 3 "$work/bench-$mode.seen")"
-    failed=$(sed -n 's/^number of serialization failures: \([0-9]*\) .*/\1/p' "$work/bench-$mode.seen" | head -n 1)
+    failed=$(awk '/^number of serialization failures:/ && !found { print $5; found = 1 }' "$work/bench-$mode.seen")
     # pgbench logs in once more to look around, and each connection prepares both statements.
     prepared=0
     [ "$mode" != prepared ] || prepared=8
@@ -460,23 +384,6 @@ SELECT repeat('x', 100000);" failed
 
 # ---- MySQL ----
 
-# serve_mariadb NAME [ARGUMENT...]
-serve_mariadb() {
-  if [ ! -d "$work/mydata" ]; then
-    mariadb-install-db --no-defaults --user=root --datadir="$work/mydata" --auth-root-authentication-method=normal \
-      --skip-name-resolve >"$work/mydata.log" 2>&1 || fail "mariadb-install-db: $(tail -n 3 "$work/mydata.log")"
-    mkdir -p "$work/mydata/test"
-    printf '%s\n' "CREATE TABLE test.once (a INT PRIMARY KEY);" "INSERT INTO test.once VALUES (1);" \
-      "CREATE TABLE test.locked (a INT PRIMARY KEY);" "INSERT INTO test.locked VALUES (1);" >"$work/init.sql"
-    chmod 644 "$work/init.sql"
-  fi
-  cp -a "$work/mydata" "$work/$1-files"
-  new_port
-  serve "$1" mariadbd --no-defaults --user=root --datadir="$work/$1-files" --bind-address=127.0.0.1 --port="$port" \
-    --socket="$work/$1.sock" --init-file="$work/init.sql" --secure-file-priv="$work" --skip-name-resolve \
-    --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=16M "${@:2}"
-}
-
 case_mariadb() {
   need mariadbd mariadb || return 0
   serve_mariadb mysql
@@ -485,11 +392,11 @@ case_mariadb() {
   shown mysql "MariaDB, PyMySQL"
 
   serve_mariadb batch
-  yes "SELECT 1;
+  cycle >"$work/batch.sql" <<<"SELECT 1;
 SELECT * FROM nowhere;
 INSERT INTO once VALUES (1);
 SELECT a FROM once;
-SELECT 1 INTO OUTFILE '/nowhere/file';" | head -n "$requests" >"$work/batch.sql" || true
+SELECT 1 INTO OUTFILE '/nowhere/file';"
   from batch mariadb --no-defaults -h 127.0.0.1 -P "$port" -u root --batch --force test <"$work/batch.sql" \
     2>&1 >/dev/null | sed -n 's/^ERROR \([0-9]*\) .*/\1/p' >"$work/batch.failed" || true
   {
@@ -498,7 +405,7 @@ SELECT 1 INTO OUTFILE '/nowhere/file';" | head -n "$requests" >"$work/batch.sql"
   } | saw batch mysql
   shown batch "MariaDB, its own client"
 
-  if command -v php >/dev/null && php -m | grep -q mysqli; then
+  if command -v php >/dev/null && php -m | grep mysqli >/dev/null; then
     serve_mariadb binary
     from binary php "$clients/mysqli.php" "$port" "$requests" >"$work/binary.seen"
     { cat "$work/binary.seen" && say "0 1"; } | saw binary mysql
@@ -547,15 +454,18 @@ tls_shown() {
   requests_seen=$(counter "$1" .counters.answers.server.tls.unknown)
   ((requests_seen >= data && requests_seen <= most)) || fail "$1: $requests_seen answers in TLS instead of $data to $most"
   passed "$2: $(xargs <"$work/$1.seen"); answers counted: $(counted "$1" server | xargs)"
-  stop_servers
+  stop_running
 }
 
 serve_tls() {
   case $2 in
-    nginx) serve_nginx "$1" "ssl_certificate $work/tls.crt; ssl_certificate_key $work/tls.key; ssl_protocols TLSv$3;
-      ssl_session_cache shared:s:1m; $failing_locations" ssl ;;
-    openssl) serve "$1" openssl s_server -quiet -accept "127.0.0.1:$port" -cert "$work/tls.crt" -key "$work/tls.key" \
-      -www "-tls${3/./_}" ;;
+    nginx) serve_nginx "$1" "$(nginx_tls) ssl_protocols TLSv$3;" ssl ;;
+    openssl)
+      make_certificate
+      new_port
+      serve "$1" openssl s_server -quiet -accept "127.0.0.1:$port" -cert "$work/tls.crt" -key "$work/tls.key" \
+        -www "-tls${3/./_}"
+      ;;
   esac
 }
 
@@ -563,13 +473,10 @@ case_tls() {
   need openssl nginx || return 0
   local server version kind name
   local -A other=([1.2]=1.3 [1.3]=1.2)
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=here -days 2 \
-    -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
   for server in nginx openssl; do
     for version in 1.2 1.3; do
       for kind in full resumed failed; do
         name=tls-$server-${version/./}-$kind
-        new_port
         if [ "$kind" = failed ]; then
           serve_tls "$name" "$server" "${other[$version]}"
         else
@@ -581,7 +488,6 @@ case_tls() {
     done
   done
   # A kept connection: one handshake, and then an answer for each request.
-  new_port
   serve_tls tls-kept nginx 1.2
   from tls-kept curl --silent --insecure --output /dev/null --write-out 'data\n' \
     "https://127.0.0.1:$port/{ok,busy}?[1-$((requests / 5))]" | sort | uniq -c | awk '{ print $2, $1 }' >"$work/tls-kept.seen"

@@ -6,9 +6,11 @@ Asks the server on that port of 127.0.0.1 COUNT times and prints a line CODE NUM
 answer: an SQLSTATE, an error number, the first word of a reply. Debian's Python, for its libraries.
 """
 import collections
+import random
 import socket
 import ssl
 import sys
+import time
 
 seen = collections.Counter()
 
@@ -208,6 +210,73 @@ def interim(port, count):
         seen[status] += 1
 
 
+def paced(count, rate):
+    """Yields COUNT times, RATE times a second."""
+    begin = time.monotonic()
+    for i in range(count):
+        time.sleep(max(0, begin + i / float(rate) - time.monotonic()))
+        yield i
+
+
+def postgresql_held(port, count):
+    """Takes so many connections and keeps them, until it is ended."""
+    import psycopg
+
+    kept = [psycopg.connect(f"host=127.0.0.1 port={port} user=postgres sslmode=disable gssencmode=disable")
+            for _ in range(count)]
+    while kept:
+        time.sleep(60)
+
+
+def postgresql_short(port, count, rate):
+    """A connection for each query, also where there is none to be had."""
+    import psycopg
+
+    for _ in paced(count, rate):
+        try:
+            with psycopg.connect(f"host=127.0.0.1 port={port} user=postgres sslmode=disable gssencmode=disable") as server:
+                server.execute("SELECT 1")
+            seen["00000"] += 1
+        except psycopg.OperationalError:
+            seen["refused"] += 1
+
+
+def redis_gets(port, count, rate, misses):
+    """GET, of which so many percent miss."""
+    server = dial(port)
+    lines = server.makefile("rb")
+    server.sendall(b"SET there value\r\n")
+    redis_reply(lines)
+    for _ in paced(count, rate):
+        server.sendall(b"GET gone\r\n" if random.random() * 100 < float(misses) else b"GET there\r\n")
+        seen[redis_reply(lines)] += 1
+
+
+def redis_script(port, count, rate):
+    """A script that fails where the key `bad` is set."""
+    server = dial(port)
+    lines = server.makefile("rb")
+    script = b"if redis.call('EXISTS', 'bad') == 1 then return redis.error_reply('ERR broken') end return 1"
+    for _ in paced(count, rate):
+        server.sendall(b'EVAL "%s" 0\r\n' % script)
+        seen[redis_reply(lines)] += 1
+
+
+def tls_shared(port, count, rate, other):
+    """A tenth of the connections to PORT, the rest to OTHER, which know nothing of each other's tickets."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    session = None
+    for _ in paced(count, rate):
+        with dial(port if random.random() < 0.1 else int(other)) as plain:
+            with context.wrap_socket(plain, session=session) as server:
+                server.sendall(b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                while server.recv(65536):
+                    pass
+                session = server.session
+
+
 def tls(port, count, version, kind):
     """A connection for each request; kind: full, resumed, or failed, for which the server has no version."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -229,7 +298,8 @@ def tls(port, count, version, kind):
                 seen["failed" if "ALERT" in str(error) else str(error)] += 1
 
 
-KINDS = (postgresql, postgresql_full, mysql, mysql_full, memcached, redis_pipelined, upgrade, interim, tls)
+KINDS = (postgresql, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_full, memcached, redis_pipelined, redis_gets,
+         redis_script, upgrade, interim, tls, tls_shared)
 kind, port, count = sys.argv[1:4]
 {function.__name__: function for function in KINDS}[kind](int(port), int(count), *sys.argv[4:])
 for code, number in seen.items():

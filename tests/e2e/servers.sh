@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lib.sh, and real servers for the tests of what answers say, each in a cgroup of its own.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# shellcheck disable=SC2034 # for the scripts
+clients=$root/tests/e2e/answers
+locations= # see serve_nginx
+chmod 711 "$work" # databases run as users of their own
+postgresql=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1 || true)
+running=() # what was started since the last stop_running
+
+# begin CGROUP COMMAND...
+begin() {
+  run_in_cgroup "$(make_cgroup "$1")" "${@:2}" >>"$work/$1.log" 2>&1 &
+  running+=("$!")
+  track "$!"
+}
+# serve CGROUP COMMAND...: a server, which listens at $port before this returns.
+serve() {
+  begin "$@"
+  wait_until 60 listens_or_ended "$!"
+  port_is_taken "$port" || fail "$1 does not listen: $(tail -n 3 "$work/$1.log")"
+}
+listens_or_ended() { port_is_taken "$port" || is_gone "$1"; }
+stop_running() {
+  [ ${#running[@]} -eq 0 ] || stop_process "${running[@]}"
+  running=()
+}
+# The starters below choose a port by this.
+new_port() { port=$(free_port $((21000 + RANDOM % 8000))); }
+
+# serve_nginx CGROUP DIRECTIVES [LISTEN-OPTION...]: with these directives in its block `http`, and in the
+# block `server` those of $locations.
+serve_nginx() {
+  local files=$work/$1-files
+  new_port
+  mkdir -p "$files"
+  say "well" >"$files/ok"
+  seq 1000 >"$files/long.txt"
+  cat >"$files/nginx.conf" <<END
+daemon off;
+master_process off;
+pid $files/pid;
+error_log stderr crit;
+events {}
+http {
+  access_log off;
+  root $files;
+  sendfile on;
+  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
+  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
+  $2
+  server {
+    listen 127.0.0.1:$port ${*:3};
+    $locations
+  }
+}
+END
+  serve "$1" nginx -p "$files" -e stderr -c "$files/nginx.conf"
+}
+# For TLS: certificates; each server has keys of its own for its tickets.
+nginx_tls() {
+  make_certificate
+  say "ssl_certificate $work/tls.crt; ssl_certificate_key $work/tls.key; ssl_session_cache shared:s:1m;"
+}
+make_certificate() {
+  [ -s "$work/tls.crt" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=here \
+    -days 2 -keyout "$work/tls.key" -out "$work/tls.crt" 2>/dev/null
+}
+
+# serve_redis CGROUP [ARGUMENT...]
+serve_redis() {
+  mkdir -p "$work/$1-files"
+  new_port
+  serve "$1" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/$1-files" "${@:2}"
+}
+
+# serve_postgresql CGROUP CONNECTIONS: with a table `once`, whose one row may not come twice, and a
+# function that fails with the SQLSTATE it is called with.
+serve_postgresql() {
+  [ -d "$work/pgdata" ] || make_postgresql_data
+  rm -rf "$work/$1-files"
+  cp -a "$work/pgdata" "$work/$1-files"
+  new_port
+  serve "$1" runuser -u postgres -- "$postgresql/postgres" -D "$work/$1-files" -h 127.0.0.1 -p "$port" -k "" -F \
+    -c log_min_messages=panic -c max_connections="$2" -c superuser_reserved_connections=0 -c max_wal_senders=0
+}
+make_postgresql_data() {
+  mkdir "$work/pgdata"
+  chown postgres "$work/pgdata"
+  runuser -u postgres -- "$postgresql/initdb" --auth trust --no-sync -D "$work/pgdata" >"$work/pgdata.log" 2>&1 ||
+    fail "initdb: $(tail -n 3 "$work/pgdata.log")"
+  runuser -u postgres -- "$postgresql/postgres" --single -j -c log_min_messages=panic -D "$work/pgdata" postgres \
+    >>"$work/pgdata.log" 2>&1 <<'END'
+CREATE TABLE once (a int PRIMARY KEY);
+
+INSERT INTO once VALUES (1);
+
+CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'failed' USING ERRCODE = code; END $$;
+
+END
+}
+# shellcheck disable=SC2034 # for the scripts
+postgresql_client=(env PGSSLMODE=disable PGGSSENCMODE=disable PGHOST=127.0.0.1 PGUSER=postgres PGDATABASE=postgres)
+
+# serve_mariadb CGROUP [ARGUMENT...]: with a table `once` as above, and one to be locked.
+serve_mariadb() {
+  [ -d "$work/mydata" ] || make_mariadb_data
+  cp -a "$work/mydata" "$work/$1-files"
+  new_port
+  serve "$1" mariadbd --no-defaults --user=root --datadir="$work/$1-files" --bind-address=127.0.0.1 --port="$port" \
+    --socket="$work/$1.sock" --init-file="$work/init.sql" --secure-file-priv="$work" --skip-name-resolve \
+    --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=16M "${@:2}"
+}
+make_mariadb_data() {
+  mariadb-install-db --no-defaults --user=root --datadir="$work/mydata" --auth-root-authentication-method=normal \
+    --skip-name-resolve >"$work/mydata.log" 2>&1 || fail "mariadb-install-db: $(tail -n 3 "$work/mydata.log")"
+  mkdir -p "$work/mydata/test"
+  # A statement for each line.
+  cat >"$work/init.sql" <<'END'
+CREATE TABLE test.once (a INT PRIMARY KEY);
+INSERT INTO test.once VALUES (1);
+CREATE TABLE test.locked (a INT PRIMARY KEY);
+INSERT INTO test.locked VALUES (1);
+END
+}
