@@ -487,6 +487,17 @@ case_tls() {
       done
     done
   done
+  for kind in new reuse; do
+    name=tls-time-$kind
+    serve_tls "$name" openssl 1.2
+    from "$name" openssl s_time -connect "127.0.0.1:$port" -www /ok "-$kind" -time 2 -tls1_2 >"$work/$name.out" 2>&1 ||
+      fail "s_time: $(tail -n 1 "$work/$name.out")"
+    # A `*` or an `r` for each connection; -reuse takes its session from one more.
+    awk -v first="$kind" '/^[*r]+$/ { full += gsub(/[*]/, ""); resumed += gsub(/r/, "") }
+      END { full += first == "reuse"; print "full", full; if (resumed) print "resumed", resumed; print "data", full + resumed }' \
+      "$work/$name.out" >"$work/$name.seen"
+    tls_shown "$name" "openssl s_time -$kind, TLS 1.2"
+  done
   # A kept connection: one handshake, and then an answer for each request.
   serve_tls tls-kept nginx 1.2
   from tls-kept curl --silent --insecure --output /dev/null --write-out 'data\n' \

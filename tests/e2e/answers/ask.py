@@ -222,10 +222,14 @@ def postgresql_held(port, count):
     """Takes so many connections and keeps them, until it is ended."""
     import psycopg
 
-    kept = [psycopg.connect(f"host=127.0.0.1 port={port} user=postgres sslmode=disable gssencmode=disable")
-            for _ in range(count)]
-    while kept:
-        time.sleep(60)
+    kept = []
+    while True:
+        try:
+            kept.append(psycopg.connect(f"host=127.0.0.1 port={port} user=postgres sslmode=disable gssencmode=disable"))
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+        while len(kept) >= count:
+            time.sleep(60)
 
 
 def postgresql_short(port, count, rate):
