@@ -23,14 +23,13 @@ outcome_of() {
     http.[123]??) say success ;;
     http.4??) say client_error ;;
     http.5??) say server_error ;;
-    redis.OK | postgresql.login | postgresql.00000 | mysql.0) say success ;;
-    redis.nil | memcached.END) say miss ;;
+    redis.OK | postgresql.N | postgresql.login | postgresql.00000 | mysql.0) say success ;;
+    redis.nil | memcached.END | memcached.EN) say miss ;;
     redis.MOVED | redis.ASK) say redirect ;;
     redis.WRONGTYPE | redis.NOAUTH | redis.NOPERM | redis.client) say client_error ;;
     redis.*) say server_error ;;
-    postgresql.22* | postgresql.23* | postgresql.28* | postgresql.42* | postgresql.40*) say client_error ;;
     postgresql.08* | postgresql.53* | postgresql.57* | postgresql.58* | postgresql.XX*) say server_error ;;
-    postgresql.*) say success ;;
+    postgresql.*) say client_error ;;
     mysql.1040 | mysql.1203 | mysql.1290) say server_error ;;
     mysql.*) say client_error ;;
     memcached.CLIENT_ERROR) say client_error ;;
@@ -80,8 +79,8 @@ shown() {
   ! $has_arrivals || equal "$1" "$1-client" client
   signal_shows "$1" request "$(sum_of "$1" .)"
   signal_shows "$1" failed_request "$(sum_of "$1" server_error)"
-  [ "$(counter "$1" .counters.unanswered_requests.server)" = 0 ] || fail "$1 left requests unanswered"
-  done_with "$1" "$2"
+  [ "$(counter "$1" .counters.unanswered_requests.server)" = 0 ] || fail "$1 left requests unanswered: $(cgroup_json "$1" | jq -c ".[] | {connections: .counters.connections.server, unanswered: .counters.unanswered_requests.server, client_gone: .counters.client_gone}")"
+  done_with "$@"
 }
 done_with() {
   passed "$2: $(expected "$1" | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }')"
@@ -266,20 +265,24 @@ SET key value NONSENSE
 EVAL \"return redis.error_reply('BUSY no')\" 0
 EVAL \"return redis.error_reply('ERR of mine')\" 0
 INCR number"
+  # Each redis-cli first asks for COMMAND DOCS, for its help.
   serve_redis redis
   ask_redis redis <<<"$commands" | saw redis redis
+  must_show redis redis.success 1
   shown redis "redis"
   serve_redis resp3
   ask_redis resp3 -3 <<<"$commands" | saw resp3 redis
-  must_show resp3 redis.success 1 # HELLO
+  must_show resp3 redis.success 2 # HELLO is the other one
   shown resp3 "redis, RESP3"
 
   serve_redis full --maxmemory 1 --maxmemory-policy noeviction
   ask_redis full <<<"SET key value
 GET key" | saw full redis
+  must_show full redis.success 1
   shown full "redis, out of memory"
   serve_redis locked --requirepass secret
   ask_redis locked <<<"GET key" | saw locked redis
+  must_show locked redis.client_error 2 # not even COMMAND, when there is no COMMAND DOCS
   shown locked "redis, not logged in"
 }
 
@@ -317,7 +320,7 @@ END
   cluster_is_ok() {
     local state
     state=$(from cluster redis-cli -p "$port" CLUSTER INFO | tr -d '\r' | sed -n 's/^cluster_state://p')
-    must_show cluster redis.success 1
+    must_show cluster redis.success 1 # with arguments it asks for no help
     [ "$state" = ok ]
   }
   wait_until 20 cluster_is_ok || fail "the cluster is not ready"
@@ -325,6 +328,7 @@ END
   ask_redis cluster <<<"GET foo
 SET bar value
 GET bar" | saw cluster redis
+  must_show cluster redis.success 1
   shown cluster "redis of a cluster"
 }
 
@@ -376,6 +380,13 @@ SELECT repeat('x', 100000);"
     shown "bench-$mode" "PostgreSQL, pgbench -M $mode"
   done
 
+  say "host all all 127.0.0.1/32 scram-sha-256" >"$work/hba.conf"
+  chmod 644 "$work/hba.conf"
+  serve_postgresql login 20 -c hba_file="$work/hba.conf"
+  ask login postgresql_login >"$work/login.seen"
+  saw login postgresql <"$work/login.seen"
+  shown login "PostgreSQL, passwords right and wrong"
+
   serve_postgresql exhausted 5
   ask exhausted postgresql_full 5 >"$work/exhausted.seen"
   saw exhausted postgresql <"$work/exhausted.seen"
@@ -414,10 +425,19 @@ SELECT 1 INTO OUTFILE '/nowhere/file';"
     left_out "MariaDB, prepared statements, mysqli: not installed"
   fi
 
+  serve_mariadb mylogin
+  ask mylogin mysql_login >"$work/mylogin.seen"
+  saw mylogin mysql <"$work/mylogin.seen"
+  shown mylogin "MariaDB, passwords right and wrong"
+
   serve_mariadb refusing --max-connections=10
   ask refusing mysql_full 11 >"$work/refusing.seen" # one more is left to administrators
   saw refusing mysql <"$work/refusing.seen"
-  shown refusing "MariaDB, too many connections"
+  # What nobody asked for took no time.
+  equal refusing
+  ! $has_arrivals || equal refusing refusing-client client
+  signal_shows refusing request 11
+  done_with refusing "MariaDB, too many connections"
 }
 
 # ---- memcached ----

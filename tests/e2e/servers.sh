@@ -77,7 +77,7 @@ serve_redis() {
   serve "$1" redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/$1-files" "${@:2}"
 }
 
-# serve_postgresql CGROUP CONNECTIONS: with a table `once`, whose one row may not come twice, and a
+# serve_postgresql CGROUP CONNECTIONS [ARGUMENT...]: with a table `once`, whose one row may not come twice, and a
 # function that fails with the SQLSTATE it is called with.
 serve_postgresql() {
   [ -d "$work/pgdata" ] || make_postgresql_data
@@ -85,7 +85,7 @@ serve_postgresql() {
   cp -a "$work/pgdata" "$work/$1-files"
   new_port
   serve "$1" runuser -u postgres -- "$postgresql/postgres" -D "$work/$1-files" -h 127.0.0.1 -p "$port" -k "" -F \
-    -c log_min_messages=panic -c max_connections="$2" -c superuser_reserved_connections=0 -c max_wal_senders=0
+    -c log_min_messages=panic -c max_connections="$2" -c superuser_reserved_connections=0 -c max_wal_senders=0 "${@:3}"
 }
 make_postgresql_data() {
   mkdir "$work/pgdata"
@@ -97,6 +97,8 @@ make_postgresql_data() {
 CREATE TABLE once (a int PRIMARY KEY);
 
 INSERT INTO once VALUES (1);
+
+CREATE ROLE guest LOGIN PASSWORD 'secret';
 
 CREATE FUNCTION fail(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'failed' USING ERRCODE = code; END $$;
 
@@ -122,6 +124,7 @@ make_mariadb_data() {
   cat >"$work/init.sql" <<'END'
 CREATE TABLE test.once (a INT PRIMARY KEY);
 INSERT INTO test.once VALUES (1);
+CREATE USER guest@'127.0.0.1' IDENTIFIED BY 'secret';
 CREATE TABLE test.locked (a INT PRIMARY KEY);
 INSERT INTO test.locked VALUES (1);
 END

@@ -51,6 +51,21 @@ def postgresql(port, count):
                 seen[error.sqlstate] += 1
 
 
+def postgresql_login(port, count):
+    """With passwords, every second of them wrong, and after asking for TLS, which the server has not."""
+    import psycopg
+
+    for i in range(count // 4):
+        where = f"host=127.0.0.1 port={port} user=guest dbname=postgres sslmode=prefer gssencmode=disable"
+        seen["N"] += 1
+        seen["login"] += 2  # which way to log in, and what to make of the password
+        try:
+            psycopg.connect(where, password="secret" if i % 2 else "wrong").close()
+            seen["login"] += 1
+        except psycopg.OperationalError as error:
+            seen["28P01" if "authentication failed" in str(error) else str(error)] += 1
+
+
 def postgresql_full(port, count, held):
     """All connections are taken: max_connections is exhausted."""
     import psycopg
@@ -72,6 +87,18 @@ def mysql_at(port):
     return pymysql.connect(host="127.0.0.1", port=port, user="root", database="test", autocommit=True)
 
 
+def mysql_login(port, count):
+    """Every second login is refused."""
+    import pymysql
+
+    for i in range(count):
+        try:
+            pymysql.connect(host="127.0.0.1", port=port, user=("guest", "root")[i % 2], password="", autocommit=True).close()
+            seen["0"] += 1
+        except pymysql.MySQLError as error:
+            seen[str(error.args[0])] += 1
+
+
 def mysql(port, count):
     """The text protocol, by PyMySQL. A second connection holds the lock that some wait for."""
     import pymysql
@@ -83,7 +110,7 @@ def mysql(port, count):
         "INSERT INTO once VALUES (1)",
         "UPDATE once SET a = 1 WHERE a = 1",
         "SELEKT",
-        "SELECT a FROM locked FOR UPDATE",
+        "UPDATE locked SET a = 2",
         "SELECT 1 INTO OUTFILE '/nowhere/file'",
         "SELECT 2 LIMIT 0",
         "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213",
@@ -302,7 +329,7 @@ def tls(port, count, version, kind):
                 seen["failed" if "ALERT" in str(error) else str(error)] += 1
 
 
-KINDS = (postgresql, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_full, memcached, redis_pipelined, redis_gets,
+KINDS = (postgresql, postgresql_login, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_login, mysql_full, memcached, redis_pipelined, redis_gets,
          redis_script, upgrade, interim, tls, tls_shared)
 kind, port, count = sys.argv[1:4]
 {function.__name__: function for function in KINDS}[kind](int(port), int(count), *sys.argv[4:])
