@@ -9,6 +9,11 @@
 
 #include "socket.h"
 
+/* MySQL's clients close what they prepared before they quit: COM_STMT_CLOSE, which has no answer
+ * either. So many at most are looked for; of other requests one in nine is as long. */
+#define STATEMENT_CLOSE 9
+#define MOST_STATEMENTS 16
+
 /* Whether bytes of this protocol may be a farewell: Terminate of PostgreSQL and COM_QUIT of MySQL
  * are of five, and so is nothing that is common and takes its time; `quit\r\n` of memcached. An
  * alert of TLS is of 24 with 1.3 and 23 or 31 with 1.2 and today's ciphers; no request of a kind
@@ -16,8 +21,9 @@
 static __always_inline bool may_be_farewell(__u8 protocol, __u32 bytes) {
   switch (protocol) {
     case SLOGATE_PROTOCOL_postgresql:
-    case SLOGATE_PROTOCOL_mysql:
       return bytes == 5;
+    case SLOGATE_PROTOCOL_mysql:
+      return bytes % STATEMENT_CLOSE == 5 && bytes <= 5 + MOST_STATEMENTS * STATEMENT_CLOSE;
     case SLOGATE_PROTOCOL_memcached:
       return bytes == 6;
     case SLOGATE_PROTOCOL_tls:
