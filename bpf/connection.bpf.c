@@ -72,8 +72,8 @@ struct ending {
   bool client;      /* this end is the client's */
   bool in_use;      /* the application has not closed it yet */
   bool peer_first;  /* the peer's FIN had come before ours went */
-  bool farewell;    /* the open request is none: the peer says goodbye, or its FIN crossed ours */
-  bool open;        /* a request has no answer */
+  bool crossed;     /* its FIN and ours met on their way */
+  bool open;        /* a request has no answer, and is no goodbye */
   bool undelivered; /* bytes that were written have not arrived */
   bool idle;        /* nothing was under way in either direction, and had not been for a while */
 };
@@ -124,11 +124,10 @@ static __always_inline bool is_error(const struct ending* end, const struct tcp_
 
 /* Whether a server's client ended the connection before it had its answer. A FIN alone does not say
  * so, since a client may send one and wait: but where the server ends without an answer after it,
- * or a reset comes in reply to the answer, there was nobody left to read it. Nor does the order of
- * the FINs alone: a server that ends on being told goodbye may be quicker. */
+ * or a reset comes in reply to the answer, there was nobody left to read it. */
 static __always_inline bool is_client_gone(const struct ending* end) {
   if (end->client) return 0;
-  if (end->open) return end->peer_first || end->farewell || end->error;
+  if (end->open) return end->peer_first || end->crossed || end->error;
   return end->peer_first && is_reset(end) && end->undelivered;
 }
 
@@ -160,6 +159,14 @@ static __always_inline void count_end(struct slogate_slot* slot, struct slogate_
   if (end->from != TCP_SYN_SENT) count_use(slot, state, tp);
 }
 
+/* A goodbye opens a request, as far as anyone can tell before the connection ends. */
+static __always_inline bool says_goodbye(const struct tcp_sock* tp,
+                                         const struct slogate_sock* state, int from) {
+  if (expects_nothing(tp, state)) return 1;
+  if (state->role != SLOGATE_ROLE_client) return is_farewell(tp, state, (1 << from) & HALF_CLOSED);
+  return is_own_farewell(tp, state, from != TCP_ESTABLISHED && from != TCP_CLOSE_WAIT);
+}
+
 static __always_inline void closed(struct sock* sk, int from) {
   struct slogate_sock* state = known_socket(sk);
   if (!state) return;
@@ -177,8 +184,8 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .client = state->role == SLOGATE_ROLE_client,
                        .in_use = sk->sk_socket != 0,
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
-                       .farewell = from == TCP_CLOSING || is_farewell(tp, state),
-                       .open = state->opened != 0,
+                       .crossed = from == TCP_CLOSING,
+                       .open = state->opened && !says_goodbye(tp, state, from),
                        .undelivered = is_undelivered(tp, state, from),
                        .idle = is_idle(tp, state)};
   state->opened = 0;

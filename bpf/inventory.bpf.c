@@ -4,7 +4,7 @@
  * counts that TCP itself keeps up to date, and reports the requests that are still open. When asked
  * to, reports every socket.
  */
-#include "slot.h"
+#include "farewell.h"
 
 static __always_inline void report(struct seq_file* seq, const struct sock* sk,
                                    const struct slogate_sock* state, bool open) {
@@ -64,7 +64,8 @@ static __always_inline void visit(struct seq_file* seq, struct sock* sk,
     sample_rtt(slot, state, tp);
     if (is_established(sk)) count_use(slot, state, tp);
   }
-  report(seq, sk, state, state->opened && sk->__sk_common.skc_state != TCP_SYN_SENT);
+  bool open = state->opened && sk->__sk_common.skc_state != TCP_SYN_SENT;
+  report(seq, sk, state, open && !(tp && expects_nothing(tp, state)));
 }
 
 SEC("iter/bpf_sk_storage_map")

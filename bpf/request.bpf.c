@@ -56,6 +56,9 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
     state->sent = tp->write_seq;
     begin_request(tp, state);
     state->opened = now;
+  } else if (expects_nothing(tp, state)) {
+    begin_request(tp, state);
+    state->opened = now;
   } else if (overlaps(tp, state, now - last)) {
     state->flags |= SLOGATE_SOCK_overlapped;
   }
@@ -151,7 +154,8 @@ static __always_inline void go_on(const struct tcp_sock* tp, struct slogate_sock
 /* A server that is told goodbye by TLS, and says so in return: no request, and no answer. */
 static __always_inline bool takes_leave(const struct tcp_sock* tp, const struct slogate_sock* state,
                                         const struct msghdr* message) {
-  return state->protocol == SLOGATE_PROTOCOL_tls && message && is_farewell(tp, state) &&
+  return state->protocol == SLOGATE_PROTOCOL_tls && message &&
+         is_farewell(tp, state, has_peer_ended(tp)) &&
          may_be_farewell(SLOGATE_PROTOCOL_tls, at_most_32_bits(message->msg_iter.count));
 }
 
@@ -220,6 +224,15 @@ static __always_inline void more_is_sent(struct sock* sk, struct slogate_sock* s
   count_send(slot, &source, &reading);
 }
 
+static __always_inline void client_asks(struct sock* sk, struct slogate_sock* state) {
+  struct tcp_sock* tp = 0;
+  if (state->opened && state->protocol != SLOGATE_PROTOCOL_mysql) return;
+  if (read_answers) tp = bpf_skc_to_tcp_sock(sk);
+  if (state->opened && !(tp && expects_nothing(tp, state))) return;
+  if (tp) state->begun = tp->write_seq;
+  state->opened = bpf_ktime_get_ns();
+}
+
 /* Runs under the socket's lock before a byte of the chunk is copied or sent, so its first run after
  * an arrival is the true first byte of the answer; tcp_clock_cache may be stale here. */
 static __always_inline void on_send_locked(struct sock* sk, const struct msghdr* message) {
@@ -228,7 +241,7 @@ static __always_inline void on_send_locked(struct sock* sk, const struct msghdr*
   if (!state) return;
   __u64 opened = state->opened;
   if (state->role == SLOGATE_ROLE_client) {
-    if (!opened) state->opened = bpf_ktime_get_ns();
+    client_asks(sk, state);
   } else if (state->role == SLOGATE_ROLE_server) {
     if (!opened && state->started) {
       state->written = bpf_ktime_get_ns();
