@@ -50,23 +50,28 @@ constexpr bool is_sparse(const CounterInfo& counter) {
   return counter.family == "answers" || counter.family == "tls_handshakes";
 }
 
-// For each counter the first of those that are written with it: alike but for the last label.
-constexpr auto kGroups = [] {
+// Alike but for the last label that they have.
+constexpr bool are_together(const CounterInfo& a, const CounterInfo& b) {
+  if (a.family != b.family) return false;
+  for (size_t i = 0; i + 1 < a.labels.size() && !a.labels[i + 1].name.empty(); ++i)
+    if (a.labels[i] != b.labels[i]) return false;
+  return true;
+}
+
+// For each counter the first of those that are written with it; itself where it is written alone.
+constexpr std::array<size_t, kCounters.size()> find_groups() {
   std::array<size_t, kCounters.size()> groups{};
   for (size_t i = 0; i < kCounters.size(); ++i) {
     groups[i] = i;
-    if (!is_sparse(kCounters[i])) continue;
-    size_t last = kCounters[i].labels.size() - 1;
-    while (kCounters[i].labels[last].name.empty()) --last;
-    const auto alike = [&](const CounterInfo& other) {
-      return other.family == kCounters[i].family &&
-             std::ranges::equal(std::span(other.labels).first(last),
-                                std::span(kCounters[i].labels).first(last));
-    };
-    groups[i] = static_cast<size_t>(std::ranges::find_if(kCounters, alike) - kCounters.begin());
+    for (size_t other = 0; is_sparse(kCounters[i]) && other < i; ++other)
+      if (are_together(kCounters[i], kCounters[other])) {
+        groups[i] = groups[other];
+        break;
+      }
   }
   return groups;
-}();
+}
+constexpr std::array<size_t, kCounters.size()> kGroups = find_groups();
 
 // One row of the sheet, ready to be written.
 struct Entry {
