@@ -121,11 +121,15 @@ std::string try_fentry(const KernelFeatures& features) {
 }
 
 std::string try_packets(const KernelFeatures& features) {
+  // libbpf would complain on stderr of a function that an old kernel has not got.
+  const libbpf_print_fn_t print = libbpf_set_print(nullptr);
+  std::string reason;
   for (const ProbeInfo& probe : kProbes) {
     if (probe.reads == Reads::nothing || !features.tracepoints.contains(probe.tracepoint)) continue;
-    if (auto reader = load_reader(probe); !reader) return reader.error().message;
+    if (auto reader = load_reader(probe); !reader) reason = reader.error().message;
   }
-  return "";
+  libbpf_set_print(print);
+  return reason;
 }
 
 Result<KernelFeatures> read_kernel_features(const std::string& btf_path,

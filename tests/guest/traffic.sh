@@ -46,7 +46,9 @@ traffic() {
     '. + {$probes, counted: $counted[0], missed: [$probes[].missed] | add}' "$file" >"$file.new"
   mv "$file.new" "$file"
   rm "$file.counted"
-  jq -e '[.probes[] | select(.degraded)] == []' "$file" >/dev/null || fail "a probe is degraded"
+  # That one reads packets, which kernels before 6.12 let no program do.
+  jq -e '[.probes[] | select(.degraded and .program != "answer_arrived")] == []' "$file" >/dev/null ||
+    fail "a probe is degraded"
 }
 
 is_complete() { [ -z "$(missing)" ] && same_retransmits; }
