@@ -37,7 +37,9 @@ if [ "$usable" -ne 0 ]; then
   cat /tmp/agent.log
   exit 0
 fi
-jq -e '[.findings[] | select(.state != "ok" and .name != "agent")] == []' /tmp/doctor.json >/dev/null ||
+# Before 6.12 nothing reads what arrives at a client.
+jq -e '[.findings[] | select(.state != "ok" and .name != "agent" and .name != "tracepoint tcp_probe")] == []' \
+  /tmp/doctor.json >/dev/null ||
   fail "doctor finds something wrong"
 for ((try = 0; try < 300; try++)); do
   ! api /v1/status >/dev/null 2>&1 || break
