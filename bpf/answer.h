@@ -911,6 +911,21 @@ ANSWER_PART int read_window(ANSWER_SOURCE* source, struct answer_reading* readin
   return 0;
 }
 
+/* "HTTP/1.1 100 Continue\r\n" without more headers. */
+#define ANSWER_CONTINUE 23
+
+/* Whether an interim answer is all there is: a proxy may hand it over together with the answer. */
+ANSWER_PART int is_interim_alone(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
+  __u32 end = 0;
+  if (!source || !reading) return 0;
+  if (reading->here != reading->bytes || reading->bytes < ANSWER_CONTINUE + 2) return 0;
+  if (reading->bytes > ANSWER_CONTINUE + 2 &&
+      peek(source, ANSWER_CONTINUE - 2, &end, sizeof(end)) && BEGINS(end, "\r\n\r\n"))
+    return 0;
+  return peek(source, reading->bytes - sizeof(end), &end, sizeof(end)) && BEGINS(end, "\r\n\r\n");
+}
+
 /* Tells what bytes say that is_worth_reading() is for. */
 static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
   reading->handshake = ANSWER_HANDSHAKE_none;
@@ -928,6 +943,10 @@ static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_rea
     read_window(source, reading);
   else
     conclude(reading, said);
+  if (reading->kind == ANSWER_interim && is_interim_alone(source, reading) <= 0) {
+    reading->kind = ANSWER_outcome;
+    reading->answer = SLOGATE_ANSWER_http_unknown;
+  }
 }
 
 #endif

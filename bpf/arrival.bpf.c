@@ -76,14 +76,6 @@ static __always_inline void book_more_replies(struct slogate_slot* slot,
       add(slot, SLOGATE_ANSWER_COUNTER(1, SLOGATE_ANSWER_redis_success + i), replies.more[i]);
 }
 
-/* An interim answer, and all of it: what follows in the same segment would be the answer. */
-static __always_inline bool is_interim_alone(const struct bpf_dynptr* bytes,
-                                             const struct answer_reading* reading) {
-  __u32 end = 0;
-  return !bpf_dynptr_read(&end, sizeof(end), bytes, reading->bytes - sizeof(end), 0) &&
-         BEGINS(end, "\r\n\r\n");
-}
-
 /* What is left of it for data_ready. */
 static __always_inline __u8 arrived_of(const struct bpf_dynptr* bytes,
                                        const struct answer_reading* reading) {
@@ -91,8 +83,7 @@ static __always_inline __u8 arrived_of(const struct bpf_dynptr* bytes,
     case ANSWER_outcome:
       return ARRIVED_answer + reading->answer;
     case ANSWER_interim:
-      if (is_interim_alone(bytes, reading)) return ARRIVED_interim;
-      return ARRIVED_answer + SLOGATE_ANSWER_http_unknown;
+      return ARRIVED_interim;
     case ANSWER_handshake:
       return ARRIVED_handshake + reading->handshake;
     default:

@@ -21,6 +21,7 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
   }
   apply(tally.overlapped, other.overlapped);
   apply(tally.abandoned, other.abandoned);
+  for (size_t s = 0; s < SLOGATE_SIGNALS; ++s) apply(tally.unanswered[s], other.unanswered[s]);
 }
 
 struct RatioFactors {
@@ -94,8 +95,10 @@ Trial latency_trial(const Tally& tally, size_t signal, size_t edge) {
 // Whether a block counts follows from how many outcomes there were, and not from what they were: so
 // the mean of what it multiplies an e-value by stays at most 1.
 Trial ratio_trial(const Tally& tally, size_t signal) {
-  const auto covered = coverage(tally, signal);
-  if (covered && covered->known < kJudged[signal].least_known) return {};
+  if (const double least = kJudged[signal].least_known; least > 0) {
+    const auto covered = coverage(tally, signal);
+    if (!covered || covered->known < least) return {};
+  }
   const RatioTally& ratio = tally.ratios[signal - SLOGATE_SIGNALS];
   return {static_cast<double>(ratio.events), static_cast<double>(ratio.exposures)};
 }
@@ -104,8 +107,12 @@ Trial ratio_trial(const Tally& tally, size_t signal) {
 std::optional<Coverage> coverage(const Tally& tally, size_t signal) {
   const auto requests = kJudged[signal].answered_in;
   if (!requests) return std::nullopt;
-  const auto known = static_cast<double>(tally.ratios[signal - SLOGATE_SIGNALS].exposures);
-  const double all = std::max(known, static_cast<double>(exposures(tally, judged(*requests))));
+  const auto unanswered = static_cast<double>(tally.unanswered[*requests]);
+  const auto exposed = static_cast<double>(tally.ratios[signal - SLOGATE_SIGNALS].exposures);
+  // Those ratios have the unanswered among their exposures.
+  const double known = std::max(0.0, exposed - (kJudged[signal].least_known > 0 ? unanswered : 0));
+  const double all =
+      std::max(known, static_cast<double>(exposures(tally, judged(*requests))) - unanswered);
   if (all <= 0) return std::nullopt;
   return Coverage{all, known / all};
 }
@@ -173,6 +180,7 @@ void Arm::add(const ArmReading& reading) {
       more = reading.added.counters[counter];
       if (reading.open) open = &of_role(*reading.open, kSignals[signal].role);
     }
+    tally_.unanswered[signal] = unanswered;
     if (!open && added.is_zero() && more == 0) continue;
     add_latency(signal, added, unanswered, open);
   }

@@ -541,5 +541,6 @@ cases=(nginx proxied fastcgi haproxy apache python node java go redis pipelined 
 say "outcomes: all" >"$work/slogate.yaml"
 start_agent --config "$work/slogate.yaml"
 has_arrivals=$(api /v1/probes | jq 'any(.[]; .program == "answer_arrived" and .attached)')
+"$has_arrivals" || left_out "what clients see: answer_arrived is not attached"
 for case in "${cases[@]}"; do "case_$case"; done
 stop_agent

@@ -321,6 +321,19 @@ TEST_P(Outcome, AnswerOfASubscriptionHasNoEnd) {
 
 // ---- farewells ----
 
+// A proxy may hand over an interim answer together with the answer: what that says is not looked
+// for, but the request ends.
+TEST_P(Outcome, AnInterimAnswerInOneSendWithTheAnswerEndsTheRequest) {
+  Connection connection = connect();
+  serve(connection,
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: "
+        "2\r\n\r\nok");
+  serve(connection, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+  serve(connection, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(in(SLOGATE_SIGNAL_request), 3u);
+  EXPECT_EQ(answers(), (Rows{{"http_success", 1}, {"http_unknown", 2}}));
+}
+
 // COM_STMT_CLOSE of MySQL has no answer: it is no request that waits, and the next one's time does
 // not begin with it.
 TEST_P(Outcome, AStatementThatIsClosedAsksForNothing) {
