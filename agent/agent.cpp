@@ -310,10 +310,10 @@ void Agent::refresh_node_addresses(TickTime now) {
   log_change("node addresses", done ? "" : done.error().line());
 }
 
-// Slots that an agent before this one chose are told as well.
+// Where all answers are read, or none can be, nobody asks the slots.
 void Agent::choose_answers() {
-  std::unordered_set<uint64_t> judged;
-  if (outcomes_ == Outcomes::Slos) judged = analysis_.cgroups();
+  if (outcomes_ != Outcomes::Slos) return;
+  const std::unordered_set<uint64_t> judged = analysis_.cgroups();
   for (size_t i = SLOGATE_FIRST_SLOT; i < maps_->slab().slots(); ++i)
     maps_->slab().read_answers(i, judged.contains(maps_->slab().owner(i).cgroup));
 }

@@ -77,8 +77,7 @@ static __always_inline void book_more_replies(struct slogate_slot* slot,
 }
 
 /* What is left of it for data_ready. */
-static __always_inline __u8 arrived_of(const struct bpf_dynptr* bytes,
-                                       const struct answer_reading* reading) {
+static __always_inline __u8 arrived_of(const struct answer_reading* reading) {
   switch (reading->kind) {
     case ANSWER_outcome:
       return ARRIVED_answer + reading->answer;
@@ -101,7 +100,7 @@ static __always_inline void read_packet(struct sock* sk, struct slogate_sock* st
   read_answer(&bytes, reading);
   state->protocol = reading->protocol;
   state->misfits = reading->misfits;
-  state->arrived = arrived_of(&bytes, reading);
+  state->arrived = arrived_of(reading);
   struct slogate_slot* slot = reading->rest ? slot_of(sk, state) : 0;
   if (slot) book_more_replies(slot, &bytes, reading);
 }
