@@ -923,7 +923,8 @@ ANSWER_PART int is_interim_alone(ANSWER_SOURCE* source, struct answer_reading* r
   if (reading->bytes > ANSWER_CONTINUE + 2 &&
       peek(source, ANSWER_CONTINUE - 2, &end, sizeof(end)) && BEGINS(end, "\r\n\r\n"))
     return 0;
-  return peek(source, reading->bytes - sizeof(end), &end, sizeof(end)) && BEGINS(end, "\r\n\r\n");
+  return peek(source, reading->bytes - (__u32)sizeof(end), &end, sizeof(end)) &&
+         BEGINS(end, "\r\n\r\n");
 }
 
 /* Tells what bytes say that is_worth_reading() is for. */
