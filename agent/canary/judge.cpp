@@ -222,9 +222,12 @@ ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
   if (!rollout_.evidence) return facts;
   facts.log_e = rollout_.evidence->log_e(of.components.first, of.components.size());
   facts.log_proof = std::numeric_limits<double>::infinity();
-  for (size_t level = 0; level < of.components.levels; ++level)
-    facts.log_proof =
-        std::min(facts.log_proof, log_mean_exp(of.components.level(level).of(rollout_.proofs)));
+  for (size_t level = 0; level < of.components.levels; ++level) {
+    const double proof = log_mean_exp(of.components.level(level).of(rollout_.proofs));
+    facts.log_proof = std::min(facts.log_proof, proof);
+    if (is_latency(hypothesis.signal))
+      facts.levels.push_back({.quantile = hypothesis.levels[level].quantile, .log_proof = proof});
+  }
   const auto names = of.components.of(component_names_);
   const auto sums = of.components.of(rollout_.evidence->sums());
   const auto log_weights = of.components.of(rollout_.evidence->log_weights());
@@ -235,6 +238,19 @@ ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
 
 double Judge::log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const {
   return log_sum_exp(of.components.of(rollout_.evidence->log_weights())) + facts.log_e;
+}
+
+// What is shown of a quantile is shown of those below it only where they are shown as well.
+std::optional<double> Judge::find_shown(const Verdict& facts) const {
+  std::optional<double> shown;
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    if (of.hypothesis.signal != judged(SLOGATE_SIGNAL_request) || of.hypothesis.absolute) continue;
+    for (const LevelVerdict& level : facts.objectives[of.number].levels) {
+      if (level.log_proof < kProofThreshold) break;
+      shown = level.quantile;
+    }
+  }
+  return shown;
 }
 
 Verdict Judge::describe() const {
@@ -257,6 +273,7 @@ Verdict Judge::describe() const {
     facts.objectives.push_back(describe(of));
     if (rollout_.evidence) parts.push_back(log_part(of, facts.objectives.back()));
   }
+  facts.shown = find_shown(facts);
   // The mixture over all components is that of the mixtures over each hypothesis's.
   if (!parts.empty()) facts.log_e = log_sum_exp(parts);
   return facts;

@@ -84,6 +84,7 @@ class Judge {
   [[nodiscard]] double log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const;
   [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
   void publish(const Observation& seen);
+  [[nodiscard]] std::optional<double> find_shown(const Verdict& facts) const;
   [[nodiscard]] Verdict describe() const;
   [[nodiscard]] ObjectiveVerdict describe(const Hypotheses::Entry& of) const;
   [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;

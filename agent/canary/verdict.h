@@ -58,12 +58,23 @@ struct EvidenceComponent {
   double sum = 0, mixture_weight = 0;
 };
 
+// How one quantile of an objective on a latency stands.
+struct LevelVerdict {
+  double quantile = 0;   // above 0, below 1
+  double log_proof = 0;  // evidence that it holds; enough at kProofThreshold
+  bool needed = true;    // whether a pass needs it proven
+
+  bool operator==(const LevelVerdict&) const = default;
+};
+
 struct ObjectiveVerdict {
   std::string objective;  // "request p99 max 15 ms"
   ObjectiveState state = ObjectiveState::Open;
-  double log_e = 0;      // evidence against it alone
-  double log_proof = 0;  // evidence for it; enough at kProofThreshold
-  bool needed = false;   // whether a pass needs it proven
+  double log_e = 0;  // evidence against it alone
+  double log_proof =
+      0;  // evidence for it, the least of its needed levels; enough at kProofThreshold
+  bool needed = false;                    // whether a pass needs it proven
+  std::vector<LevelVerdict> levels = {};  // by quantile; none of a share
   // What was measured of late: seconds or shares; nothing where there were no samples.
   std::optional<double> canary, baseline;
   std::vector<EvidenceComponent> components;
@@ -85,6 +96,10 @@ struct Verdict {
   ArmSamples samples;
   // Of the canary's requests of late the share whose outcome is known; nothing without requests.
   std::optional<double> outcomes_known;
+  // The largest quantile of request latency that is shown to hold; nothing while none is.
+  std::optional<double> shown = {};
+  // How many more seconds a pass takes at the rate of late; nothing where that is not known.
+  std::optional<double> expected_seconds = {};
   double log_e = 0, threshold = 0;                // a veto needs log_e >= threshold
   std::chrono::system_clock::time_point since{};  // when decision or reason last changed
   std::string rollout;                            // names the evidence; another after a reset

@@ -18,12 +18,21 @@ Json number(std::optional<double> value) {
   return value ? slogate::number(*value) : Json(nullptr);
 }
 
+Json level_json(const LevelVerdict& level) {
+  return {{"quantile", number(level.quantile)},
+          {"log_proof", number(level.log_proof)},
+          {"needed", level.needed}};
+}
+
 Json objective_json(const ObjectiveVerdict& objective) {
+  Json levels = Json::array();
+  for (const LevelVerdict& level : objective.levels) levels.push_back(level_json(level));
   return {{"objective", objective.objective},
           {"state", kObjectiveStates[static_cast<size_t>(objective.state)]},
           {"log_e", number(objective.log_e)},
           {"log_proof", number(objective.log_proof)},
           {"needed", objective.needed},
+          {"levels", std::move(levels)},
           {"canary", number(objective.canary)},
           {"baseline", number(objective.baseline)}};
 }
@@ -49,6 +58,12 @@ uint64_t parse_count(const Json& json) {
 constexpr int kFirstYear = 1970, kLastYear = 2200;  // system_clock ends in 2262
 constexpr int kTmYear = 1900;
 
+LevelVerdict parse_level(const Json& json) {
+  return {.quantile = json.at("quantile").get<double>(),
+          .log_proof = parse_number(json.at("log_proof")).value_or(0),
+          .needed = json.at("needed").get<bool>()};
+}
+
 ObjectiveVerdict parse_objective(const Json& json) {
   ObjectiveVerdict objective;
   objective.objective = current_objective_name(json.at("objective").get<std::string>());
@@ -56,6 +71,8 @@ ObjectiveVerdict parse_objective(const Json& json) {
   objective.log_e = parse_number(json.at("log_e")).value_or(0);
   objective.log_proof = parse_number(json.at("log_proof")).value_or(0);
   objective.needed = json.at("needed").get<bool>();
+  for (const Json& level : json.value("levels", Json::array()))  // newer than others
+    objective.levels.push_back(parse_level(level));
   objective.canary = parse_number(json.at("canary"));
   objective.baseline = parse_number(json.at("baseline"));
   return objective;
@@ -72,7 +89,10 @@ Verdict parse(const Json& json) {
     verdict.objectives.push_back(parse_objective(objective));
   verdict.samples.canary = parse_count(json.at("samples").at("canary"));
   verdict.samples.baseline = parse_count(json.at("samples").at("baseline"));
-  verdict.outcomes_known = parse_number(json.value("outcomes_known", Json()));  // newer than others
+  // Newer than others.
+  verdict.outcomes_known = parse_number(json.value("outcomes_known", Json()));
+  verdict.shown = parse_number(json.value("shown", Json()));
+  verdict.expected_seconds = parse_number(json.value("expected_seconds", Json()));
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
   // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
@@ -104,6 +124,8 @@ Json verdict_json(const Verdict& verdict) {
           {"objectives", std::move(objectives)},
           {"samples", {{"canary", verdict.samples.canary}, {"baseline", verdict.samples.baseline}}},
           {"outcomes_known", number(verdict.outcomes_known)},
+          {"shown", number(verdict.shown)},
+          {"expected_seconds", number(verdict.expected_seconds)},
           {"log_e", number(verdict.log_e)},
           {"threshold", number(verdict.threshold)},
           {"since", to_rfc3339_ms(verdict.since)},
