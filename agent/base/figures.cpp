@@ -48,6 +48,31 @@ std::string duration_text(double seconds, const DurationForm& form) {
                      form.gap, unit->name);
 }
 
+std::string about_text(double seconds) {
+  struct Step {
+    double below, unit, to;  // up to so many seconds it is rounded to so many
+    std::string_view name;
+  };
+  constexpr double minute = 60, hour = 3600, day = 86'400;
+  constexpr std::array<Step, 4> steps = {{{55, 1, 10, "s"},
+                                          {9.5 * minute, minute, minute, "min"},
+                                          {117.5 * minute, minute, 5 * minute, "min"},
+                                          {47.5 * hour, hour, hour, "h"}}};
+  if (seconds < 10) return "less than 10 s";
+  for (const Step& step : steps) {
+    if (seconds >= step.below) continue;
+    const double rounded = std::max(1.0, std::round(seconds / step.to)) * step.to;
+    return fmt::format("about {:.0f} {}", rounded / step.unit, step.name);
+  }
+  return fmt::format("about {:.0f} days", std::round(seconds / day));
+}
+
+std::string rate_text(double per_second) {
+  if (per_second < 9.95) return fmt::format("{:.2g}", per_second);
+  const double step = std::pow(10, std::max(0.0, std::floor(std::log10(per_second)) - 1));
+  return count_text(std::round(per_second / step) * step);
+}
+
 std::string share_text(double share) {
   return fmt::format("{:.3g} %", share * 100);
 }

@@ -19,6 +19,11 @@ inline constexpr DurationForm kInTable{2, true, " ", true};        // "953 ns", 
 inline constexpr DurationForm kAsConfigured{3, false, "", false};  // as parse_duration() reads it
 
 [[nodiscard]] std::string duration_text(double seconds, const DurationForm& form = kInSentence);
+// A time to wait, as well as it can be told: "less than 10 s", "about 40 s", "about 4 min",
+// "about 3 h", "about 2 days".
+[[nodiscard]] std::string about_text(double seconds);
+// Events a second with two digits: "1,200", "18", "0.25".
+[[nodiscard]] std::string rate_text(double per_second);
 // A share of one: "1 %", "0.1 %".
 [[nodiscard]] std::string share_text(double share);
 // "p99", "p99.9".

@@ -91,6 +91,7 @@ void Judge::reset(std::string rollout, TickTime now) {
   canary_before_ = canary_.tally();
   for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
   readings_ = 0;
+  block_began_ = now.monotonic;
   aa_test_.begin_rollout();
   recent_canary_ = recent_baseline_ = {};
   facts_.reset();
@@ -111,7 +112,7 @@ void Judge::observe(const Observation& seen) {
   if (slo_.baseline)
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_);
-  if (++readings_ >= (slo_.baseline ? aa_test_.block() : kFirstBlock)) end_block();
+  if (++readings_ >= block_readings()) end_block(seen.now.monotonic);
   publish(seen);
 }
 
@@ -129,6 +130,14 @@ void Judge::note_activity(const Observation& seen) {
   if (answers(seen.baseline[0].added) + answers(seen.baseline[1].added) != 0) baseline_seen_ = now;
 }
 
+size_t Judge::block_readings() const {
+  return slo_.baseline ? aa_test_.block() : kFirstBlock;
+}
+
+std::chrono::nanoseconds Judge::block() const {
+  return block_readings() * std::chrono::nanoseconds(kReadInterval);
+}
+
 size_t Judge::main_signal() const {
   const size_t of_baseline = first_used(history_);
   if (of_baseline < kJudgedSignals) return of_baseline;
@@ -136,7 +145,7 @@ size_t Judge::main_signal() const {
   return of_canary < kJudgedSignals ? of_canary : judged(SLOGATE_SIGNAL_request);
 }
 
-void Judge::end_block() {
+void Judge::end_block(std::chrono::nanoseconds now) {
   const Tally canary = difference(canary_.tally(), canary_before_);
   std::array<Tally, 2> halves;
   for (size_t half = 0; half < 2; ++half)
@@ -146,12 +155,38 @@ void Judge::end_block() {
   canary_before_ = canary_.tally();
   for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
   readings_ = 0;
+  const double lasted = seconds(now - std::exchange(block_began_, now));
   if (std::exchange(spoiled_, false)) return;
   // Everything that is decided from the past is used before this block becomes part of it.
   if (slo_.baseline) aa_test_.add_block(halves, test_edges_);
   if (!is_idle(canary)) judge_block(canary, baseline);
+  rollout_.outlook.add_block(prospect(), static_cast<double>(exposures(canary, main_signal())),
+                             static_cast<double>(exposures(baseline, main_signal())), lasted);
   learn(baseline);
   facts_ = describe();
+  look_ahead(*facts_);
+}
+
+Prospect Judge::prospect() const {
+  return {.hypotheses = hypotheses_,
+          .edges = edges_,
+          .proofs = rollout_.proofs,
+          .usual = slo_.baseline ? history_ : rollout_.judged_canary,
+          .compared = slo_.baseline.has_value(),
+          .main_signal = main_signal(),
+          .block = block(),
+          .enough = kProofThreshold};
+}
+
+void Judge::look_ahead(Verdict& facts) const {
+  facts.rate = rollout_.outlook.rate();
+  const auto longest = rollout_.outlook.look(prospect(), facts.objectives);
+  if (!longest) return;
+  const double samples =
+      static_cast<double>(kLeastSamples - std::min(kLeastSamples, facts.samples.canary));
+  const double blocks = static_cast<double>(kLeastBlocks - std::min(kLeastBlocks, facts.blocks));
+  facts.expected_seconds =
+      std::max({*longest, samples / *facts.rate, blocks * seconds(facts.block)});
 }
 
 void Judge::judge_block(const Tally& canary, const Tally& baseline) {
@@ -257,8 +292,7 @@ Verdict Judge::describe() const {
   Verdict facts{.slo = slo_.name, .threshold = threshold_, .rollout = rollout_.name};
   facts.traffic_weight = round_traffic_weight(rollout_.traffic_weight);
   facts.blocks = rollout_.blocks;
-  facts.block =
-      (slo_.baseline ? aa_test_.block() : kFirstBlock) * std::chrono::nanoseconds(kReadInterval);
+  facts.block = block();
   for (size_t signal = 0; signal < kJudgedSignals; ++signal) {
     if (!kJudged[signal].sample) continue;
     facts.samples.canary =

@@ -9,6 +9,7 @@
 
 #include "agent/base/tick_time.h"
 #include "agent/canary/aa_test.h"
+#include "agent/canary/outlook.h"
 #include "agent/canary/traffic_weight.h"
 #include "agent/canary/verdict.h"
 
@@ -52,6 +53,7 @@ class Judge {
     std::string name;
     std::optional<Evidence> evidence;  // from the first block on, when weights are decided
     std::vector<double> proofs;        // sums, one for each component
+    Outlook outlook = {};
     BoundSums bounds;
     double traffic_weight = to_traffic_weight(1e9, 1);
     size_t blocks = 0;
@@ -69,13 +71,18 @@ class Judge {
     Decision decision;
     Reason reason;
     std::string message;
+    std::optional<double> expected_seconds = {};
   };
 
   void note_activity(const Observation& seen);
-  void end_block();
+  void end_block(std::chrono::nanoseconds now);
   void judge_block(const Tally& canary, const Tally& baseline);
   void begin_evidence();
   void learn(const Tally& baseline);
+  [[nodiscard]] size_t block_readings() const;
+  [[nodiscard]] std::chrono::nanoseconds block() const;
+  [[nodiscard]] Prospect prospect() const;
+  void look_ahead(Verdict& facts) const;
   [[nodiscard]] size_t main_signal() const;
   // Whether it is known of a server's answers what they say.
   [[nodiscard]] static bool are_known(const Tally& arm);
@@ -91,12 +98,15 @@ class Judge {
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
   [[nodiscard]] std::optional<Conclusion> find_doubt(const Observation& seen) const;
-  [[nodiscard]] std::optional<Conclusion> find_restart(const Observation& seen) const;
+  [[nodiscard]] std::optional<Conclusion> find_restart(const Observation& seen,
+                                                       const Verdict& facts) const;
   [[nodiscard]] std::optional<Conclusion> find_silence(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_abandoned() const;
   [[nodiscard]] std::optional<Conclusion> find_unknown() const;
   [[nodiscard]] std::optional<Conclusion> find_gap(const Observation& seen,
                                                    const Verdict& facts) const;
+  [[nodiscard]] Conclusion find_lack(const Verdict& facts, std::string what) const;
+  [[nodiscard]] std::string time_text(const Verdict& facts) const;
   [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,
                                    const ObjectiveVerdict& facts) const;
 
@@ -110,7 +120,8 @@ class Judge {
   Tally canary_before_;                   // when the block began
   std::array<Tally, 2> baseline_before_;  // the same
   size_t readings_ = 0;                   // in this block
-  bool spoiled_ = false;                  // samples of this block were lost
+  std::chrono::nanoseconds block_began_{0};
+  bool spoiled_ = false;  // samples of this block were lost
 
   Tally history_;                          // of the baseline, fading
   std::vector<Edges> edges_, test_edges_;  // of each hypothesis of the SLO, and of the A/A test

@@ -33,8 +33,14 @@ constexpr std::chrono::nanoseconds kHang = 1500ms;
 constexpr std::chrono::nanoseconds kGapMemory = 5min;
 // So many blocks in a row.
 constexpr size_t kBreachingBlocks = 4;
+// Who has to wait for longer hears what takes less.
+constexpr double kLongWait = 15 * 60;  // seconds
 // Evidence against the canary that is no veto yet, but should not go with a pass.
 constexpr double kSuspicion = kProofThreshold;
+
+constexpr std::string_view kSooner = "absolute objectives or synthetic load take less time";
+constexpr std::string_view kNoTraffic =
+    "without traffic nobody knows when it passes: synthetic load makes some";
 
 std::string figure(const Hypothesis& hypothesis, std::optional<double> value) {
   if (!value) return "no samples";
@@ -82,6 +88,7 @@ void Judge::publish(const Observation& seen) {
   next->decision = found.decision;
   next->reason = found.reason;
   next->message = std::move(found.message);
+  next->expected_seconds = found.expected_seconds;
   for (ObjectiveVerdict& objective : next->objectives)
     objective.state = objective.log_e >= threshold_            ? ObjectiveState::Against
                       : objective.log_proof >= kProofThreshold ? ObjectiveState::Proven
@@ -101,7 +108,7 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
     return {Decision::Hold, Reason::NoCanary, "nothing of the canary is running on this node"};
   if (auto doubt = find_doubt(seen)) return std::move(*doubt);
   if (auto veto = find_veto(facts)) return std::move(*veto);
-  if (auto restart = find_restart(seen)) return std::move(*restart);
+  if (auto restart = find_restart(seen, facts)) return std::move(*restart);
   if (auto silence = find_silence(seen)) return std::move(*silence);
   if (auto abandoned = find_abandoned()) return std::move(*abandoned);
   if (auto unknown = find_unknown()) return std::move(*unknown);
@@ -159,7 +166,8 @@ std::string Judge::accuse(const Hypothesis& hypothesis, const ObjectiveVerdict& 
   return text + ", " + allowed(hypothesis, facts.baseline);
 }
 
-std::optional<Judge::Conclusion> Judge::find_restart(const Observation& seen) const {
+std::optional<Judge::Conclusion> Judge::find_restart(const Observation& seen,
+                                                     const Verdict& facts) const {
   constexpr std::array<std::string_view, 3> names = {"listener", "cgroup", "container"};
   if (!rollout_.gap) return std::nullopt;
   const auto [what, when] = *rollout_.gap;
@@ -170,7 +178,10 @@ std::optional<Judge::Conclusion> Judge::find_restart(const Observation& seen) co
       fmt::format("a {} of the canary went away and came back {} ago: a pass needs {} "
                   "without that",
                   names[static_cast<size_t>(what)], duration_text(seconds(since)),
-                  duration_text(seconds(kGapMemory)))};
+                  duration_text(seconds(kGapMemory))),
+      facts.expected_seconds
+          ? std::optional(std::max(*facts.expected_seconds, seconds(kGapMemory - since)))
+          : std::nullopt};
 }
 
 std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) const {
@@ -199,10 +210,11 @@ std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) co
       static_cast<int64_t>(1e9 * std::min(kMissedAnswers / rate, 60.0)));
   if (since < std::clamp(patience, kShortestSilence, kLongestSilence)) return std::nullopt;
   const bool both = slo_.baseline && now - baseline_seen_ >= since;
-  return hold(both ? Reason::InsufficientSamples : Reason::Stalled,
-              fmt::format("{} answered no request for {}",
-                          both ? "neither canary nor baseline has" : "the canary has",
-                          duration_text(seconds(since))));
+  return hold(
+      both ? Reason::InsufficientSamples : Reason::Stalled,
+      fmt::format("{} answered {} request for {}{}",
+                  both ? "neither canary nor baseline has" : "the canary has", both ? "a" : "no",
+                  duration_text(seconds(since)), both ? fmt::format("; {}", kNoTraffic) : ""));
 }
 
 // A request that its client gave up has no time, so no histogram shows a canary that answers a part
@@ -273,10 +285,10 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
   if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
   if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
-    return hold(Reason::InsufficientSamples,
-                fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
-                            count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
-                            kLeastSamples, kLeastBlocks));
+    return find_lack(
+        facts, fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
+                           count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
+                           kLeastSamples, kLeastBlocks));
   if (slo_.baseline && exposures(history_, main_signal()) == 0)
     return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
   if (facts.log_e >= kSuspicion)
@@ -285,14 +297,31 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
         fmt::format("something is against it, too little for a veto: {}", odds_text(facts.log_e)));
   for (const ObjectiveVerdict& objective : facts.objectives)
     if (objective.needed && objective.log_proof < kProofThreshold)
-      return hold(
-          Reason::InsufficientSamples,
-          fmt::format("not shown to hold yet: {} ({} of {:.1f} nats of proof, {} canary "
-                      "samples)",
-                      objective.objective,
-                      fmt::format("{:.1f}", std::max(0.0, objective.log_proof)), kProofThreshold,
+      return find_lack(
+          facts,
+          fmt::format("not shown to hold yet: {} ({:.1f} of {:.1f} nats of proof, {} "
+                      "canary samples)",
+                      objective.objective, std::max(0.0, objective.log_proof), kProofThreshold,
                       count_text(static_cast<double>(facts.samples.canary))));
   return std::nullopt;
+}
+
+// Time alone brings it.
+Judge::Conclusion Judge::find_lack(const Verdict& facts, std::string what) const {
+  return {Decision::Hold, Reason::InsufficientSamples, std::move(what) + time_text(facts),
+          facts.expected_seconds};
+}
+
+std::string Judge::time_text(const Verdict& facts) const {
+  if (facts.rate.value_or(0) <= 0) return fmt::format("; {}", kNoTraffic);
+  const std::string rate =
+      fmt::format("{} {}/s", rate_text(*facts.rate),
+                  main_signal() == judged(SLOGATE_SIGNAL_request) ? "requests" : "samples");
+  if (!facts.expected_seconds)
+    return fmt::format("; no time can be told: at {} its proof does not grow", rate);
+  const std::string time =
+      fmt::format(": {} more at {}", about_text(*facts.expected_seconds), rate);
+  return *facts.expected_seconds < kLongWait ? time : fmt::format("{}; {}", time, kSooner);
 }
 
 }  // namespace slogate

@@ -79,6 +79,14 @@ void Tally::halve() {
   for_each_word(*this, *this, [](uint64_t& to, uint64_t) { to /= 2; });
 }
 
+Tally scaled(const Tally& tally, double factor) {
+  Tally result;
+  for_each_word(result, tally, [factor](uint64_t& to, uint64_t from) {
+    to = static_cast<uint64_t>(std::llround(static_cast<double>(from) * factor));
+  });
+  return result;
+}
+
 uint64_t CounterFactors::sum(const Counts& counts) const {
   int64_t sum = drops_ == 0 ? 0 : drops_ * static_cast<int64_t>(counts.drops.total());
   for (const Factor& one : std::span(counters_).first(size_))

@@ -57,6 +57,9 @@ struct Tally {
   void halve();
 };
 
+// Every count times `factor`, rounded.
+[[nodiscard]] Tally scaled(const Tally& tally, double factor);
+
 // Events are values beyond the edge.
 [[nodiscard]] Trial latency_trial(const Tally& tally, size_t signal, size_t edge);
 // No trial at all where too few outcomes are known.

@@ -60,9 +60,10 @@ struct EvidenceComponent {
 
 // How one quantile of an objective on a latency stands.
 struct LevelVerdict {
-  double quantile = 0;   // above 0, below 1
-  double log_proof = 0;  // evidence that it holds; enough at kProofThreshold
-  bool needed = true;    // whether a pass needs it proven
+  double quantile = 0;                          // above 0, below 1
+  double log_proof = 0;                         // evidence that it holds; enough at kProofThreshold
+  bool needed = true;                           // whether a pass needs it proven
+  std::optional<double> expected_seconds = {};  // as of the verdict; of what is needed
 
   bool operator==(const LevelVerdict&) const = default;
 };
@@ -73,8 +74,9 @@ struct ObjectiveVerdict {
   double log_e = 0;  // evidence against it alone
   double log_proof =
       0;  // evidence for it, the least of its needed levels; enough at kProofThreshold
-  bool needed = false;                    // whether a pass needs it proven
-  std::vector<LevelVerdict> levels = {};  // by quantile; none of a share
+  bool needed = false;                          // whether a pass needs it proven
+  std::vector<LevelVerdict> levels = {};        // by quantile; none of a share
+  std::optional<double> expected_seconds = {};  // as of the verdict; of what is needed
   // What was measured of late: seconds or shares; nothing where there were no samples.
   std::optional<double> canary, baseline;
   std::vector<EvidenceComponent> components;
@@ -100,6 +102,8 @@ struct Verdict {
   std::optional<double> shown = {};
   // How many more seconds a pass takes at the rate of late; nothing where that is not known.
   std::optional<double> expected_seconds = {};
+  // Canary samples a second of late, of the signal that stands for the load.
+  std::optional<double> rate = {};
   double log_e = 0, threshold = 0;                // a veto needs log_e >= threshold
   std::chrono::system_clock::time_point since{};  // when decision or reason last changed
   std::string rollout;                            // names the evidence; another after a reset

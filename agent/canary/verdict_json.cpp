@@ -21,7 +21,8 @@ Json number(std::optional<double> value) {
 Json level_json(const LevelVerdict& level) {
   return {{"quantile", number(level.quantile)},
           {"log_proof", number(level.log_proof)},
-          {"needed", level.needed}};
+          {"needed", level.needed},
+          {"expected_seconds", number(level.expected_seconds)}};
 }
 
 Json objective_json(const ObjectiveVerdict& objective) {
@@ -33,6 +34,7 @@ Json objective_json(const ObjectiveVerdict& objective) {
           {"log_proof", number(objective.log_proof)},
           {"needed", objective.needed},
           {"levels", std::move(levels)},
+          {"expected_seconds", number(objective.expected_seconds)},
           {"canary", number(objective.canary)},
           {"baseline", number(objective.baseline)}};
 }
@@ -61,7 +63,8 @@ constexpr int kTmYear = 1900;
 LevelVerdict parse_level(const Json& json) {
   return {.quantile = json.at("quantile").get<double>(),
           .log_proof = parse_number(json.at("log_proof")).value_or(0),
-          .needed = json.at("needed").get<bool>()};
+          .needed = json.at("needed").get<bool>(),
+          .expected_seconds = parse_number(json.value("expected_seconds", Json()))};
 }
 
 ObjectiveVerdict parse_objective(const Json& json) {
@@ -73,6 +76,7 @@ ObjectiveVerdict parse_objective(const Json& json) {
   objective.needed = json.at("needed").get<bool>();
   for (const Json& level : json.value("levels", Json::array()))  // newer than others
     objective.levels.push_back(parse_level(level));
+  objective.expected_seconds = parse_number(json.value("expected_seconds", Json()));
   objective.canary = parse_number(json.at("canary"));
   objective.baseline = parse_number(json.at("baseline"));
   return objective;
@@ -93,6 +97,7 @@ Verdict parse(const Json& json) {
   verdict.outcomes_known = parse_number(json.value("outcomes_known", Json()));
   verdict.shown = parse_number(json.value("shown", Json()));
   verdict.expected_seconds = parse_number(json.value("expected_seconds", Json()));
+  verdict.rate = parse_number(json.value("rate", Json()));
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
   // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
@@ -126,6 +131,7 @@ Json verdict_json(const Verdict& verdict) {
           {"outcomes_known", number(verdict.outcomes_known)},
           {"shown", number(verdict.shown)},
           {"expected_seconds", number(verdict.expected_seconds)},
+          {"rate", number(verdict.rate)},
           {"log_e", number(verdict.log_e)},
           {"threshold", number(verdict.threshold)},
           {"since", to_rfc3339_ms(verdict.since)},

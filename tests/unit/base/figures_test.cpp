@@ -33,5 +33,24 @@ TEST(Figures, ADurationIsTheSameInEachForm) {
   }
 }
 
+TEST(Figures, ATimeToWaitIsToldAsWellAsItIsKnown) {
+  EXPECT_EQ(about_text(0), "less than 10 s");
+  EXPECT_EQ(about_text(37), "about 40 s");
+  EXPECT_EQ(about_text(56), "about 1 min");
+  EXPECT_EQ(about_text(89), "about 1 min");
+  EXPECT_EQ(about_text(250), "about 4 min");
+  EXPECT_EQ(about_text(600), "about 10 min");
+  EXPECT_EQ(about_text(3100), "about 50 min");
+  EXPECT_EQ(about_text(3 * 3600), "about 3 h");
+  EXPECT_EQ(about_text(3.2 * 86'400), "about 3 days");
+}
+
+TEST(Figures, RatesHaveTwoDigits) {
+  EXPECT_EQ(rate_text(0.2512), "0.25");
+  EXPECT_EQ(rate_text(4), "4");
+  EXPECT_EQ(rate_text(18.3), "18");
+  EXPECT_EQ(rate_text(1234.5), "1,200");
+}
+
 }  // namespace
 }  // namespace slogate

@@ -122,6 +122,44 @@ TEST_F(JudgeTest, ASharedSlowdownIsNobodysFault) {
   }
 }
 
+// Sums of evidence and proof of all objectives.
+std::vector<double> standing(const Verdict& verdict) {
+  std::vector<double> all = {verdict.log_e, static_cast<double>(verdict.blocks),
+                             static_cast<double>(verdict.samples.canary)};
+  for (const ObjectiveVerdict& objective : verdict.objectives) {
+    all.push_back(objective.log_proof);
+    for (const LevelVerdict& level : objective.levels) all.push_back(level.log_proof);
+    for (const EvidenceComponent& component : objective.components) all.push_back(component.sum);
+  }
+  return all;
+}
+
+// A machine busy with something else keeps both from answering for a moment: that is no sign of
+// anything, and takes nothing back.
+TEST_F(JudgeTest, AStallTakesNoEvidenceBack) {
+  for (const bool alone : {false, true}) {
+    Replay replay(default_slo(0.001));
+    baseline_only(replay);
+    while_decided(replay, Decision::Hold, good_, readings(300));
+    ASSERT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+    ASSERT_EQ(replay.judge().verdict()->block, 250ms);  // no block is under way
+    const std::vector<double> before = standing(*replay.judge().verdict());
+    size_t stalled = 0;
+    for (size_t i = 0; i < readings(3); ++i) {
+      const Verdict& verdict = replay.step({}, alone ? draw(good_) : Histogram{});
+      if (verdict.reason == Reason::Stalled) ++stalled;
+      ASSERT_NE(verdict.decision, Decision::Veto);
+    }
+    // The baseline, where it answers all the while, shows that there was something to answer.
+    EXPECT_EQ(stalled > 0, alone);
+    EXPECT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+    EXPECT_EQ(standing(*replay.judge().verdict()), before);
+    EXPECT_EQ(replay.step(draw(good_), draw(good_)).decision, Decision::Pass)
+        << replay.judge().verdict()->message;
+    EXPECT_EQ(replay.judge().verdict()->blocks, static_cast<size_t>(before[1]) + 1);
+  }
+}
+
 // Hung requests never complete: only their age tells.
 TEST_F(JudgeTest, AHangIsSeenWithinThreeSecondsAndEndsInAVeto) {
   Replay replay(default_slo(0.001));
