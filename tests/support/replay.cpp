@@ -2,6 +2,7 @@
 #include "tests/support/replay.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <numeric>
@@ -22,12 +23,29 @@ double quantile_of(const Survival& of, double share) {
 
 }  // namespace
 
-Survival lognormal() {
-  return [](double x) { return 0.5 * std::erfc(std::log(x / 0.010) / std::sqrt(2)); };
+Survival lognormal(double sigma, double median) {
+  return [=](double x) { return 0.5 * std::erfc(std::log(x / median) / sigma / std::sqrt(2)); };
 }
 
 Survival pareto() {
   return [](double x) { return x <= 0.004 ? 1 : std::pow(0.004 / x, 1.5); };
+}
+
+Survival few_values() {
+  static constexpr std::array<std::pair<double, double>, 5> values = {
+      {{0.001, 0.7}, {0.002, 0.2}, {0.005, 0.07}, {0.020, 0.025}, {0.080, 0.005}}};
+  return [](double x) {
+    double beyond = 0;
+    for (const auto& [value, share] : values)
+      if (value > x * (1 + 1e-12)) beyond += share;
+    return beyond;
+  };
+}
+
+Survival bimodal(double slow) {
+  return [=, most = lognormal(0.2, 0.005), rest = lognormal(0.2, 0.050)](double x) {
+    return (1 - slow) * most(x) + slow * rest(x);
+  };
 }
 
 Survival scaled(Survival of, double factor) {

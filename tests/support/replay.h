@@ -17,10 +17,15 @@ namespace slogate::support {
 // The share of requests that take longer than so many seconds.
 using Survival = std::function<double(double)>;
 
-// Median 10 ms, sigma 1: p99 102 ms.
-[[nodiscard]] Survival lognormal();
+// Median 10 ms; of sigma 1: p99 102 ms.
+[[nodiscard]] Survival lognormal(double sigma = 1, double median = 0.010);
 // From 4 ms on, with exponent 1.5: p99 86 ms.
 [[nodiscard]] Survival pareto();
+// 1, 2, 5, 20 and 80 ms with shares of .7, .2, .07, .025 and .005: p90 and p99.5 lie between two
+// values.
+[[nodiscard]] Survival few_values();
+// A share of `slow` takes 50 ms, the others 5 ms, both lognormal with sigma .2: nothing takes 15.
+[[nodiscard]] Survival bimodal(double slow);
 // Every quantile times `factor`.
 [[nodiscard]] Survival scaled(Survival of, double factor);
 // Only what is beyond p95 is stretched, so that p99 is multiplied by `factor`.
