@@ -240,6 +240,7 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
           {"objectives", status.objectives},
           {"alpha", number(slo.alpha)},
           {"warmup_seconds", number(seconds(slo.warmup))},
+          {"pass_within_seconds", number(seconds(slo.pass_within))},
           {"cgroups", {{"canary", status.canary}, {"baseline", status.baseline}}},
           {"notes", status.notes},
           {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]}};

@@ -91,7 +91,7 @@ void AaTest::plan() {
   block_ = std::min(std::max(length, least_), kLongestBlock);
 }
 
-void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges) {
+void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges) {
   if (unstable_ > 0) --unstable_;
   const auto idle = [](const Tally& half) {
     for (size_t signal = 0; signal < kJudgedSignals; ++signal)
@@ -114,7 +114,7 @@ bool AaTest::is_accused() const {
   return log_mean_exp(both) >= threshold_;
 }
 
-void AaTest::compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges) {
+void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges) {
   forth_->add(weigh(hypotheses_, a, &b, edges).against);
   back_->add(weigh(hypotheses_, b, &a, edges).against);
   ++blocks_;

@@ -24,7 +24,7 @@ class AaTest {
   // What is known of a canary is about another one from now on.
   void begin_rollout();
   // A block of each half is over. `edges` as for hypotheses().
-  void add_block(const std::array<Tally, 2>& halves, const std::vector<Edges>& edges);
+  void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
   // How many readings the next block has.
   [[nodiscard]] size_t block() const { return block_; }
   [[nodiscard]] bool quiet() const { return unstable_ == 0; }
@@ -34,7 +34,7 @@ class AaTest {
 
  private:
   void begin();
-  void compare(const Tally& a, const Tally& b, const std::vector<Edges>& edges);
+  void compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges);
   [[nodiscard]] bool is_accused() const;
   void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
   void plan();

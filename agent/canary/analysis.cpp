@@ -35,7 +35,7 @@ std::string text_of(const std::optional<Selector>& selector) {
 
 bool same_question(const Slo& a, const Slo& b) {
   return text_of(a.baseline) == text_of(b.baseline) && a.alpha == b.alpha && a.warmup == b.warmup &&
-         a.port == b.port && a.objectives == b.objectives;
+         a.pass_within == b.pass_within && a.port == b.port && a.objectives == b.objectives;
 }
 
 // One rollout after the other of one workload: what is known of its baseline holds on.

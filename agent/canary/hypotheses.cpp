@@ -102,20 +102,46 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
   weigh_absolute(latency_trial(canary, hypothesis.signal, above), passed, share, {gains, 0});
 }
 
-void weigh_latency_increase(const Hypothesis& hypothesis, const Tally& canary,
-                            const Tally& baseline, size_t edge, Cell cell) {
-  size_t veto = veto_edge(hypothesis.signal, edge);
-  size_t pass = std::max(edge + kPassStretch, veto + kPassStretch - kVetoStretch);
-  if (!hypothesis.implied) {
-    veto = edge_above(bucket_edge(edge) + hypothesis.bound);
-    pass = std::max(edge + 1, edge_below(bucket_edge(edge) + hypothesis.bound).value_or(0));
-  }
-  const Trial stable = latency_trial(baseline, hypothesis.signal, edge);
-  const auto canary_at = [&](size_t at) {
-    return latency_trial(canary, hypothesis.signal, std::min<size_t>(at, SLOGATE_EDGES - 1));
-  };
-  cell.against(kLatencyGrid, [&](double r) { return worse(canary_at(veto), stable, {}, r); });
-  cell.proof(kLatencyGrid, [&](double r) { return worse(stable, canary_at(pass), {}, r); });
+// The canary's edge beyond which it is worse, and that within which it is shown to be as good.
+size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
+  return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
+                            : edge_above(bucket_edge(edge) + hypothesis.bound);
+}
+size_t proof_edge(const Hypothesis& hypothesis, size_t edge) {
+  const size_t found =
+      hypothesis.implied
+          ? std::max(edge + kPassStretch,
+                     veto_edge(hypothesis.signal, edge) + kPassStretch - kVetoStretch)
+          : std::max(edge + 1, edge_below(bucket_edge(edge) + hypothesis.bound).value_or(0));
+  return std::min<size_t>(found, SLOGATE_EDGES - 1);
+}
+
+void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
+                            const Tally& baseline, const LevelEdge& edge, Cell cell) {
+  const size_t signal = hypothesis.signal;
+  const Trial stable = latency_trial(baseline, signal, edge.at);
+  const Trial beyond = latency_trial(canary, signal, against_edge(hypothesis, edge.at));
+  cell.against(kLatencyGrid, [&](double r) { return worse(beyond, stable, {}, r); });
+  const size_t proof = proof_edge(hypothesis, edge.at);
+  const Trial slow = latency_trial(canary, signal, proof);
+  if (!edge.gap)
+    return cell.proof(kLatencyGrid, [&](double r) { return worse(stable, slow, {}, r); });
+  const Trial usual = latency_trial(baseline, signal, proof);
+  const Margin margin{1, kGapTolerance * (1 - quantile)};
+  cell.proof(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
+}
+
+// Two standard errors tell a share of `events` from this one.
+constexpr double kTold = 2;
+
+bool is_gap(const Hypothesis& hypothesis, double quantile, const Tally& history, size_t edge) {
+  const Trial beyond = latency_trial(history, hypothesis.signal, edge);
+  const Trial farther = latency_trial(history, hypothesis.signal, proof_edge(hypothesis, edge));
+  const double left = (1 - quantile) * beyond.exposures;
+  if (left >= kTiedSamples && beyond.events < kEndShare * left) return true;
+  const double error = std::sqrt(beyond.events * kGapShare * (1 - kGapShare));
+  return beyond.events > 0 &&
+         beyond.events - farther.events <= kGapShare * beyond.events - kTold * error;
 }
 
 void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
@@ -200,17 +226,24 @@ std::vector<double> to_mixture_weights(const Hypotheses& hypotheses,
   return weights;
 }
 
-Edges to_edges(const Hypothesis& hypothesis, const Tally& history) {
-  Edges edges;
-  for (const Level& level : hypothesis.levels)
-    edges.push_back(is_latency(hypothesis.signal) && !hypothesis.absolute
-                        ? quantile_edge(history, hypothesis.signal, level.quantile)
-                        : std::nullopt);
+LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history) {
+  LevelEdges edges(hypothesis.levels.size());
+  if (!is_latency(hypothesis.signal) || hypothesis.absolute) return edges;
+  for (size_t level = 0; level < edges.size(); ++level) {
+    const double quantile = hypothesis.levels[level].quantile;
+    if (const auto edge = quantile_edge(history, hypothesis.signal, quantile))
+      edges[level] = {*edge, is_gap(hypothesis, quantile, history, *edge)};
+  }
   return edges;
 }
 
+bool is_level_needed(const Hypothesis& hypothesis, const Level& level, double expected_samples) {
+  return !hypothesis.implied || !is_latency(hypothesis.signal) || level.quantile <= kAlwaysShown ||
+         expected_samples * (1 - level.quantile) >= kProofSamples * (1 - 1e-9);
+}
+
 Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
-            std::span<const std::optional<size_t>> edges) {
+            std::span<const std::optional<LevelEdge>> edges) {
   const size_t size = Components{0, hypothesis.levels.size()}.size();
   Gains gains{std::vector<double>(size), std::vector<double>(size)};
   if (!is_latency(hypothesis.signal)) {
@@ -220,14 +253,14 @@ Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* base
   } else if (baseline) {
     for (size_t i = 0; i < hypothesis.levels.size(); ++i)
       if (edges[i])
-        weigh_latency_increase(hypothesis, canary, *baseline, *edges[i],
-                               {gains, Components{}.level(i).first});
+        weigh_latency_increase(hypothesis, hypothesis.levels[i].quantile, canary, *baseline,
+                               *edges[i], {gains, Components{}.level(i).first});
   }
   return gains;
 }
 
 Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-            const std::vector<Edges>& edges) {
+            const std::vector<LevelEdges>& edges) {
   Gains all;
   all.against.reserve(hypotheses.component_count());
   all.proof.reserve(hypotheses.component_count());

@@ -47,6 +47,17 @@ struct Hypothesis {
   std::vector<Level> levels;  // one for a ratio, whose quantile means nothing
 };
 
+// About so many samples of each arm it takes until a good canary is shown not to be slower at a
+// quantile, divided by 1 - quantile: lognormal times, as many of both arms (bench_passes).
+inline constexpr double kProofSamples = 20;
+// What is always shown of a comparison: the tail beyond only where `pass_within` lets it.
+inline constexpr double kAlwaysShown = 0.99;
+
+// Whether a pass needs a level, where so many samples are expected in the time it may take. An
+// objective that is stated names its quantile: that is always needed.
+[[nodiscard]] bool is_level_needed(const Hypothesis& hypothesis, const Level& level,
+                                   double expected_samples);
+
 // One hypothesis for each bound of the SLO, and with a baseline one for every signal but rtt on
 // which the SLO states no increase of its own: who allows 50 ms more wants to be told of nothing
 // less.
@@ -109,12 +120,31 @@ class Hypotheses {
 [[nodiscard]] std::vector<double> to_mixture_weights(
     const Hypotheses& hypotheses, const std::array<bool, kJudgedSignals>& active);
 
-// For each level of a hypothesis on a latency, the baseline's edge at that quantile, from before
-// the block it is used in. Nothing where there were too few samples.
+// The baseline's edges at some quantiles, from before the block they are used in. Nothing where
+// there were too few samples.
 using Edges = std::vector<std::optional<size_t>>;
 
+// The baseline's edge at a level of a hypothesis on a latency, and whether hardly anything of the
+// baseline is between it and the edge beyond which a canary must not be.
+struct LevelEdge {
+  size_t at = 0;
+  bool gap = false;
+
+  bool operator==(const LevelEdge&) const = default;
+};
+using LevelEdges = std::vector<std::optional<LevelEdge>>;
+
+// Over a gap a canary that is as good as its baseline has as much beyond the farther edge as the
+// baseline has beyond its own: "at least as much" could never be disproved. There it is shown that
+// it has not more than the baseline by this part of what its level leaves (1 - quantile).
+inline constexpr double kGapTolerance = 0.5;
+// A gap is where less than this part of what is beyond the baseline's edge is before the other one
+// (a Pareto tail of an index below .64, so that no tail with a mean is a gap), or where less than
+// that part of 1 - quantile is beyond the edge at all.
+inline constexpr double kGapShare = 0.2, kEndShare = 0.1;
+
 // The edges for a hypothesis that follow from what the baseline did before.
-[[nodiscard]] Edges to_edges(const Hypothesis& hypothesis, const Tally& history);
+[[nodiscard]] LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history);
 
 // What one block says: gains of the evidence against a hypothesis and of the proof for it, one for
 // each component.
@@ -126,9 +156,9 @@ struct Gains {
 // `baseline` is null where there is none. Formulas: exceeds(), worse() and tolerable(). Bounds are
 // rounded to edges so that rounding never makes a veto or a pass.
 [[nodiscard]] Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
-                          std::span<const std::optional<size_t>> edges);
+                          std::span<const std::optional<LevelEdge>> edges);
 // The same of all of them; there are edges for each.
 [[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-                          const std::vector<Edges>& edges);
+                          const std::vector<LevelEdges>& edges);
 
 }  // namespace slogate

@@ -85,7 +85,13 @@ Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
 }
 
 void Judge::reset(std::string rollout, TickTime now) {
-  rollout_ = {.name = std::move(rollout), .evidence = {}, .proofs = {}, .bounds = {}, .gap = {}};
+  rollout_ = {.name = std::move(rollout),
+              .evidence = {},
+              .proofs = {},
+              .shown = {},
+              .needed = {},
+              .bounds = {},
+              .gap = {}};
   rollout_.began = now.monotonic;
   // The block that is under way belongs to the rollout before.
   canary_before_ = canary_.tally();
@@ -109,6 +115,8 @@ void Judge::observe(const Observation& seen) {
   canary_.add(seen.canary);
   for (size_t half = 0; half < 2; ++half) baseline_[half].add(seen.baseline[half]);
   note_activity(seen);
+  canary_cgroups_ = seen.canary.cgroups;
+  baseline_cgroups_ = seen.baseline[0].cgroups + seen.baseline[1].cgroups;
   if (slo_.baseline)
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_);
@@ -154,7 +162,7 @@ void Judge::end_block(std::chrono::nanoseconds now) {
   baseline += halves[1];
   canary_before_ = canary_.tally();
   for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
-  readings_ = 0;
+  const size_t readings = std::exchange(readings_, 0);
   const double lasted = seconds(now - std::exchange(block_began_, now));
   if (std::exchange(spoiled_, false)) return;
   // Everything that is decided from the past is used before this block becomes part of it.
@@ -162,8 +170,10 @@ void Judge::end_block(std::chrono::nanoseconds now) {
   if (!is_idle(canary)) judge_block(canary, baseline);
   rollout_.outlook.add_block(prospect(), static_cast<double>(exposures(canary, main_signal())),
                              static_cast<double>(exposures(baseline, main_signal())), lasted);
-  learn(baseline);
+  learn(baseline, readings);
   facts_ = describe();
+  // What was shown before the suspicion has to be shown anew.
+  if (facts_->log_e >= kSuspicion) std::ranges::fill(rollout_.shown, 0);
   look_ahead(*facts_);
 }
 
@@ -195,6 +205,7 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   rollout_.evidence->add(gains.against);
   for (size_t i = 0; i < gains.proof.size(); ++i)
     rollout_.proofs[i] += std::min(kCap, gains.proof[i]);
+  keep_proofs();
   rollout_.breaching = gains.baseline_breaches ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
   rollout_.judged_canary += canary;
@@ -211,7 +222,38 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
         next_traffic_weight(rollout_.traffic_weight, rollout_.bounds.bounds(slo_.alpha));
 }
 
-// The weights may depend on what was there before the first block, and on nothing later.
+double Judge::proof_of(const Components& level) const {
+  return log_mean_exp(level.of(rollout_.proofs));
+}
+
+// With a chance of at most 5 % what is not so is ever shown (Ville): so what was shown at one time
+// is shown, until as much speaks against it as for it. A pass then is not taken back by chance.
+void Judge::keep_proofs() {
+  size_t number = 0;
+  for (const Hypotheses::Entry& of : hypotheses_.entries())
+    for (size_t level = 0; level < of.components.levels; ++level) {
+      double& shown = rollout_.shown[number++];
+      const double proof = proof_of(of.components.level(level));
+      if (proof < 0)
+        shown = 0;
+      else if (proof >= kProofThreshold)
+        shown = std::max(shown, proof);
+    }
+}
+
+// How many samples of a signal the canary has in the time that a pass may take, by the baseline's
+// rate before it came: a cgroup of the one as many as a cgroup of the other.
+double Judge::expected_samples(size_t signal) const {
+  if (history_readings_ <= 0) return 0;
+  const double cgroups = static_cast<double>(std::max<size_t>(canary_cgroups_, 1)) /
+                         static_cast<double>(std::max<size_t>(baseline_cgroups_, 1));
+  const double in_a_reading =
+      static_cast<double>(exposures(history_, signal)) / history_readings_ * std::min(1.0, cgroups);
+  return in_a_reading * (slo_.pass_within / std::chrono::duration<double>(kReadInterval));
+}
+
+// The weights may depend on what was there before the first block, and on nothing later. So may
+// what a pass needs.
 void Judge::begin_evidence() {
   std::array<bool, kJudgedSignals> active{};
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
@@ -219,18 +261,25 @@ void Judge::begin_evidence() {
   const std::vector<double> weights = to_mixture_weights(hypotheses_, active);
   rollout_.evidence.emplace(weights);
   rollout_.proofs.assign(weights.size(), 0);
+  for (const Hypothesis& hypothesis : hypotheses_.all())
+    for (const Level& level : hypothesis.levels)
+      rollout_.needed.push_back(
+          is_level_needed(hypothesis, level, expected_samples(hypothesis.signal)));
+  rollout_.shown.assign(rollout_.needed.size(), 0);
 }
 
-void Judge::learn(const Tally& baseline) {
+void Judge::learn(const Tally& baseline, size_t readings) {
   history_ += baseline;
+  if (first_used(history_) < kJudgedSignals) history_readings_ += static_cast<double>(readings);
   ++faded_;
   const size_t signal = main_signal();
   if (faded_ >= kFadeBlocks && exposures(history_, signal) >= kFadeSamples) {
     history_.halve();
+    history_readings_ /= 2;
     faded_ = 0;
   }
   const bool all = learned_++ % kLearnBlocks == 0;
-  const auto renew = [all](Edges& edges, const Edges& now) {
+  const auto renew = [all](auto& edges, const auto& now) {
     for (size_t i = 0; i < edges.size(); ++i)
       if (all || !edges[i]) edges[i] = now[i];
   };
@@ -258,10 +307,14 @@ ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
   facts.log_e = rollout_.evidence->log_e(of.components.first, of.components.size());
   facts.log_proof = std::numeric_limits<double>::infinity();
   for (size_t level = 0; level < of.components.levels; ++level) {
-    const double proof = log_mean_exp(of.components.level(level).of(rollout_.proofs));
-    facts.log_proof = std::min(facts.log_proof, proof);
+    const Components components = of.components.level(level);
+    const size_t number = components.first / components.size();
+    const double shown = rollout_.shown[number];
+    const double proof = shown > 0 ? shown : proof_of(components);
+    const bool needed = rollout_.needed[number];
+    if (needed) facts.log_proof = std::min(facts.log_proof, proof);
     if (is_latency(hypothesis.signal))
-      facts.levels.push_back({.quantile = hypothesis.levels[level].quantile, .log_proof = proof});
+      facts.levels.push_back({hypothesis.levels[level].quantile, proof, needed});
   }
   const auto names = of.components.of(component_names_);
   const auto sums = of.components.of(rollout_.evidence->sums());

@@ -23,6 +23,9 @@ inline constexpr double kFewRequests = 20;
 // ln(1 / .05): what a pass needs of every objective.
 inline constexpr double kProofThreshold = 2.995732273553991;
 
+// Evidence against the canary that is no veto yet, but should not go with a pass.
+inline constexpr double kSuspicion = kProofThreshold;
+
 // The arms at one moment; every kReadInterval.
 struct Observation {
   TickTime now{};
@@ -53,6 +56,10 @@ class Judge {
     std::string name;
     std::optional<Evidence> evidence;  // from the first block on, when weights are decided
     std::vector<double> proofs;        // sums, one for each component
+    // One for each level of all hypotheses: the most proof there was where that was enough, else
+    // 0; and whether a pass needs it.
+    std::vector<double> shown;
+    std::vector<bool> needed;
     Outlook outlook = {};
     BoundSums bounds;
     double traffic_weight = to_traffic_weight(1e9, 1);
@@ -78,7 +85,10 @@ class Judge {
   void end_block(std::chrono::nanoseconds now);
   void judge_block(const Tally& canary, const Tally& baseline);
   void begin_evidence();
-  void learn(const Tally& baseline);
+  [[nodiscard]] double expected_samples(size_t signal) const;
+  [[nodiscard]] double proof_of(const Components& level) const;
+  void keep_proofs();
+  void learn(const Tally& baseline, size_t readings);
   [[nodiscard]] size_t block_readings() const;
   [[nodiscard]] std::chrono::nanoseconds block() const;
   [[nodiscard]] Prospect prospect() const;
@@ -107,6 +117,7 @@ class Judge {
                                                    const Verdict& facts) const;
   [[nodiscard]] Conclusion find_lack(const Verdict& facts, std::string what) const;
   [[nodiscard]] std::string time_text(const Verdict& facts) const;
+  [[nodiscard]] std::string praise(const Verdict& facts) const;
   [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,
                                    const ObjectiveVerdict& facts) const;
 
@@ -123,8 +134,10 @@ class Judge {
   std::chrono::nanoseconds block_began_{0};
   bool spoiled_ = false;  // samples of this block were lost
 
-  Tally history_;                          // of the baseline, fading
-  std::vector<Edges> edges_, test_edges_;  // of each hypothesis of the SLO, and of the A/A test
+  Tally history_;                // of the baseline, fading
+  double history_readings_ = 0;  // how many it is of, fading as well
+  size_t canary_cgroups_ = 0, baseline_cgroups_ = 0;
+  std::vector<LevelEdges> edges_, test_edges_;  // of each hypothesis of the SLO and the A/A test
   Edges bound_edges_, split_edges_;
   size_t learned_ = 0, faded_ = 0;  // blocks
   AaTest aa_test_;

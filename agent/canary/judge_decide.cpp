@@ -35,8 +35,6 @@ constexpr std::chrono::nanoseconds kGapMemory = 5min;
 constexpr size_t kBreachingBlocks = 4;
 // Who has to wait for longer hears what takes less.
 constexpr double kLongWait = 15 * 60;  // seconds
-// Evidence against the canary that is no veto yet, but should not go with a pass.
-constexpr double kSuspicion = kProofThreshold;
 
 constexpr std::string_view kSooner = "absolute objectives or synthetic load take less time";
 constexpr std::string_view kNoTraffic =
@@ -115,11 +113,35 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
   if (auto gap = find_gap(seen, facts)) return std::move(*gap);
   return {
       Decision::Pass, Reason::Proven,
-      fmt::format("every objective is shown to hold: {} canary samples{}",
+      fmt::format("every objective is shown to hold: {} canary samples{}{}",
                   count_text(static_cast<double>(facts.samples.canary)),
                   facts.outcomes_known ? fmt::format(", the outcome of {} of its answers is known",
                                                      share_text(*facts.outcomes_known))
-                                       : "")};
+                                       : "",
+                  praise(facts))};
+}
+
+// Up to which quantile what carries the load was compared, and what of the tail is left.
+std::string Judge::praise(const Verdict& facts) const {
+  std::string text;
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    const auto& [hypothesis, number, components] = of;
+    if (!hypothesis.implied || hypothesis.signal != main_signal()) continue;
+    const std::vector<LevelVerdict>& levels = facts.objectives[number].levels;
+    const auto open = std::ranges::find_if(
+        levels, [](const LevelVerdict& level) { return level.log_proof < kProofThreshold; });
+    if (open == levels.begin()) continue;
+    text += fmt::format("; {} is not more than {:.2f} times slower up to {}",
+                        kJudged[hypothesis.signal].name, std::exp2(kPassStretch / 8.0),
+                        quantile_text(std::prev(open)->quantile));
+    if (open == levels.end()) continue;
+    const auto samples = static_cast<double>(exposures(rollout_.judged_canary, hypothesis.signal));
+    const double about = kProofSamples / (1 - open->quantile);
+    text += fmt::format(", {} is not shown", quantile_text(open->quantile));
+    if (samples < about)
+      text += fmt::format(": {} of about {} samples", count_text(samples), count_text(about));
+  }
+  return text;
 }
 
 // Where counts are not what they seem, neither side can be believed.

@@ -103,7 +103,7 @@ struct Outlook::Equal {
 
 std::vector<double> Outlook::Equal::gains(const Prospect& of,
                                           const Hypotheses::Entry& entry) const {
-  const Edges& edges = of.edges[entry.number];
+  const LevelEdges& edges = of.edges[entry.number];
   std::vector<double> gains =
       weigh(entry.hypothesis, canary, of.compared ? &baseline : nullptr, edges).proof;
   for (double& gain : gains) gain /= static_cast<double>(exposures(canary, of.main_signal));
@@ -134,7 +134,6 @@ std::optional<double> Outlook::time_of(const Prospect& of, const Equal& equal,
                                        const Hypotheses::Entry& entry, size_t level,
                                        std::span<const double> expected) const {
   const auto sums = entry.components.level(level).of(of.proofs);
-  if (log_mean_exp(sums) >= of.enough) return 0;
   const double whole =
       steps_until(std::vector<double>(sums.size()), expected, of.enough).value_or(0);  // samples
   const double seen = samples_[level_number(entry, level)], block = seconds(of.block);
@@ -173,7 +172,9 @@ std::optional<double> Outlook::look(const Prospect& of,
     for (size_t level = 0; level < entry.components.levels; ++level) {
       LevelVerdict* of_level = objective.levels.empty() ? nullptr : &objective.levels[level];
       if (of_level && !of_level->needed) continue;
-      const auto time = time_of(of, equal, entry, level, part(gains, level));
+      const bool shown = (of_level ? of_level->log_proof : objective.log_proof) >= of.enough;
+      const auto time =
+          shown ? std::optional(0.0) : time_of(of, equal, entry, level, part(gains, level));
       if (of_level) of_level->expected_seconds = time;
       objective.expected_seconds = later(objective.expected_seconds, time);
     }

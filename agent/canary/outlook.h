@@ -40,8 +40,8 @@ class RateOfLate {
 // What a judge knows of one rollout.
 struct Prospect {
   const Hypotheses& hypotheses;
-  const std::vector<Edges>& edges;  // of each hypothesis
-  std::span<const double> proofs;   // sums, one for each component
+  const std::vector<LevelEdges>& edges;  // of each hypothesis
+  std::span<const double> proofs;        // sums, one for each component
   const Tally& usual;  // what an equal canary does: the baseline's history; alone, its own past
   bool compared = false;
   size_t main_signal = 0;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 
 namespace slogate {
@@ -131,11 +132,27 @@ uint64_t exposures(const Tally& tally, size_t signal) {
   return latency.fast.front() + latency.slow.front();
 }
 
+namespace {
+
+// Whether so many events are no more than `expected` by two standard errors, and the next edge's
+// far fewer.
+bool is_tied(double events, double next, double expected) {
+  return expected >= kTiedSamples && next < expected / 2 &&
+         events <= expected + 2 * std::sqrt(expected);
+}
+
+}  // namespace
+
 std::optional<size_t> quantile_edge(const Tally& tally, size_t signal, double quantile) {
+  double before = std::numeric_limits<double>::infinity();
+  size_t since = 0;  // the first edge with as many beyond it
   for (size_t edge = 0; edge < SLOGATE_EDGES; ++edge) {
     const Trial trial = latency_trial(tally, signal, edge);
-    if (trial.exposures * (1 - quantile) < kTailSamples) return std::nullopt;
-    if (trial.events <= (1 - quantile) * trial.exposures) return edge;
+    const double expected = trial.exposures * (1 - quantile);
+    if (expected < kTailSamples) return std::nullopt;
+    if (trial.events <= expected) return is_tied(before, trial.events, expected) ? since : edge;
+    if (trial.events < before) since = edge;
+    before = trial.events;
   }
   return std::nullopt;
 }

@@ -79,8 +79,10 @@ struct Coverage {
 [[nodiscard]] uint64_t exposures(const Tally& tally, size_t signal);
 
 // The smallest edge that at most a share 1 - `quantile` of the values exceed; nothing unless at
-// least kTailSamples are expected beyond it.
-inline constexpr double kTailSamples = 5;
+// least kTailSamples are expected beyond it. Where the quantile lies between two values of a few,
+// so that it depends on chance which of two shares is at most that, it is always the larger:
+// kTiedSamples or more have to be expected, and the smaller be less than half.
+inline constexpr double kTailSamples = 5, kTiedSamples = 16;
 [[nodiscard]] std::optional<size_t> quantile_edge(const Tally& tally, size_t signal,
                                                   double quantile);
 

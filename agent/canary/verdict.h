@@ -60,8 +60,9 @@ struct EvidenceComponent {
 
 // How one quantile of an objective on a latency stands.
 struct LevelVerdict {
-  double quantile = 0;                          // above 0, below 1
-  double log_proof = 0;                         // evidence that it holds; enough at kProofThreshold
+  double quantile = 0;  // above 0, below 1
+  // Evidence that it holds, enough at kProofThreshold: once there was enough, the most there was.
+  double log_proof = 0;
   bool needed = true;                           // whether a pass needs it proven
   std::optional<double> expected_seconds = {};  // as of the verdict; of what is needed
 

@@ -59,8 +59,9 @@ Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
        {"baseline", [&](const YamlNode& v) { slo.baseline = read_selector(v, problems); }},
        {"objectives", [&](const YamlNode& v) { read_objectives(v, has_baseline, problems, slo); }},
        {"alpha", [&](const YamlNode& v) { read_value(v, problems, slo.alpha, parse_alpha); }},
-       {"warmup",
-        [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }}});
+       {"warmup", [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }},
+       {"pass_within",
+        [&](const YamlNode& v) { read_value(v, problems, slo.pass_within, parse_duration); }}});
   if (is_map) check_complete(node, problems);
   check_arms(node, canary, slo.baseline, problems);
   if (canary) slo.canary = std::move(*canary);

@@ -80,6 +80,8 @@ struct Slo {
   std::vector<Objective> objectives;
   double alpha = 0.001;  // chance of ever vetoing a canary that is no worse; above 0, at most 0.5
   std::chrono::nanoseconds warmup = std::chrono::seconds{30};
+  // How much of the tail a pass shows: as much as the baseline's rate lets it in about this time.
+  std::chrono::nanoseconds pass_within = std::chrono::seconds{10};
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
   std::string rollout = {};

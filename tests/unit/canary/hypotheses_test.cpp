@@ -114,7 +114,7 @@ TEST(Hypotheses, ASlowerCanaryIsEvidenceAgainstAndAnEqualOneIsProof) {
   const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 4));
   const Tally before = tally_of(good, 20'000, 1), stable = tally_of(good, 2000, 2);
   const Hypothesis hypothesis = default_hypotheses()[kRequest];
-  const Edges edges = to_edges(hypothesis, before);
+  const LevelEdges edges = to_edges(hypothesis, before);
   const Gains worse = weigh(hypothesis, tally_of(bad, 2000, 3), &stable, edges);
   EXPECT_GT(most(worse.against), 10);
   EXPECT_LT(most(worse.proof), 0);
@@ -124,6 +124,69 @@ TEST(Hypotheses, ASlowerCanaryIsEvidenceAgainstAndAnEqualOneIsProof) {
   // With nothing to compare with there is neither.
   const Gains alone = weigh(hypothesis, stable, nullptr, edges);
   EXPECT_EQ(most(alone.against), 0);
+}
+
+// ---- how much of a tail is shown, and how ----
+
+TEST(Hypotheses, AGapIsWhereTheBaselineHasNothingBetweenTheTwoEdges) {
+  const Hypothesis hypothesis = default_hypotheses()[kRequest];
+  const auto gaps = [&](const support::Survival& of, size_t requests) {
+    std::string found;
+    for (const auto& edge : to_edges(hypothesis, tally_of(Sampler(of), requests, 1)))
+      found += !edge ? '-' : edge->gap ? 'g' : '.';
+    return found;
+  };
+  for (const size_t requests : {3000, 300'000}) {
+    const char* none = requests < 5000 ? "...-" : "....";
+    EXPECT_EQ(gaps(support::lognormal(0.5), requests), none);
+    EXPECT_EQ(gaps(support::lognormal(1), requests), none);
+    EXPECT_EQ(gaps(support::pareto(), requests), none);
+  }
+  EXPECT_EQ(gaps(support::few_values(), 300'000), "gggg");
+  EXPECT_EQ(gaps(support::few_values(), 900), "g.--") << "too few beyond p99 to tell";
+  // All take the same time: beyond it there is nothing.
+  EXPECT_EQ(gaps([](double x) { return x < 0.004 ? 1 : 0; }, 300'000), "gggg");
+}
+
+// Nothing of few values is between 20 and 28 ms: there "at least as much" is never disproved.
+TEST(Hypotheses, OverAGapTheShareIsShown) {
+  const Hypothesis hypothesis = default_hypotheses()[kRequest];
+  const Sampler few(support::few_values());
+  const Tally before = tally_of(few, 100'000, 1), stable = tally_of(few, 10'000, 2);
+  const LevelEdges edges = to_edges(hypothesis, before);
+  const auto proof_of_p99 = [&](const support::Survival& canary, bool gap) {
+    LevelEdges used = edges;
+    for (auto& edge : used) edge->gap = gap;
+    const Tally tally = tally_of(Sampler(canary), 10'000, 3);
+    return log_mean_exp(Components{}.level(1).of(weigh(hypothesis, tally, &stable, used).proof));
+  };
+  EXPECT_GT(proof_of_p99(support::few_values(), true), 1);
+  EXPECT_LT(proof_of_p99(support::few_values(), false), 1);
+  // Twice as many of the slowest: 1 % where .5 % were, as much more as is too much.
+  const auto twice = [few = support::few_values()](double x) {
+    return x >= 0.020 && x < 0.080 ? 2 * few(x) : few(x);
+  };
+  EXPECT_LT(proof_of_p99(twice, true), 0);
+  EXPECT_LT(proof_of_p99(support::scaled(support::few_values(), 1.5), true), 0);
+}
+
+// 20 / (1 - quantile) samples are what a level takes, about.
+TEST(Hypotheses, TheTailIsNeededWhereTheTimeLetsItBeShown) {
+  const Hypothesis implied = default_hypotheses()[kRequest];
+  const auto needed = [&](double samples) {
+    std::string found;
+    for (const Level& level : implied.levels)
+      found += is_level_needed(implied, level, samples) ? 'n' : '.';
+    return found;
+  };
+  EXPECT_EQ(needed(0), "nn..");
+  EXPECT_EQ(needed(3999), "nn..");
+  EXPECT_EQ(needed(4000), "nnn.");
+  EXPECT_EQ(needed(20'000), "nnnn");
+  Slo slo = support::default_slo(0.01);
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.999, {}, 50ms}};
+  const Hypothesis stated = to_hypotheses(slo).front();
+  EXPECT_TRUE(is_level_needed(stated, stated.levels.front(), 0)) << "who states it wants it shown";
 }
 
 TEST(Hypotheses, ABoundBetweenTwoEdgesIsRoundedAgainstBoth) {
@@ -136,7 +199,7 @@ TEST(Hypotheses, ABoundBetweenTwoEdgesIsRoundedAgainstBoth) {
   ArmReading inside;
   inside.added.histograms[kRequest][slogate_bucket(10'000'000)] = 1000;
   arm.add(inside);
-  const Gains gains = weigh(hypothesis, arm.tally(), nullptr, Edges{std::nullopt});
+  const Gains gains = weigh(hypothesis, arm.tally(), nullptr, LevelEdges{std::nullopt});
   EXPECT_LT(most(gains.against), 0);
   EXPECT_LT(most(gains.proof), 0);
 }

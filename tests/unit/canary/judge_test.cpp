@@ -102,6 +102,89 @@ TEST_F(JudgeTest, IdenticalArmsPassAndAreNeverVetoed) {
     ASSERT_NE(replay.step(draw(good_), draw(good_)).decision, Decision::Veto);
 }
 
+// Of the levels a letter each: needed and shown, needed, shown alone, neither.
+std::string levels_of(const Verdict& verdict) {
+  std::string found;
+  for (const LevelVerdict& level : verdict.objectives.front().levels)
+    found += level.log_proof >= kProofThreshold ? (level.needed ? 'N' : 'S')
+                                                : (level.needed ? 'n' : '-');
+  return found;
+}
+
+TEST_F(JudgeTest, APassShowsAsMuchOfTheTailAsTheRateAllowsInItsTime) {
+  const auto pass = [&](std::chrono::nanoseconds within, size_t cgroups) {
+    Slo slo = default_slo(0.001);
+    slo.pass_within = within;
+    Replay replay(slo);
+    baseline_only(replay);
+    for (size_t i = 0; i < readings(600); ++i) {
+      Observation one = seen(draw(good_), draw(good_));
+      one.baseline[0].cgroups = cgroups;
+      if (replay.step(one).decision == Decision::Pass) break;
+    }
+    return replay.judge().verdict();
+  };
+  const auto usual = pass(10s, 1);  // 10,000 samples
+  EXPECT_THAT(levels_of(*usual), testing::AnyOf("NNN-", "NNNS")) << usual->message;
+  EXPECT_THAT(usual->message, HasSubstr("request is not more than 1.41 times slower up to p99."));
+  EXPECT_EQ(levels_of(*pass(30s, 1)), "NNNN");
+  const auto little = pass(2s, 1);
+  EXPECT_THAT(levels_of(*little), testing::MatchesRegex("NN[-S]-")) << little->message;
+  EXPECT_THAT(little->message, HasSubstr(" is not shown: 1,500 of about 20,000 samples"));
+  // A canary of one cgroup gets what one of four gets.
+  EXPECT_THAT(levels_of(*pass(10s, 4)), HasSubstr("NN"));
+  EXPECT_FALSE(pass(10s, 4)->objectives.front().levels[2].needed);
+}
+
+// With proofs that come and go by chance nearly each of these passes was taken back.
+TEST_F(JudgeTest, WhatWasShownStaysShown) {
+  for (int run = 0; run < 6; ++run) {
+    Slo slo = default_slo(0.001);
+    slo.pass_within = 3min;
+    Replay replay(slo);
+    for (size_t i = 0; i < readings(120); ++i) replay.step({}, draw(good_, 25));
+    size_t i = 0;
+    while (i++ < readings(1200) &&
+           replay.step(draw(good_, 25), draw(good_, 25)).decision != Decision::Pass) {
+    }
+    ASSERT_EQ(replay.judge().verdict()->decision, Decision::Pass) << run;
+    for (i = 0; i < readings(300); ++i) {
+      const Verdict& verdict = replay.step(draw(good_, 25), draw(good_, 25));
+      ASSERT_EQ(verdict.decision, Decision::Pass) << run << ": " << verdict.message;
+    }
+  }
+}
+
+// What speaks against a canary takes back what spoke for it: shown has to be shown anew.
+TEST_F(JudgeTest, ASuspicionTakesBackWhatWasShown) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay);
+  while_decided(replay, Decision::Hold, good_, readings(300));
+  ASSERT_EQ(replay.judge().verdict()->decision, Decision::Pass);
+  const Sampler tail(support::tail_stretched(support::lognormal(), 4));
+  size_t i = 0;
+  while (i++ < readings(60) && replay.judge().verdict()->log_e < kSuspicion)
+    replay.step(draw(tail), draw(good_));
+  ASSERT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+  // p90 is as it was, and its proof above the threshold; that of p99 was, and is not.
+  const auto& levels = replay.step(draw(good_), draw(good_)).objectives.front().levels;
+  EXPECT_GE(levels[0].log_proof, kProofThreshold);
+  EXPECT_LT(levels[1].log_proof, kProofThreshold);
+}
+
+TEST_F(JudgeTest, FewValuesPassAndTwiceAsManyOfTheSlowestDoNot) {
+  const auto few = support::few_values();
+  const Sampler good(few), bad([few](double x) { return few(x) * (x >= 0.005 ? 2 : 1); });
+  for (const bool same : {true, false}) {
+    Replay replay(default_slo(0.001));
+    for (size_t i = 0; i < readings(120); ++i) replay.step({}, draw(good, 50));
+    size_t i = 0;
+    while (i++ < readings(300) && replay.judge().verdict()->decision == Decision::Hold)
+      replay.step(draw(same ? good : bad, 50), draw(good, 50));
+    EXPECT_EQ(replay.judge().verdict()->decision, same ? Decision::Pass : Decision::Veto);
+  }
+}
+
 TEST_F(JudgeTest, NoProofNoPass) {
   Replay replay(default_slo(0.001));
   EXPECT_EQ(replay.step({}, draw(good_)).decision, Decision::Hold);

@@ -76,6 +76,21 @@ TEST(Tally, QuantilesNeedATail) {
   EXPECT_NEAR(*tally_quantile(arm.tally(), kRequest, 0.5), 0.010, 0.010 * 0.045);
 }
 
+// 90 % take 2 ms, the rest 5 ms: p90 is 2 ms, whether by chance a few more or less do.
+TEST(Tally, AQuantileBetweenTwoValuesDoesNotDependOnChance) {
+  const auto p90 = [](uint64_t quick, uint64_t slow) {
+    Arm arm;
+    arm.add(answered(2ms, quick));
+    arm.add(answered(5ms, slow));
+    return quantile_edge(arm.tally(), kRequest, 0.9);
+  };
+  EXPECT_EQ(p90(905, 95), edge_of(2ms));
+  EXPECT_EQ(p90(895, 105), edge_of(2ms));
+  EXPECT_EQ(p90(881, 119), edge_of(2ms));
+  EXPECT_EQ(p90(879, 121), edge_of(5ms)) << "more than two standard errors";
+  EXPECT_EQ(p90(133, 17), edge_of(5ms)) << "too few to tell";
+}
+
 TEST(Tally, RatiosAreOfWhatCouldHaveFailed) {
   Counts counts;
   // Of 200 connections 110 carried nothing.

@@ -216,6 +216,8 @@ TEST(ConfigProblems, Slos) {
       {slo(kObjective) + "  alpha: 0.5\n  warmup: 0s\n", {}},
       {slo(kObjective) + "  warmup: -1s\n", {{5, 11, "negative"}}},
       {slo(kObjective) + "  warmup: 30\n", {{5, 11, "no unit"}}},
+      {slo(kObjective) + "  pass_within: 10m\n", {}},
+      {slo(kObjective) + "  pass_within: 30\n", {{5, 16, "no unit"}}},
       {slo(kObjective) + "  warmup: 25h\n", {{5, 11, "at most 24h"}}},
       {slo(kObjective) + "  port: http\n", {{5, 9, "not a port"}}},
       {slo(kObjective) + "  port: 80\nclasses: [{ class: scrape, port: 80 }]\n",

@@ -121,6 +121,7 @@ TEST(Config, TheExamplesOfTheSampleAreValid) {
   EXPECT_EQ(slo.objectives.size(), 4U);
   EXPECT_EQ(slo.alpha, Slo{}.alpha);
   EXPECT_EQ(slo.warmup, Slo{}.warmup);
+  EXPECT_EQ(slo.pass_within, Slo{}.pass_within);
 }
 
 // As the public documentation has it.
@@ -143,6 +144,7 @@ slos:
       - { signal: drops, max_ratio: 1% }
     alpha: 0.001                      # chance of ever vetoing a canary that is no worse
     warmup: 30s
+    pass_within: 10s                  # as much of the tail as the rate lets a pass show in this time
 )";
 
 TEST(Config, TheDocumentedExample) {
@@ -164,6 +166,7 @@ TEST(Config, TheDocumentedExample) {
   EXPECT_EQ(slo.objectives, expected);
   EXPECT_EQ(slo.alpha, 0.001);
   EXPECT_EQ(slo.warmup, 30s);
+  EXPECT_EQ(slo.pass_within, 10s);
 }
 
 TEST(Config, EveryKeyHasAnEffect) {

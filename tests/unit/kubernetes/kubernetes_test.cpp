@@ -212,11 +212,13 @@ TEST(Annotations, OfAPod) {
   const auto parsed = parse_annotations({{"slo", "errors < 1%"},
                                          {"alpha", "0.01"},
                                          {"warmup", "10s"},
+                                         {"pass-within", "5m"},
                                          {"port", "8080"},
                                          {"container", "app"}});
   ASSERT_TRUE(parsed && *parsed);
   EXPECT_EQ((*parsed)->slo.alpha, 0.01);
   EXPECT_EQ((*parsed)->slo.warmup, 10s);
+  EXPECT_EQ((*parsed)->slo.pass_within, 5min);
   EXPECT_EQ((*parsed)->slo.port, 8080);
   EXPECT_EQ((*parsed)->slo.container, "app");
   const auto none = parse_annotations({{"other", "x"}});
