@@ -230,6 +230,19 @@ Vetoes Agent::blind() const {
   return blind;
 }
 
+Holds Agent::holds() const {
+  Holds holds;
+  const auto verdicts = analysis_.verdicts();
+  for (size_t i = 0; i < verdicts->list.size(); ++i) {
+    const Verdict& verdict = *verdicts->list[i];
+    const bool lacks = verdict.reason == Reason::InsufficientSamples;
+    if (verdict.decision != Decision::Hold || !(lacks || verdict.expected_seconds)) continue;
+    const Slo& slo = verdicts->slos[i]->slo;
+    holds.emplace(VetoKey(slo.name, selector_text(slo.canary)), verdict.expected_seconds);
+  }
+  return holds;
+}
+
 PodSlos Agent::slos_of_cluster() const {
   if (!cluster_) return {};
   std::set<std::string> taken;
@@ -286,7 +299,7 @@ void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
 
 void Agent::write_pods(TickTime now) {
   if (!cluster_ || !on_pod_writes_) return;
-  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), blind(), now));
+  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), blind(), holds(), now));
 }
 
 KubernetesStatus Agent::kubernetes_status() const {

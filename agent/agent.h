@@ -104,6 +104,7 @@ class Agent {
   [[nodiscard]] Vetoes vetoes() const;
   // Canaries of which nobody can know what they answer.
   [[nodiscard]] Vetoes blind() const;
+  [[nodiscard]] Holds holds() const;
   [[nodiscard]] PodSlos slos_of_cluster() const;
   Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();

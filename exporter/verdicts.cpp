@@ -74,6 +74,9 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
   Samples known =
       gauge("slogate_evidence_outcomes_known_ratio",
             "Share of the canary's requests of late of which it is known how they were answered.");
+  Samples expected =
+      gauge("slogate_verdict_expected_pass_seconds",
+            "How many more seconds a pass will take at the rate of late; none where not known.");
   Samples component =
       gauge("slogate_evidence_component",
             "Sums of evidence since the rollout began, uncombined: these add up over nodes.");
@@ -96,6 +99,8 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
                               static_cast<double>(verdict->samples.baseline)});
     if (verdict->outcomes_known)
       known.values.push_back({{{"slo", verdict->slo}}, *verdict->outcomes_known});
+    if (verdict->expected_seconds)
+      expected.values.push_back({{{"slo", verdict->slo}}, *verdict->expected_seconds});
     if (has_components(*verdict))
       rollout.values.push_back({{{"revision", verdict->rollout}, {"slo", verdict->slo}}, 1.0});
     for (const ObjectiveVerdict& objective : verdict->objectives) {
@@ -113,7 +118,7 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
     }
   }
   for (Samples* family :
-       {&decision, &reason, &log_e, &samples, &known, &rollout, &component, &weight})
+       {&decision, &reason, &log_e, &samples, &known, &expected, &rollout, &component, &weight})
     write_samples(std::move(*family), sink);
   write_arms(snapshot, sink);
 }

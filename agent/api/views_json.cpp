@@ -243,7 +243,9 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
           {"pass_within_seconds", number(seconds(slo.pass_within))},
           {"cgroups", {{"canary", status.canary}, {"baseline", status.baseline}}},
           {"notes", status.notes},
-          {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]}};
+          {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]},
+          {"expected_seconds",
+           verdict.expected_seconds ? number(*verdict.expected_seconds) : Json(nullptr)}};
 }
 
 Json event_json(const Event& event) {

@@ -2,6 +2,9 @@
 #include "agent/kubernetes/readiness.h"
 
 #include <algorithm>
+#include <array>
+
+#include "agent/base/figures.h"
 
 namespace slogate {
 namespace {
@@ -12,7 +15,8 @@ const Revision* revision_of(const Deployment& deployment, const Pod& pod) {
 }
 
 // What is said of the pod's revision, null for nothing.
-const std::string* said_of(const Cluster& cluster, const Pod& pod, const Vetoes& all) {
+template <typename Said>
+const Said* said_of(const Cluster& cluster, const Pod& pod, const std::map<VetoKey, Said>& all) {
   const auto uid = cluster.deployment_of.find(pod.owner.uid);
   if (uid == cluster.deployment_of.end()) return nullptr;
   const Deployment& deployment = *cluster.deployments.at(uid->second);
@@ -27,6 +31,30 @@ bool another_is_ready(const Deployment& deployment, const Revision& revision) {
   return std::ranges::any_of(deployment.revisions, [&](const Revision& other) {
     return other.uid != revision.uid && other.ready > 0;
   });
+}
+
+// Times a condition may name. The step said before stays while it is true within half.
+constexpr auto kSteps = std::to_array<double>(
+    {1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120, 180, 360, 720, 1440});  // minutes
+constexpr double kStillTrue = 1.5;
+// From here on it says what takes less.
+constexpr double kLongWait = 15;  // minutes
+
+double coarse_minutes(double seconds, std::optional<double> before) {
+  const double minutes = std::max(seconds / 60, kSteps.front());
+  if (before && minutes <= *before * kStillTrue && minutes >= *before / kStillTrue) return *before;
+  const auto distance = [minutes](double step) { return std::max(step / minutes, minutes / step); };
+  return *std::ranges::min_element(kSteps, {}, distance);
+}
+
+constexpr const char* kNothingAgainst = "nothing speaks against it";
+
+std::string text_of(std::optional<double> minutes) {
+  constexpr const char* sooner = "synthetic load or absolute objectives take less time";
+  if (!minutes) return fmt::format("{}; nobody knows yet how long a pass takes", kNothingAgainst);
+  const std::string text =
+      fmt::format("{}; a pass takes {} more", kNothingAgainst, about_text(*minutes * 60));
+  return *minutes > kLongWait ? fmt::format("{}: {}", text, sooner) : text;
 }
 
 PodCondition condition_of(const Pod& pod, bool status, std::string reason, std::string message) {
@@ -53,8 +81,18 @@ Readiness::Standing Readiness::standing_of(const Cluster& cluster, const Pod& po
   return {.known = true, .vetoed = true, .spared = !held, .why = *veto};
 }
 
+std::string Readiness::text_without_veto(const Pod& pod, const std::optional<double>* hold,
+                                         TickTime now) {
+  Told& told = told_[pod.uid];
+  if (!told.text.empty() && now.monotonic - told.since < kLeastBetweenTexts) return told.text;
+  told.minutes = hold && *hold ? std::optional(coarse_minutes(**hold, told.minutes)) : std::nullopt;
+  std::string text = hold ? text_of(told.minutes) : kNothingAgainst;
+  if (text != told.text) told.since = now.monotonic;
+  return told.text = std::move(text);
+}
+
 void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
-                              PodWrites& writes, TickTime now) {
+                              const std::optional<double>* hold, PodWrites& writes, TickTime now) {
   if (!standing.known) {
     const auto since = waiting_since_.try_emplace(pod.uid, now.monotonic).first->second;
     const bool patient = cluster.trouble.empty() && now.monotonic - since < kRevisionPatience;
@@ -68,7 +106,8 @@ void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Stan
         pod, true, "Spared",
         "vetoed, but no other revision has Ready pods to serve instead: " + standing.why));
   else
-    writes.conditions.push_back(condition_of(pod, true, "NoVeto", "nothing speaks against it"));
+    writes.conditions.push_back(
+        condition_of(pod, true, "NoVeto", text_without_veto(pod, hold, now)));
 }
 
 void Readiness::add_event(const Pod& pod, std::string reason, const std::string& message,
@@ -83,7 +122,7 @@ void Readiness::add_event(const Pod& pod, std::string reason, const std::string&
 }
 
 PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                          const Vetoes& blind, TickTime now) {
+                          const Vetoes& blind, const Holds& holds, TickTime now) {
   PodWrites writes;
   if (!cluster.synced) return writes;
   std::set<std::string> there;
@@ -92,7 +131,8 @@ PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vet
     if (pod->gone || pod->leaving) continue;
     there.insert(pod->uid);
     const Standing standing = standing_of(cluster, *pod, vetoes);
-    if (pod->gated) add_condition(cluster, *pod, standing, writes, now);
+    if (pod->gated)
+      add_condition(cluster, *pod, standing, said_of(cluster, *pod, holds), writes, now);
     if (standing.vetoed) add_event(*pod, "SLOVeto", standing.why, writes);
     if (const std::string* why = said_of(cluster, *pod, blind))
       add_event(*pod, "OutcomesUnknown", *why, writes);
@@ -102,6 +142,7 @@ PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vet
   const auto left = [&](const auto& entry) { return !there.contains(entry.first); };
   std::erase_if(waiting_since_, left);
   std::erase_if(said_, left);
+  std::erase_if(told_, left);
   return writes;
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,6 +17,14 @@ namespace slogate {
 // A pod whose ReplicaSets are not known yet gets its condition after this time: an API server that
 // does not tell must not keep a pod from serving.
 inline constexpr std::chrono::seconds kRevisionPatience{5};
+
+// Of the rest of a condition's text there is at most one write a pod in this time: it tells how
+// long a pass will take, which changes with every answer, and each write is one to the API server.
+inline constexpr std::chrono::seconds kLeastBetweenTexts{30};
+
+// Canaries that are held for lack of samples: how many seconds a pass will take, nothing where
+// nobody knows.
+using Holds = std::map<VetoKey, std::optional<double>>;
 
 // What is said of this node's pods to the API server.
 struct PodWrites {
@@ -32,7 +41,7 @@ class Readiness {
   // `blind`: canaries that are held because nobody can know what they answer, in the form of
   // vetoes.
   [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                               const Vetoes& blind, TickTime now);
+                               const Vetoes& blind, const Holds& holds, TickTime now);
 
  private:
   // What one pod's Deployment says about it.
@@ -45,9 +54,18 @@ class Readiness {
   [[nodiscard]] static Standing standing_of(const Cluster& cluster, const Pod& pod,
                                             const Vetoes& vetoes);
   void add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
-                     PodWrites& writes, TickTime now);
+                     const std::optional<double>* hold, PodWrites& writes, TickTime now);
+  std::string text_without_veto(const Pod& pod, const std::optional<double>* hold, TickTime now);
   void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes);
 
+  // What a pod's condition says while nothing speaks against it.
+  struct Told {
+    std::string text;
+    std::optional<double> minutes = {};
+    std::chrono::nanoseconds since{0};
+  };
+
+  std::map<std::string, Told> told_;                               // by pod
   std::map<std::string, std::chrono::nanoseconds> waiting_since_;  // by pod
   std::map<std::string, std::set<std::string>> said_;              // events, by pod
 };

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node-local client: arguments to commands.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <thread>
@@ -151,10 +153,17 @@ void sleep_for(std::chrono::milliseconds pause) {
   std::this_thread::sleep_for(pause);
 }
 
+// Progress that nobody reads is no reason to end.
+void print_note(std::string_view text) {
+  fmt::print(stderr, "{}", text);
+  std::fflush(stderr);
+}
+
 // Whatever goes wrong must not end with the code of a veto.
 Outcome<Report> gate(const Arguments& arguments) {
   auto outcome = guarded([&] {
-    return pass_gate(fetch_from(arguments), arguments.gate, arguments.output, sleep_for);
+    return pass_gate(fetch_from(arguments), arguments.gate, arguments.output, sleep_for,
+                     print_note);
   });
   if (!outcome && outcome.error().exit == kFailed) outcome.error().exit = kUnreachable;
   return outcome;
@@ -173,7 +182,14 @@ void add_gate(CLI::App& app, Arguments& arguments, Command& command) {
          },
          "Of the wait, 10m unless told")
       ->type_name("DURATION");
-  sub->callback([&] { command = [&] { return gate(arguments); }; });
+  sub->add_flag("--explain", arguments.gate.explain,
+                "Print what each objective needs for a pass: samples, and time at this rate");
+  sub->add_flag("-q,--quiet", arguments.gate.quiet, "No lines of progress while it waits");
+  sub->callback([&] {
+    // A log keeps every line.
+    if (::isatty(STDERR_FILENO) == 1) arguments.gate.pace = std::chrono::seconds(3);
+    command = [&] { return gate(arguments); };
+  });
 }
 
 void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {

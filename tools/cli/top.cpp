@@ -81,20 +81,26 @@ Sample parse_sample(const Json& status, const Json& cgroups) {
   return sample;
 }
 
-std::map<std::string, std::string> parse_canaries(const Json& slos) {
+std::map<std::string, CanaryNote> parse_canaries(const Json& slos) {
   const auto rank = [](const std::string& verdict) {
     return verdict == "veto" ? 2 : verdict == "hold" ? 1 : 0;
   };
-  std::map<std::string, std::string> verdicts;
+  // The worst goes first; of two that are held, the one that takes longer or is not known.
+  const auto worse = [rank](const CanaryNote& a, const CanaryNote& b) {
+    if (a.verdict != b.verdict) return rank(a.verdict) > rank(b.verdict);
+    return a.verdict == "hold" && b.expected && (!a.expected || *a.expected > *b.expected);
+  };
+  std::map<std::string, CanaryNote> notes;
   for (const Json& slo : slos) {
     if (!slo.contains("verdict")) continue;  // one that cannot be judged
+    const CanaryNote note{slo.at("verdict").get<std::string>(),
+                          number_at(slo, "/expected_seconds")};
     for (const Json& path : slo.at("cgroups").at("canary")) {
-      const std::string verdict = slo.at("verdict").get<std::string>();
-      auto [at, is_new] = verdicts.try_emplace(path.get<std::string>(), verdict);
-      if (!is_new && rank(verdict) > rank(at->second)) at->second = verdict;
+      auto [at, is_new] = notes.try_emplace(path.get<std::string>(), note);
+      if (!is_new && worse(note, at->second)) at->second = note;
     }
   }
-  return verdicts;
+  return notes;
 }
 
 std::vector<TopRow> compare(const Sample& now, const Sample* before) {

@@ -15,15 +15,23 @@
 
 namespace slogate::cli {
 
+// What is said of a canary.
+struct CanaryNote {
+  std::string verdict;
+  std::optional<double> expected = {};  // seconds until a pass, while it is held
+
+  bool operator==(const CanaryNote&) const = default;
+};
+
 // What the agent said at one of its ticks.
 struct Sample {
   std::string version, kernel, started;
-  double ticks = 0, uptime = 0;           // uptime in seconds
-  std::optional<double> lost;             // samples that could not be kept, all sites together
-  size_t degraded = 0;                    // programs that are not attached and missed
-  std::map<uint64_t, CgroupRow> cgroups;  // by id
-  std::map<std::string, std::string> verdicts;  // of canaries, by path
-  std::map<uint64_t, Buckets> histograms;       // by id, of the rows that were shown
+  double ticks = 0, uptime = 0;                // uptime in seconds
+  std::optional<double> lost;                  // samples that could not be kept, all sites together
+  size_t degraded = 0;                         // programs that are not attached and missed
+  std::map<uint64_t, CgroupRow> cgroups;       // by id
+  std::map<std::string, CanaryNote> verdicts;  // of canaries, by path
+  std::map<uint64_t, Buckets> histograms;      // by id, of the rows that were shown
 };
 
 // One workload in one interval; nothing where it cannot be told.
@@ -45,7 +53,7 @@ struct TopFrame {
 [[nodiscard]] Sample parse_sample(const Json& status, const Json& cgroups);
 
 // What /v1/slos says of the paths of canaries; the worst where several SLOs speak of one.
-[[nodiscard]] std::map<std::string, std::string> parse_canaries(const Json& slos);
+[[nodiscard]] std::map<std::string, CanaryNote> parse_canaries(const Json& slos);
 
 // The workloads of `now`, busiest first, without quantiles. Without `before` there are no rates.
 [[nodiscard]] std::vector<TopRow> compare(const Sample& now, const Sample* before);

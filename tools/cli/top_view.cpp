@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/cli/top_view.h"
 
+#include "agent/base/figures.h"
 #include "tools/cli/table.h"
 #include "tools/cli/units.h"
 
@@ -14,8 +15,11 @@ Cell bad_rate(std::optional<double> rate, std::string_view colour) {
 Cell verdict_cell(const TopFrame& frame, const TopRow& row) {
   const auto found = frame.sample.verdicts.find(row.now.path);
   if (found == frame.sample.verdicts.end()) return {"-"};
-  const std::string& verdict = found->second;
-  return {verdict, verdict == "veto" ? kRed : verdict == "pass" ? kGreen : kYellow};
+  const auto& [verdict, expected] = found->second;
+  return {expected ? fmt::format("{}, {}", verdict, about_text(*expected)) : verdict,
+          verdict == "veto"   ? kRed
+          : verdict == "pass" ? kGreen
+                              : kYellow};
 }
 
 void add_row(Table& table, const TopFrame& frame, const TopRow& row) {

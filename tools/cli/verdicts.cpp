@@ -3,8 +3,10 @@
 
 #include <cmath>
 
-#include "agent/config/judged.h"
+#include "agent/base/figures.h"
+#include "agent/canary/judge.h"
 #include "tools/cli/fields.h"
+#include "tools/cli/gate_progress.h"
 #include "tools/cli/table.h"
 #include "tools/cli/units.h"
 
@@ -74,6 +76,40 @@ std::string sentence(const Json& verdict) {
                      printable(text_at(verdict, "message")));
 }
 
+// How long a pass takes, of a verdict or a part of it.
+std::string pass_in(const Json& of) {
+  const auto expected = number_at(of, "/expected_seconds");
+  return expected ? about_text(*expected) : "-";
+}
+
+std::string shown_text(const Json& verdict) {
+  const auto shown = number_at(verdict, "/shown");
+  if (!shown) return "no quantile of request latency is shown to hold yet\n";
+  return fmt::format("request latency is shown to hold up to {}\n", quantile_text(*shown));
+}
+
+// One row of what a pass needs: an objective, or one quantile of it.
+void explain_row(Table& table, const std::string& name, const Json& of, bool needed,
+                 std::optional<double> rate, const char* unneeded) {
+  const double proof = number_at(of, "/log_proof").value_or(0);
+  const auto expected = number_at(of, "/expected_seconds");
+  const bool shown = proof >= kProofThreshold;
+  const bool against = text_at(of, "state") == "against";
+  const std::string state = against ? "against" : shown ? "shown" : needed ? "not shown" : unneeded;
+  const bool lacks = needed && !shown && !against;
+  table.add(
+      {{name},
+       {state, against  ? kRed
+               : shown  ? kGreen
+               : needed ? kYellow
+                        : kPlain},
+       {fmt::format("{:.1f} of {:.1f}", std::max(0.0, proof), kProofThreshold)},
+       {lacks && expected && rate ? fmt::format("about {}", rate_text(*expected * *rate)) : "-"},
+       {!lacks     ? "-"
+        : expected ? about_text(*expected)
+                   : "not known"}});
+}
+
 Exit exit_of(const Json& verdict) {
   const std::string decision = text_at(verdict, "verdict");
   return decision == "pass" ? kOk : decision == "veto" ? kVeto : kHold;
@@ -124,6 +160,7 @@ std::string render_verdicts(const Json& verdicts, const Style& style) {
                {.title = "CANARY"},
                {.title = "BASELINE", .spare = 3},
                {.title = "WEIGHT", .spare = 2},
+               {.title = "PASS IN", .right = false, .spare = 3},
                {.title = "SINCE", .right = false, .spare = 4}});
   std::string below;
   for (const Json& verdict : verdicts) {
@@ -135,6 +172,7 @@ std::string render_verdicts(const Json& verdicts, const Style& style) {
                {to_count(number_at(verdict, "/samples/canary"))},
                {to_count(number_at(verdict, "/samples/baseline"))},
                {fmt::format("{:g} %", number_at(verdict, "/weight").value_or(0))},
+               {pass_in(verdict)},
                {text_at(verdict, "since")}});
     below += sentence(verdict);
   }
@@ -167,6 +205,27 @@ std::string render_verdict(const Json& verdict, const Style& style) {
          table.render(style);
 }
 
+std::string render_explanation(const Json& verdict, const Style& style) {
+  Table table({{.title = "A PASS NEEDS", .right = false, .elastic = true},
+               {.title = "STATE", .right = false},
+               {.title = "NATS OF PROOF", .spare = 1},
+               {.title = "SAMPLES MORE"},
+               {.title = "AT THIS RATE", .right = false}});
+  const auto rate = number_at(verdict, "/rate");
+  for (const Json& objective : verdict.value("objectives", Json::array())) {
+    const bool needed = objective.value("needed", false);
+    explain_row(table, text_at(objective, "objective"), objective, needed, rate, "not needed");
+    const Json levels = objective.value("levels", Json::array());
+    if (!needed || levels.size() < 2) continue;
+    for (const Json& level : levels)
+      explain_row(table, "  " + quantile_text(number_at(level, "/quantile").value_or(0)), level,
+                  level.value("needed", true), rate, "not needed at this rate");
+  }
+  return sentence(verdict) + watched(verdict) + shown_text(verdict) +
+         (rate ? fmt::format("{} canary samples/s of late\n", rate_text(*rate)) : "") + "\n" +
+         table.render(style);
+}
+
 Outcome<Report> show_slos(const Fetch& fetch, const Output& output) {
   return show(fetch, "/v1/slos", output, render_slos);
 }
@@ -187,17 +246,27 @@ Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::strin
 }
 
 Outcome<Report> pass_gate(const Fetch& fetch, const GateOptions& options, const Output& output,
-                          const std::function<void(std::chrono::milliseconds)>& sleep) {
-  const auto end = std::chrono::steady_clock::now() + options.timeout;
+                          const std::function<void(std::chrono::milliseconds)>& sleep,
+                          const std::function<void(std::string_view)>& note) {
+  const auto begin = std::chrono::steady_clock::now();
+  GateProgress progress(options.pace);
   for (;;) {
     auto verdict = find_slo(fetch, options.slo);
     // An answer that makes no sense is no veto: 1 is what scripts read as one.
     if (!verdict && verdict.error().exit == kFailed) verdict.error().exit = kUnreachable;
     if (!verdict && verdict.error().exit == kUsage) return std::unexpected(verdict.error());
-    const bool over = !options.wait || std::chrono::steady_clock::now() >= end;
+    const auto waited = std::chrono::steady_clock::now() - begin;
+    const bool over = !options.wait || waited >= options.timeout;
     if (verdict && (over || exit_of(*verdict) != kHold))
-      return Report{output.json ? to_line(*verdict) : sentence(*verdict), exit_of(*verdict)};
+      return Report{output.json       ? to_line(*verdict)
+                    : options.explain ? render_explanation(*verdict, output.style)
+                                      : sentence(*verdict),
+                    exit_of(*verdict)};
     if (over) return std::unexpected(verdict.error());
+    if (verdict && !options.quiet)
+      if (const std::string lines = progress.look(*verdict, waited, options.timeout - waited);
+          !lines.empty())
+        note(lines);
     sleep(kLook);
   }
 }

@@ -22,15 +22,23 @@ Outcome<Report> show_verdicts(const Fetch& fetch, const std::string& slo, const 
 Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::string& slo,
                           const Output& output);
 
+// What of it is shown, what is not, and what that takes.
+[[nodiscard]] std::string render_explanation(const Json& verdict, const Style& style);
+
 struct GateOptions {
   std::string slo;
   bool wait = false;                 // for a pass or a veto
   std::chrono::nanoseconds timeout;  // of the wait
+  bool explain = false;              // print what each objective needs
+  bool quiet = false;                // say nothing while it waits
+  // The least time between two lines of progress.
+  std::chrono::nanoseconds pace = std::chrono::seconds(30);
 };
 
 // The decision as the exit code: kOk, kVeto or kHold; an agent that does not answer properly is
-// kUnreachable, and while waiting it may come back. `sleep` waits.
+// kUnreachable, and while waiting it may come back. `sleep` waits, `note` takes lines of progress.
 Outcome<Report> pass_gate(const Fetch& fetch, const GateOptions& options, const Output& output,
-                          const std::function<void(std::chrono::milliseconds)>& sleep);
+                          const std::function<void(std::chrono::milliseconds)>& sleep,
+                          const std::function<void(std::string_view)>& note);
 
 }  // namespace slogate::cli

@@ -7,6 +7,7 @@
 #include "agent/canary/verdict_json.h"
 #include "tests/support/exposition.h"
 #include "tools/cli/events.h"
+#include "tools/cli/gate_progress.h"
 #include "tools/cli/verdicts.h"
 
 namespace slogate {
@@ -21,9 +22,16 @@ Snapshot snapshot_with(Decision decision) {
   verdict.log_e = 8.3;
   verdict.threshold = 6.9;
   verdict.outcomes_known = 0.75;
+  verdict.shown = 0.9;
+  verdict.expected_seconds = 240;
+  verdict.rate = 18;
   verdict.objectives = {{.objective = "request against the baseline",
                          .log_e = 8.3,
                          .needed = true,
+                         .levels = {{.quantile = 0.9, .log_proof = 3.5, .expected_seconds = 0},
+                                    {.quantile = 0.99, .log_proof = 1.2, .expected_seconds = 240},
+                                    {.quantile = 0.999, .needed = false}},
+                         .expected_seconds = 240,
                          .canary = 0.031,
                          .baseline = 0.012,
                          .components = {{"p99/r2", 1.5, 0.1}}}};
@@ -124,6 +132,7 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
               HasSubstr("slogate_verdict_reason{reason=\"insufficient_samples\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, Not(HasSubstr("slogate_verdict_reason{reason=\"proven\"")));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_samples{arm=\"canary\",slo=\"demo\"} 0"));
+  EXPECT_THAT(text, HasSubstr("slogate_verdict_expected_pass_seconds{slo=\"demo\"} 240"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_outcomes_known_ratio{slo=\"demo\"} 0.75"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_rollout{revision=\"r1\",slo=\"demo\"} 1"));
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
@@ -185,7 +194,7 @@ int gate(Decision decision, bool wait = false, std::string slo = "demo") {
   const auto outcome = cli::pass_gate(
       fetch_of(decision),
       {.slo = std::move(slo), .wait = wait, .timeout = std::chrono::milliseconds(20)}, {},
-      [&looks](std::chrono::milliseconds) { ++looks; });
+      [&looks](std::chrono::milliseconds) { ++looks; }, [](std::string_view) {});
   return outcome ? outcome->exit : outcome.error().exit;
 }
 
@@ -203,10 +212,104 @@ TEST(GateCommand, NothingThatFailsLooksLikeAVeto) {
     const cli::Fetch fetch = [exit](const std::string&) -> cli::Outcome<cli::Json> {
       return cli::fail(exit, "no");
     };
-    const auto outcome = cli::pass_gate(fetch, {.slo = "demo", .timeout = {}}, {}, {});
+    const auto outcome = cli::pass_gate(fetch, {.slo = "demo", .timeout = {}}, {}, {}, {});
     ASSERT_FALSE(outcome);
     EXPECT_EQ(outcome.error().exit, cli::kUnreachable);
   }
+}
+
+TEST(GateCommand, SaysHowItGoesWhileItWaits) {
+  std::string noted;
+  const auto note = [&noted](std::string_view lines) { noted += lines; };
+  const auto wait = [&](bool quiet) {
+    return cli::pass_gate(
+        fetch_of(Decision::Hold),
+        {.slo = "demo", .wait = true, .timeout = std::chrono::milliseconds(20), .quiet = quiet}, {},
+        [](std::chrono::milliseconds) {}, note);
+  };
+  EXPECT_EQ(wait(true)->exit, cli::kHold);
+  EXPECT_EQ(noted, "");
+  EXPECT_EQ(wait(false)->exit, cli::kHold);
+  EXPECT_THAT(noted, HasSubstr("demo: hold after 0 s: p99 of request"));
+  // Nothing changed, so it is one line, and one that the time will not do.
+  EXPECT_EQ(std::ranges::count(noted, '\n'), 2) << noted;
+  EXPECT_THAT(noted,
+              HasSubstr("a pass takes about 4 min more at this rate, and the timeout is in"));
+}
+
+Json held(std::optional<double> expected, double samples, std::string_view reason) {
+  return {{"slo", "demo"},
+          {"verdict", "hold"},
+          {"reason", reason},
+          {"message", "m"},
+          {"expected_seconds", expected ? Json(*expected) : Json()},
+          {"samples", {{"canary", samples}}},
+          {"block_seconds", 0.25}};
+}
+
+TEST(GateProgress, OneLineAChangeAndAtMostEveryFewSeconds) {
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  cli::GateProgress progress(seconds(3));
+  const auto look = [&](double expected, int at) {
+    return progress.look(held(expected, at, "insufficient_samples"), seconds(at), minutes(10));
+  };
+  EXPECT_EQ(look(240, 0), "demo: hold after 0 s: m\n");
+  EXPECT_EQ(look(238, 10), "") << "about 4 min as before";
+  EXPECT_EQ(look(180, 20), "demo: hold after 20 s: m\n");
+  EXPECT_EQ(look(120, 21), "") << "too soon";
+  EXPECT_EQ(look(120, 23), "demo: hold after 23 s: m\n");
+}
+
+TEST(GateProgress, ATimeoutThatWillNotDoIsSaidAtOnceAndOnce) {
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  cli::GateProgress progress(minutes(1));
+  const auto look = [&](std::optional<double> expected, int at, double samples) {
+    return progress.look(held(expected, samples, "insufficient_samples"), seconds(at), minutes(5));
+  };
+  look(290, 0, 1);
+  EXPECT_THAT(look(1500, 1, 2), HasSubstr("about 25 min more at this rate, and the timeout is in "
+                                          "about 5 min: state absolute objectives, wait longer "
+                                          "(--timeout) or add synthetic load"));
+  EXPECT_EQ(look(1400, 2, 3), "");
+  EXPECT_EQ(look(280, 3, 4), "") << "by chance";
+  EXPECT_EQ(look(1400, 4, 5), "");
+  look(100, 5, 6);
+  EXPECT_THAT(look(1400, 6, 7), HasSubstr("synthetic load")) << "it fitted meanwhile";
+}
+
+TEST(GateProgress, NoTrafficIsSaidAfterAMoment) {
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  cli::GateProgress progress(minutes(1));
+  const auto look = [&](int at, std::string_view reason) {
+    return progress.look(held(std::nullopt, 7, reason), seconds(at), minutes(5));
+  };
+  look(0, "no_canary");
+  EXPECT_EQ(look(6, "no_canary"), "") << "that is another matter";
+  cli::GateProgress quiet(minutes(1));
+  const auto still = [&](int at) {
+    return quiet.look(held(std::nullopt, 7, "insufficient_samples"), seconds(at), minutes(5));
+  };
+  EXPECT_THAT(still(0), Not(HasSubstr("synthetic")));
+  EXPECT_EQ(still(4), "");
+  EXPECT_THAT(still(5), HasSubstr("no request of the canary for 5 s, and the timeout"));
+  EXPECT_EQ(still(60), "");
+}
+
+TEST(GateCommand, ExplainsWhatAPassNeeds) {
+  const auto explained = cli::pass_gate(
+      fetch_of(Decision::Hold), {.slo = "demo", .timeout = {}, .explain = true}, {}, {}, {});
+  ASSERT_TRUE(explained);
+  EXPECT_EQ(explained->exit, cli::kHold);
+  const std::string& text = explained->text;
+  EXPECT_THAT(text, HasSubstr("request latency is shown to hold up to p90\n"));
+  EXPECT_THAT(text, HasSubstr("18 canary samples/s of late\n"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("p90 +shown +3.5 of 3.0 +- +-"));
+  EXPECT_THAT(text,
+              ::testing::ContainsRegex("p99 +not shown +1.2 of 3.0 +about 4,300 +about 4 min"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("p99.9 +not needed at this rate"));
 }
 
 TEST(VerdictCommand, SaysItInASentence) {

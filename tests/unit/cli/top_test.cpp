@@ -217,6 +217,22 @@ TEST(TopView, CanariesHaveAVerdict) {
   EXPECT_THAT(text, Not(HasSubstr("pass")));
 }
 
+TEST(TopView, ACanaryThatIsHeldSaysForHowLong) {
+  const auto notes = parse_canaries(Json::parse(R"([
+    {"name": "a", "verdict": "hold", "expected_seconds": 240, "cgroups": {"canary": ["/a", "/b"]}},
+    {"name": "b", "verdict": "hold", "expected_seconds": 60, "cgroups": {"canary": ["/a"]}},
+    {"name": "c", "verdict": "hold", "expected_seconds": null, "cgroups": {"canary": ["/b"]}},
+    {"name": "d", "verdict": "pass", "cgroups": {"canary": ["/b"]}}])"));
+  EXPECT_EQ(notes.at("/a"), (CanaryNote{"hold", 240}));
+  EXPECT_EQ(notes.at("/b"), (CanaryNote{"hold", std::nullopt}));
+  TopFrame frame;
+  frame.seconds = 1;
+  frame.sample.verdicts = notes;
+  frame.rows.emplace_back();
+  frame.rows[0].now.path = "/a";
+  EXPECT_THAT(render_top(frame, "", {}), HasSubstr("hold, about 4 min"));
+}
+
 TEST(PrintTop, OneObjectEachInterval) {
   FakeAgent agent{.cgroups = {{1, {.path = "/a", .buckets = {1}}}}};
   std::vector<std::string> printed;

@@ -361,7 +361,7 @@ class ReadinessOf : public ::testing::Test {
   PodWrites look(const std::vector<Revision>& revisions) {
     const Cluster cluster = cluster_of(
         {pod_of("p", "web-new", "new", kIdA), pod_of("q", "web-old", "old", kIdB)}, revisions);
-    return readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, blind_, now_);
+    return readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, blind_, holds_, now_);
   }
   static bool status_of(const PodWrites& writes, const std::string& uid) {
     const auto found = std::ranges::find(writes.conditions, uid, &PodCondition::uid);
@@ -371,7 +371,12 @@ class ReadinessOf : public ::testing::Test {
   void veto(const std::string& canary) { vetoes_[{"shop.web", canary}] = "p99 is twice as slow"; }
 
   Readiness readiness_;
+  static std::string text_of(const PodWrites& writes, const std::string& uid) {
+    return std::ranges::find(writes.conditions, uid, &PodCondition::uid)->message;
+  }
+
   Vetoes vetoes_, blind_;
+  Holds holds_;
   TickTime now_{};
 };
 
@@ -399,6 +404,44 @@ TEST_F(ReadinessOf, ACanaryWhoseAnswersNobodyCanReadServesAndIsToldOfOnce) {
   EXPECT_EQ(writes.events[0].uid, "p");
   EXPECT_EQ(writes.events[0].reason, "OutcomesUnknown");
   EXPECT_THAT(look(rollout).events, IsEmpty());
+}
+
+TEST_F(ReadinessOf, ACanarySaysHowLongAPassTakes) {
+  const std::vector<Revision> rollout = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  std::optional<double>& hold = holds_[{"shop.web", "revision 2 (new) of shop/web"}];
+  EXPECT_EQ(text_of(look(rollout), "p"),
+            "nothing speaks against it; nobody knows yet how long a pass takes");
+  EXPECT_EQ(text_of(look(rollout), "q"), "nothing speaks against it");
+  now_.monotonic += kLeastBetweenTexts;
+  hold = 550;
+  EXPECT_EQ(text_of(look(rollout), "p"),
+            "nothing speaks against it; a pass takes about 10 min more");
+  now_.monotonic += kLeastBetweenTexts;
+  hold = 45 * 60;
+  EXPECT_THAT(text_of(look(rollout), "p"), HasSubstr("about 45 min more: synthetic load"));
+  now_.monotonic += kLeastBetweenTexts;
+  holds_.clear();
+  EXPECT_EQ(text_of(look(rollout), "p"), "nothing speaks against it");
+}
+
+// Each text is a write to the API server.
+TEST_F(ReadinessOf, WhatAConditionSaysOfTimeChangesSeldom) {
+  const std::vector<Revision> rollout = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  std::optional<double>& hold = holds_[{"shop.web", "revision 2 (new) of shop/web"}];
+  const auto texts_of = [&](const auto& expected) {
+    size_t changes = 0;
+    std::string before = text_of(look(rollout), "p");
+    for (int i = 0; i < 4 * 600; ++i) {  // ten minutes of looks
+      now_.monotonic += 250ms;
+      hold = expected(i);
+      const std::string text = text_of(look(rollout), "p");
+      changes += std::exchange(before, text) != text;
+    }
+    return changes;
+  };
+  EXPECT_LE(texts_of([](int i) { return 600 - i / 4.0; }), 5u);               // it runs out
+  EXPECT_LE(texts_of([](int i) { return i % 2 == 0 ? 400.0 : 500.0; }), 2u);  // between two steps
+  EXPECT_LE(texts_of([](int i) { return i % 2 == 0 ? std::optional(60.0) : std::nullopt; }), 20u);
 }
 
 TEST_F(ReadinessOf, AVetoNeverTakesAwayTheLastThatServes) {
@@ -430,7 +473,7 @@ TEST_F(ReadinessOf, RevisionsThatAreNotToldAreWaitedForAWhile) {
 TEST_F(ReadinessOf, NothingIsSaidBeforeThePodsAreKnown) {
   Cluster cluster = cluster_of({pod_of("p", "web-1", "new", kIdA)}, {});
   cluster.synced = false;
-  EXPECT_THAT(readiness_.look(cluster, {}, {}, {}, now_).conditions, IsEmpty());
+  EXPECT_THAT(readiness_.look(cluster, {}, {}, {}, {}, now_).conditions, IsEmpty());
 }
 
 }  // namespace
