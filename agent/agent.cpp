@@ -323,12 +323,18 @@ void Agent::refresh_node_addresses(TickTime now) {
   log_change("node addresses", done ? "" : done.error().line());
 }
 
-// Where all answers are read, or none can be, nobody asks the slots.
+// Where all answers are read, or none can be, nobody asks the slots. Beyond the budget those that no
+// SLO needs go first: without those of a canary its verdict would hold for as long.
 void Agent::choose_answers() {
-  if (outcomes_ != Outcomes::Slos) return;
-  const std::unordered_set<uint64_t> judged = analysis_.cgroups();
-  for (size_t i = SLOGATE_FIRST_SLOT; i < maps_->slab().slots(); ++i)
-    maps_->slab().read_answers(i, judged.contains(maps_->slab().owner(i).cgroup));
+  if (outcomes_ == Outcomes::Off) return;
+  const bool all = outcomes_ == Outcomes::All && reads_all_answers(budget_.status().step);
+  // The slots before the word: no answer of a canary goes unread in between.
+  if (!all) {
+    const std::unordered_set<uint64_t> judged = analysis_.cgroups();
+    for (size_t i = SLOGATE_FIRST_SLOT; i < maps_->slab().slots(); ++i)
+      maps_->slab().read_answers(i, judged.contains(maps_->slab().owner(i).cgroup));
+  }
+  maps_->control().read_answers(all);
 }
 
 void Agent::keep_pins(TickTime now) {

@@ -22,6 +22,11 @@ inline constexpr int kMostSteps = 7;
   return step <= kOptionalStep ? 1 : 1u << (step - kOptionalStep);
 }
 
+// Whether what answers say is read of servers that no SLO is about, too.
+[[nodiscard]] constexpr bool reads_all_answers(int step) {
+  return step < kOptionalStep;
+}
+
 // The programs that are left out from kOptionalStep on.
 [[nodiscard]] std::vector<slogate_probe> optional_programs();
 
