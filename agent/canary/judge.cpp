@@ -63,7 +63,7 @@ std::string component_name(const Hypothesis& hypothesis, size_t level, size_t at
 
 bool Judge::are_known(const Tally& arm) {
   const auto covered = coverage(arm, judged(RatioSignal::Errors));
-  return covered && covered->requests >= kFewRequests && covered->known >= kLeastKnown;
+  return covered && covered->answers >= kFewRequests && covered->known >= kLeastKnown;
 }
 
 Judge::Judge(const Slo& slo, std::string rollout, TickTime now)

@@ -271,7 +271,7 @@ std::optional<Judge::Conclusion> Judge::find_unknown() const {
     // Of some answers it is enough that there were any: a cache may be asked now and then.
     const Tally& canary = signal.least_known > 0 ? recent_canary_ : rollout_.judged_canary;
     const auto covered = coverage(canary, hypothesis.signal);
-    if (hypothesis.implied || !covered || covered->requests < kFewRequests) continue;
+    if (hypothesis.implied || !covered || covered->answers < kFewRequests) continue;
     if (covered->known > 0 && covered->known >= signal.least_known) continue;
     return hold(
         fmt::format("{} is stated, and {} of the canary's answers tell of it: the rest is "
@@ -279,7 +279,7 @@ std::optional<Judge::Conclusion> Judge::find_unknown() const {
                     signal.name, share_text(covered->known)));
   }
   const auto covered = coverage(recent_canary_, judged(RatioSignal::Errors));
-  if (!covered || covered->requests < kFewRequests || covered->known >= kLeastKnown)
+  if (!covered || covered->answers < kFewRequests || covered->known >= kLeastKnown)
     return std::nullopt;
   const bool of_baseline = are_known(history_) || are_known(recent_baseline_);
   if (!of_baseline && !rollout_.outcomes_known) return std::nullopt;

@@ -22,7 +22,10 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
   }
   apply(tally.overlapped, other.overlapped);
   apply(tally.abandoned, other.abandoned);
-  for (size_t s = 0; s < SLOGATE_SIGNALS; ++s) apply(tally.unanswered[s], other.unanswered[s]);
+  for (size_t s = 0; s < SLOGATE_SIGNALS; ++s) {
+    apply(tally.unanswered[s], other.unanswered[s]);
+    apply(tally.answers[s], other.answers[s]);
+  }
 }
 
 struct RatioFactors {
@@ -59,6 +62,17 @@ constexpr bool every_answer_may_be_missed() {
   return true;
 }
 static_assert(every_answer_may_be_missed());
+
+// What counts the answers of a latency's role.
+const CounterFactors& answers_of(size_t signal) {
+  static const auto all = [] {
+    std::array<CounterFactors, SLOGATE_SIGNALS> made;
+    for (size_t s = 0; s < SLOGATE_SIGNALS; ++s)
+      if (kJudged[s].answers) made[s] = CounterFactors({answers(kSignals[s].role)});
+    return made;
+  }();
+  return all[signal];
+}
 
 const Histogram& of_role(const OpenRequests& open, std::string_view role) {
   return role == "client" ? open.client : open.server;
@@ -112,7 +126,6 @@ Trial ratio_trial(const Tally& tally, size_t signal) {
   return {static_cast<double>(ratio.events), static_cast<double>(ratio.exposures)};
 }
 
-// Answers may be more than requests: those to a pipelined burst are one request.
 std::optional<Coverage> coverage(const Tally& tally, size_t signal) {
   const auto requests = kJudged[signal].answered_in;
   if (!requests) return std::nullopt;
@@ -120,8 +133,9 @@ std::optional<Coverage> coverage(const Tally& tally, size_t signal) {
   const auto exposed = static_cast<double>(tally.ratios[signal - SLOGATE_SIGNALS].exposures);
   // Those ratios have the unanswered among their exposures.
   const double known = std::max(0.0, exposed - (kJudged[signal].least_known > 0 ? unanswered : 0));
-  const double all =
-      std::max(known, static_cast<double>(exposures(tally, judged(*requests))) - unanswered);
+  const double answered = static_cast<double>(exposures(tally, judged(*requests))) - unanswered;
+  // The counters of one reading are not all of one moment.
+  const double all = std::max({known, answered, static_cast<double>(tally.answers[*requests])});
   if (all <= 0) return std::nullopt;
   return Coverage{all, known / all};
 }
@@ -206,6 +220,7 @@ void Arm::add(const ArmReading& reading) {
       if (reading.open) open = &of_role(*reading.open, kSignals[signal].role);
     }
     tally_.unanswered[signal] = unanswered;
+    if (kJudged[signal].answers) tally_.answers[signal] = answers_of(signal).sum(total_);
     if (!open && added.is_zero() && more == 0) continue;
     add_latency(signal, added, unanswered, open);
   }

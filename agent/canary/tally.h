@@ -49,7 +49,8 @@ struct Tally {
   std::array<RatioTally, kJudgedRatios.size()> ratios;
   uint64_t overlapped = 0;
   uint64_t abandoned = 0;  // requests whose client left before the answer
-  std::array<uint64_t, SLOGATE_SIGNALS> unanswered{};  // of those whose values are answers
+  // Of those whose values are answers: requests that got none, and answers of any outcome.
+  std::array<uint64_t, SLOGATE_SIGNALS> unanswered{}, answers{};
 
   Tally& operator+=(const Tally& other);
   Tally& operator-=(const Tally& before);
@@ -65,11 +66,13 @@ struct Tally {
 // No trial at all where too few outcomes are known.
 [[nodiscard]] Trial ratio_trial(const Tally& tally, size_t signal);
 
-// Of a ratio of what answers say: how many requests were answered, and the share of these answers
-// whose outcome is known. Nothing without any, and for every other signal. A request that got no
-// answer says nothing of what can be read: goodbyes of an unknown protocol look like one.
+// Of a ratio of what answers say: how many requests were answered, or how many answers were seen if
+// that is more, and the share of them whose outcome is known. Nothing without any, and for every
+// other signal. Answers to requests that were sent at once are more than requests, which a server
+// counts as one; where answers are not read, there are requests alone. A request that got no answer
+// says nothing of what can be read: goodbyes of an unknown protocol look like one.
 struct Coverage {
-  double requests = 0, known = 0;
+  double answers = 0, known = 0;
 
   bool operator==(const Coverage&) const = default;
 };

@@ -102,11 +102,14 @@ std::string events_of(const JudgedSignal& ratio, std::string_view series, std::s
   return ratio.events.size() == 1 ? text : fmt::format("({})", text);
 }
 
+// Those of a ratio's exposures that `takes` is true of.
+template <typename F>
 std::string exposures_of(const JudgedSignal& ratio, std::string_view series,
-                         std::string_view offset) {
+                         std::string_view offset, const F& takes) {
   const CounterTerm& base = base_of(ratio);
   std::string text;
   for (const CounterTerm& term : ratio.exposures) {
+    if (!takes(term)) continue;
     const bool is_base = &term == &base;
     text += (text.empty()      ? ""
              : term.subtracted ? " - "
@@ -306,7 +309,7 @@ class PooledRules {
         return events_of(ratio, arm.series, offset);
       };
       const auto exposures = [&](std::string_view offset) {
-        return exposures_of(ratio, arm.series, offset);
+        return exposures_of(ratio, arm.series, offset, [](const CounterTerm&) { return true; });
       };
       const std::string settled = term_of(base_of(ratio), arm.series, settled_);
       record("events", hypothesis, with_arm({}, arm), growth(arm, events, settled));
@@ -316,14 +319,26 @@ class PooledRules {
   }
 
   // What leaves out a block in which too few outcomes are known; without its exposures no gain
-  // follows from its events.
+  // follows from its events. As coverage() has it: of what was answered, requests or answers,
+  // whichever are more; what was left unanswered says nothing of what can be read.
   [[nodiscard]] std::string where_known(const JudgedSignal& ratio, const Arm& arm) const {
     if (ratio.least_known == 0) return "";
-    const std::string requests = histogram_of(kSignals[*ratio.answered_in], arm);
+    const SignalInfo& signal = kSignals[*ratio.answered_in];
+    const std::string requests = histogram_of(signal, arm);
+    const std::string settled = term_of(base_of(ratio), arm.series, settled_);
     const auto counts = [&](std::string_view offset) {
       return fmt::format("histogram_count({}{})", requests, offset);
     };
-    return fmt::format(" >= {} * ({} or vector(0))", ratio.least_known,
+    const auto known = [&](std::string_view offset) {
+      return exposures_of(ratio, arm.series, offset, [](const CounterTerm& term) {
+        return term.family != slogate::unanswered("").family;
+      });
+    };
+    const auto all = [&](std::string_view offset) {
+      return term_or_zero(answers(signal.role), arm.series, offset, base_of(ratio));
+    };
+    return fmt::format(" and ({0} >= {1} * {2} >= {1} * ({3} or vector(0)))",
+                       growth(arm, known, settled), ratio.least_known, growth(arm, all, settled),
                        growth(arm, counts, requests + settled_));
   }
 

@@ -187,6 +187,24 @@ TEST(Tally, WhereMostOutcomesAreUnknownErrorsAreNoTrial) {
   EXPECT_EQ(coverage(after(700, 0, 1000), judged(RatioSignal::Resets)), std::nullopt);
 }
 
+// What is sent at once is one request and many answers: those that are not known of a burst count.
+TEST(Tally, OfAnswersToWhatWasSentAtOnceEachIsKnownOrNot) {
+  constexpr size_t errors = judged(RatioSignal::Errors);
+  const auto after = [](uint64_t requests, uint64_t known, uint64_t unknown) {
+    Arm arm;
+    ArmReading reading = answered(10ms, requests);
+    reading.added.counters[SLOGATE_COUNTER_server_redis_success] = known;
+    reading.added.counters[SLOGATE_COUNTER_server_redis_unknown] = unknown;
+    arm.add(reading);
+    return arm.tally();
+  };
+  EXPECT_EQ(coverage(after(100, 400, 1200), errors), (Coverage{1600, 0.25}));
+  EXPECT_EQ(ratio_trial(after(100, 400, 1200), errors).exposures, 0);
+  EXPECT_EQ(coverage(after(100, 1600, 0), errors), (Coverage{1600, 1}));
+  EXPECT_EQ(ratio_trial(after(100, 1600, 0), errors).exposures, 1600);
+  EXPECT_EQ(coverage(after(100, 0, 0), errors), (Coverage{100, 0})) << "answers are not read";
+}
+
 // Whoever adds a counter of an error to signals.def need not think of this table.
 TEST(Tally, EveryCounterOfAFamilyCounts) {
   for (size_t i = 0; i < kCounters.size(); ++i) {
