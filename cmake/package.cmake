@@ -15,7 +15,9 @@ add_custom_target(package_files
 install(TARGETS slogate-agent DESTINATION sbin)
 install(TARGETS slogate DESTINATION bin)
 install(FILES packaging/slogate-agent.service DESTINATION /lib/systemd/system)
-install(FILES daemonset/slogate.yaml DESTINATION /etc/slogate)
+# Not a conffile, which an upgrade would replace where it was not changed: postinst copies it into
+# /etc at the first installation, and what is there is the administrator's.
+install(FILES daemonset/slogate.yaml DESTINATION share/slogate)
 install(FILES ${pages}/slogate.1.gz DESTINATION share/man/man1)
 install(FILES ${pages}/slogate.yaml.5.gz DESTINATION share/man/man5)
 install(FILES ${pages}/slogate-agent.8.gz DESTINATION share/man/man8)
@@ -42,8 +44,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # kill of procps reloads the service; libcurl is loaded, not linked.
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libcurl4, passwd, procps")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/packaging/conffiles
-  ${CMAKE_SOURCE_DIR}/packaging/postinst ${CMAKE_SOURCE_DIR}/packaging/prerm
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/packaging/postinst ${CMAKE_SOURCE_DIR}/packaging/prerm
   ${CMAKE_SOURCE_DIR}/packaging/postrm)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "measures what each workload of a node does to its users

@@ -225,9 +225,9 @@ passed "a mistake in the configuration is not tried again"
 echo '# mine' >>"$configuration"
 dpkg-deb -R "$package" "$work/second"
 sed -i 's/^Version: .*/Version: 99/' "$work/second/DEBIAN/control"
-echo '# theirs' >>"$work/second/etc/slogate/slogate.yaml"
+echo '# theirs' >>"$work/second/usr/share/slogate/slogate.yaml"
 dpkg-deb --build -Znone "$work/second" "$tree/opt/second.deb" >/dev/null
-inside dpkg --install --force-confdef --force-confold /opt/second.deb
+inside dpkg --install /opt/second.deb </dev/null # nobody is there to be asked
 serves
 tail -n 1 "$configuration" | grep -x '# mine' >/dev/null || fail "the upgrade changed the configuration"
 journal --lines 5 | grep 'counting went on' >/dev/null || fail "the upgrade lost counts: $(journal --lines 5)"
@@ -237,10 +237,49 @@ passed "an upgrade keeps what was changed and counted"
 
 inside dpkg --remove slogate
 [ -e "$configuration" ] || fail "removing it takes the configuration along"
+inside dpkg --install /opt/second.deb </dev/null
+tail -n 1 "$configuration" | grep -x '# mine' >/dev/null || fail "installed again, it has another configuration"
+inside dpkg --remove slogate
 [ "$(inside ls /sys/fs/bpf)" = "" ] || [[ $(inside ls /sys/fs/bpf) != *slogate* ]] ||
   fail "programs are still there"
 inside dpkg --purge slogate
-all_files >"$work/after"
-left=$(comm -13 "$work/before" "$work/after")
-[ -z "$left" ] || fail "purging leaves $left"
+purged() {
+  all_files >"$work/after"
+  left=$(comm -13 "$work/before" "$work/after")
+  [ -z "$left" ] || fail "purging leaves $left"
+}
+purged
 passed "purged, nothing is left"
+
+# ---- from before answers were read ----
+
+# Then the configuration was a conffile, and had no key `outcomes`: nobody's answers were read but
+# where an SLO needs it, as payload was promised unread.
+dpkg-deb -R "$package" "$work/before-outcomes"
+(
+  cd "$work/before-outcomes"
+  mkdir -p etc/slogate
+  sed '/^outcomes:/d' usr/share/slogate/slogate.yaml >etc/slogate/slogate.yaml
+  rm -r usr/share/slogate
+  echo /etc/slogate/slogate.yaml >DEBIAN/conffiles
+  sed -i 's/^Version: .*/Version: 0.0.1/' DEBIAN/control
+  # shellcheck disable=SC2016 # of postinst
+  sed -i '/^if \[ -z "\$2" \]/,/^fi/d' DEBIAN/postinst
+  sed -i '/slogate.yaml/d' DEBIAN/postrm
+)
+dpkg-deb --build -Znone "$work/before-outcomes" "$tree/opt/before.deb" >/dev/null
+for change in "" "# mine"; do
+  inside dpkg --install /opt/before.deb
+  serves
+  [ -z "$change" ] || echo "$change" >>"$configuration"
+  cp "$configuration" "$work/kept.yaml"
+  ! grep -q '^outcomes:' "$work/kept.yaml" || fail "the old package has the new key"
+  for to in first second; do
+    inside dpkg --install "/opt/$to.deb" </dev/null
+    serves
+    cmp "$work/kept.yaml" "$configuration" || fail "the upgrade changed the configuration"
+  done
+  inside dpkg --purge slogate
+  purged
+done
+passed "an upgrade from before outcomes were read reads those of SLOs alone, changed or not, and asks nobody"
