@@ -107,26 +107,34 @@ stop_arm() { stop_process "$driver" "$arm"; }
 
 # ---- real servers and clients ----
 
-# start_nginx NAME [LISTEN OPTION...]: answers everything at once, in the cgroup of that name; sets $port.
-start_nginx() {
-  local files=$work/$1
-  port=$(free_port $((21000 + RANDOM % 8000)))
-  mkdir -p "$files"
-  cat >"$files/nginx.conf" <<END
+# nginx_in FILES DIRECTIVES: what to run for an nginx with these directives in its block `http`, one
+# word a line; all of its own lies in FILES.
+nginx_in() {
+  mkdir -p "$1"
+  cat >"$1/nginx.conf" <<END
 daemon off;
 master_process off;
-pid $files/pid;
+pid $1/pid;
 error_log stderr crit;
 events {}
 http {
   access_log off;
-  keepalive_requests 100000000;
-  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
-  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
-  server { listen 127.0.0.1:$port ${*:2}; location / { return 200 "well\n"; } }
+  root $1;
+  client_body_temp_path $1/1; proxy_temp_path $1/2; fastcgi_temp_path $1/3;
+  uwsgi_temp_path $1/4; scgi_temp_path $1/5;
+  $2
 }
 END
-  run_in_cgroup "$(make_cgroup "$1")" nginx -p "$files" -e stderr -c "$files/nginx.conf" &
+  printf '%s\n' nginx -p "$1" -e stderr -c "$1/nginx.conf"
+}
+
+# start_nginx NAME [LISTEN OPTION...]: answers everything at once, in the cgroup of that name; sets $port.
+start_nginx() {
+  local command
+  port=$(free_port $((21000 + RANDOM % 8000)))
+  mapfile -t command < <(nginx_in "$work/$1" "keepalive_requests 100000000;
+    server { listen 127.0.0.1:$port ${*:2}; location / { return 200 \"well\n\"; } }")
+  run_in_cgroup "$(make_cgroup "$1")" "${command[@]}" &
   track "$!"
   wait_until 20 port_is_taken "$port" || fail "nginx of $1 does not listen"
 }

@@ -34,31 +34,15 @@ new_port() { port=$(free_port $((21000 + RANDOM % 8000))); }
 # serve_nginx CGROUP DIRECTIVES [LISTEN-OPTION...]: with these directives in its block `http`, and in the
 # block `server` those of $locations.
 serve_nginx() {
-  local files=$work/$1-files
+  local files=$work/$1-files command
   new_port
   mkdir -p "$files"
   say "well" >"$files/ok"
   seq 1000 >"$files/long.txt"
-  cat >"$files/nginx.conf" <<END
-daemon off;
-master_process off;
-pid $files/pid;
-error_log stderr crit;
-events {}
-http {
-  access_log off;
-  root $files;
-  sendfile on;
-  client_body_temp_path $files/1; proxy_temp_path $files/2; fastcgi_temp_path $files/3;
-  uwsgi_temp_path $files/4; scgi_temp_path $files/5;
-  $2
-  server {
-    listen 127.0.0.1:$port ${*:3};
-    $locations
-  }
-}
-END
-  serve "$1" nginx -p "$files" -e stderr -c "$files/nginx.conf"
+  mapfile -t command < <(nginx_in "$files" "sendfile on;
+    $2
+    server { listen 127.0.0.1:$port ${*:3}; $locations }")
+  serve "$1" "${command[@]}"
 }
 # For TLS: certificates; each server has keys of its own for its tickets.
 nginx_tls() {

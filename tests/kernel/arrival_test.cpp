@@ -468,30 +468,13 @@ TEST_F(ArrivalAtRealClients, CurlAgreesWithNginx) {
   if (!have({"nginx", "curl"})) GTEST_SKIP() << "nginx or curl is not installed";
   const uint16_t port = free_port();
   files_.write("index.html", std::string(100'000, 'x'));
-  files_.write("nginx.conf", fmt::format(R"(
-daemon off;
-master_process off;
-pid {0}/nginx.pid;
-error_log stderr crit;
-events {{ }}
-http {{
-  access_log off;
-  client_body_temp_path {0}/body;
-  proxy_temp_path {0}/proxy;
-  fastcgi_temp_path {0}/fastcgi;
-  uwsgi_temp_path {0}/uwsgi;
-  scgi_temp_path {0}/scgi;
+  Program nginx(server_, nginx_of(fmt::format(R"(
   server {{
-    listen {1}:{2};
-    root {0};
+    listen {}:{};
     location = /503 {{ return 503; }}
     location = /302 {{ return 302 /; }}
-  }}
-}}
-)",
-                                         files_.path(), kLoopback, port));
-  Program nginx(server_, {find_program("nginx"), "-p", files_.path(), "-e", "stderr", "-c",
-                          files_.path() + "/nginx.conf"});
+  }})",
+                                              kLoopback, port)));
   nginx.wait_until_listening(port);
   const std::string base = fmt::format("http://{}:{}", kLoopback, port);
   // Twenty of each on one connection: curl counts with a range.

@@ -11,32 +11,15 @@ class Nginx : public RealServer {
  protected:
   void start_nginx() {
     files_.write("index.html", std::string(1000, 'x'));
-    files_.write("nginx.conf", fmt::format(R"(
-daemon off;
-master_process off;
-pid {0}/nginx.pid;
-error_log stderr crit;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
+    const std::string http = fmt::format(R"(
   sendfile on;
   keepalive_requests 100000000;
-  client_body_temp_path {0}/body;
-  proxy_temp_path {0}/proxy;
-  fastcgi_temp_path {0}/fastcgi;
-  uwsgi_temp_path {0}/uwsgi;
-  scgi_temp_path {0}/scgi;
   server {{
-    listen {1}:{2} backlog=511;
-    root {0};
+    listen {}:{} backlog=511;
     location = /status {{ stub_status; }}
-  }}
-}}
-)",
-                                           files_.path(), kLoopback, port_));
-    nginx_ = std::make_unique<Program>(
-        server_, std::vector<std::string>{find_program("nginx"), "-p", files_.path(), "-e",
-                                          "stderr", "-c", files_.path() + "/nginx.conf"});
+  }})",
+                                         kLoopback, port_);
+    nginx_ = std::make_unique<Program>(server_, nginx_of(http));
     nginx_->wait_until_listening(port_);
   }
 

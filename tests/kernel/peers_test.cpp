@@ -44,26 +44,9 @@ class Peers : public RealServer {
 
   void start_nginx(const std::string& listen) {
     files_.write("index.html", std::string(1000, 'x'));
-    files_.write("nginx.conf", fmt::format(R"(
-daemon off;
-master_process off;
-pid {0}/nginx.pid;
-error_log stderr crit;
-events {{ worker_connections 512; }}
-http {{
-  access_log off;
-  client_body_temp_path {0}/body;
-  proxy_temp_path {0}/proxy;
-  fastcgi_temp_path {0}/fastcgi;
-  uwsgi_temp_path {0}/uwsgi;
-  scgi_temp_path {0}/scgi;
-  server {{ listen {1}:{2} {3}; root {0}; {4} }}
-}}
-)",
-                                           files_.path(), kLoopback, kPort, listen, certificate_));
     start(server_, kPort,
-          {find_program("nginx"), "-p", files_.path(), "-e", "stderr", "-c",
-           files_.path() + "/nginx.conf"});
+          nginx_of(fmt::format("server {{ listen {}:{} {}; {} }}", kLoopback, kPort, listen,
+                               certificate_)));
   }
 
   // As Debian configures it: the event MPM, and accept filters as they are by default.

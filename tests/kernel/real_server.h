@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/program.h"
@@ -22,6 +23,27 @@ class RealServer : public BestMode {
     for (const char* name : programs)
       if (find_program(name).empty()) return false;
     return true;
+  }
+
+  // The command line of an nginx with these directives in its block `http`, which may use files_.
+  [[nodiscard]] std::vector<std::string> nginx_of(const std::string& http) const {
+    files_.write("nginx.conf", fmt::format(R"(
+daemon off;
+master_process off;
+pid {0}/nginx.pid;
+error_log stderr crit;
+events {{ }}
+http {{
+  access_log off;
+  client_body_temp_path {0}/body; proxy_temp_path {0}/proxy; fastcgi_temp_path {0}/fastcgi;
+  uwsgi_temp_path {0}/uwsgi; scgi_temp_path {0}/scgi;
+  root {0};
+  {1}
+}}
+)",
+                                           files_.path(), http));
+    return {find_program("nginx"),        "-p", files_.path(), "-e", "stderr", "-c",
+            files_.path() + "/nginx.conf"};
   }
 
   // What a server says when a third party asks it something.
