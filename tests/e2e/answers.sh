@@ -536,7 +536,60 @@ need() {
   done
 }
 
-cases=(nginx proxied fastcgi haproxy apache python node java go redis pipelined cluster postgresql mariadb memcached tls)
+# ---- whose answers are read ----
+
+# started_with OUTCOMES: another agent, with an SLO about the cgroup `judged`.
+started_with() {
+  cat >"$work/slogate.yaml" <<END
+outcomes: $1
+slos:
+  - name: judged
+    canary: { cgroup: "$cgroup_prefix/judged" }
+    objectives: [{ signal: request, quantile: 0.9, max: 1s }]
+    warmup: 0s
+END
+  start_agent --config "$work/slogate.yaml"
+}
+answers_of() { counted "$1" server | awk '{ n += $2 } END { print n + 0 }'; }
+requests_of() { counter "$1" ".signals.request.count // 0"; }
+asked() { from "$1" curl --silent --show-error --output /dev/null "http://127.0.0.1:${at[$1]}/ok?[1-$2]"; }
+is_read() { asked judged 1 && [ "$(answers_of judged)" -gt 0 ]; }
+answers_are() { [ "$(answers_of "$1")" = "$2" ]; }
+requests_are() { [ "$(requests_of "$1")" = "$2" ]; }
+
+case_chosen() {
+  need nginx || return 0
+  local name before
+  local -A at
+  for name in judged other; do
+    serve_nginx "$name" ""
+    at[$name]=$port
+  done
+  stop_agent
+  started_with slos
+  asked other 1
+  # Its slot is chosen with the tick after its first connection.
+  wait_until 10 is_read || fail "the answers of an SLO's cgroup are not read"
+  before=$(answers_of judged)
+  asked judged 50
+  asked other 50
+  wait_until 5 answers_are judged $((before + 50)) || fail "of 50 answers $(($(answers_of judged) - before)) were counted"
+  wait_until 5 requests_are other 51 || fail "of 51 requests $(requests_of other) were counted"
+  [ "$(answers_of other)" = 0 ] || fail "answers are read of a cgroup without an SLO: $(counted other server)"
+  passed "outcomes: slos: those of an SLO's cgroup are read, to the last one, and of no other"
+
+  stop_agent
+  started_with off
+  for name in judged other; do asked "$name" 50; done
+  for name in judged other; do
+    wait_until 5 requests_are "$name" 50 || fail "of 50 requests $(requests_of "$name") were counted"
+    [ "$(answers_of "$name")" = 0 ] || fail "answers are read: $(counted "$name" server)"
+  done
+  passed "outcomes: off: requests are measured, no answer is read"
+  stop_running
+}
+
+cases=(nginx proxied fastcgi haproxy apache python node java go redis pipelined cluster postgresql mariadb memcached tls chosen)
 [ $# -eq 0 ] || cases=("$@")
 say "outcomes: all" >"$work/slogate.yaml"
 start_agent --config "$work/slogate.yaml"

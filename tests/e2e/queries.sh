@@ -20,6 +20,16 @@ slos:
       - { signal: queue, quantile: 0.9, max_increase: 1ms }
     warmup: 0s
 END
+if command -v nginx >/dev/null; then
+  cat >>"$work/slogate.yaml" <<END
+  - name: mixed
+    canary: { cgroup: "$cgroup_prefix/mixed" }
+    baseline: { cgroup: "$cgroup_prefix/stable/**" }
+    objectives:
+      - { signal: request, quantile: 0.9, max: 10s }
+    warmup: 0s
+END
+fi
 start_agent --config "$work/slogate.yaml"
 slogate rules --config "$work/slogate.yaml" --interval 2s >"$work/slos.yaml"
 # Those once a minute more often, and in two parts, as docs/prometheus.md has it.
@@ -86,6 +96,45 @@ wait_until 60 has_answer 'slo:slogate_evidence_log_e{test="paired"} > 5' ||
   fail "the node's evidence is not the fleet's: $(ask 'slo:slogate_evidence_log_e')"
 wait_until 10 has_answer 'slo:slogate_verdict == -1' || fail "no veto: $(ask slo:slogate_verdict)"
 passed "a slow canary is vetoed, by the fleet's rules as by the node's"
+
+# ---- errors, where few outcomes are known ----
+
+# One server answers, one hangs up, and one speaks a protocol that nobody knows: of 20 answers and 30
+# of the last one 40 % are known, and 40 requests that got none do not change that.
+if command -v nginx >/dev/null; then
+  answering=$(free_port $((21000 + RANDOM % 4000))) hanging_up=$(free_port $((25000 + RANDOM % 4000)))
+  mapfile -t command < <(nginx_in "$work/nginx" "keepalive_requests 100000000;
+    server { listen 127.0.0.1:$answering; location / { return 200 \"well\n\"; } }
+    server { listen 127.0.0.1:$hanging_up; return 444; }")
+  run_in_cgroup "$(make_cgroup mixed)" "${command[@]}" &
+  track "$!"
+  wait_until 20 port_is_taken "$hanging_up" || fail "nginx does not listen"
+  curl_at "$(make_cgroup load)" "$answering" 20 && track "$!"
+  curl_at "$(make_cgroup load)" "$hanging_up" 40 && track "$!"
+  arm_rate=3 start_arm mixed --service lognormal:2:0.5
+  unknown=("$driver" "$arm")
+  errors_of_mixed="workload:slogate_errors:ratio_rate5m{cgroup=\"$cgroup_prefix/mixed\"}"
+  pooled_of_mixed='slo:slogate_pooled_exposures{slo="mixed", objective="errors against the baseline", arm="canary"}'
+  few_are_known() {
+    api /v1/verdicts/mixed | jq -e '.outcomes_known > 0.2 and .outcomes_known < 0.5 and
+      ([.objectives[] | select(.objective == "errors against the baseline")][0].canary == null)' >/dev/null
+  }
+  many_are_known() {
+    api /v1/verdicts/mixed | jq -e '.outcomes_known > 0.6 and
+      ([.objectives[] | select(.objective == "errors against the baseline")][0].canary > 0.5)' >/dev/null
+  }
+  has_unanswered() { has_answer "rate(slogate_unanswered_requests_total{cgroup=\"$cgroup_prefix/mixed\",role=\"server\"}[10s]) > 20"; }
+  wait_until 30 has_unanswered || fail "no request is left unanswered"
+  wait_until 30 few_are_known || fail "the node says $(api /v1/verdicts/mixed | jq -c '.outcomes_known, .objectives[].canary')"
+  sleep 5 # a block of the rules, of 2 s
+  for query in "$errors_of_mixed" "$pooled_of_mixed"; do
+    ! has_answer "$query" || fail "the node says nothing of errors, and Prometheus $(ask "$query")"
+  done
+  stop_process "${unknown[@]}"
+  wait_until 60 many_are_known || fail "the node says $(api /v1/verdicts/mixed | jq -c '.outcomes_known, .objectives[].canary')"
+  wait_until 20 has_answer "$pooled_of_mixed" || fail "the node counts errors, and Prometheus does not"
+  passed "node and Prometheus agree where too little is known of errors"
+fi
 
 # The generator speaks no protocol that is known, so nothing is said of its errors.
 of_errors() { [[ $1 == *slogate_errors* || $1 == *'"errors '* ]]; }
