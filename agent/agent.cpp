@@ -323,8 +323,8 @@ void Agent::refresh_node_addresses(TickTime now) {
   log_change("node addresses", done ? "" : done.error().line());
 }
 
-// Where all answers are read, or none can be, nobody asks the slots. Beyond the budget those that no
-// SLO needs go first: without those of a canary its verdict would hold for as long.
+// Where all answers are read, or none can be, nobody asks the slots. Beyond the budget those that
+// no SLO needs go first: without those of a canary its verdict would hold for as long.
 void Agent::choose_answers() {
   if (outcomes_ == Outcomes::Off) return;
   const bool all = outcomes_ == Outcomes::All && reads_all_answers(budget_.status().step);

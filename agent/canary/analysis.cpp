@@ -66,6 +66,8 @@ void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
       const bool next = !same_canary((*old)->slo, slo);
       cases_.push_back(std::move(*old));
       cases_.back()->slo.notes = slo.notes;
+      cases_.back()->slo.weight = slo.weight;
+      cases_.back()->judge.set_weight_steps(slo.weight);
       if (next) begin_next(*cases_.back(), slo, now);
       continue;
     }

@@ -90,7 +90,7 @@ void Judge::reset(std::string rollout, TickTime now) {
               .proofs = {},
               .shown = {},
               .needed = {},
-              .bounds = {},
+              .traffic_weight = TrafficWeight(slo_, now.monotonic),
               .gap = {}};
   rollout_.began = now.monotonic;
   // The block that is under way belongs to the rollout before.
@@ -105,9 +105,13 @@ void Judge::reset(std::string rollout, TickTime now) {
   publish({.now = now, .canary = {}, .baseline = {}});
 }
 
+void Judge::set_weight_steps(const WeightSteps& steps) {
+  slo_.weight = steps;
+  rollout_.traffic_weight.set_steps(steps);
+}
+
 void Judge::restore(Verdict veto) {
   rollout_.name = veto.rollout;
-  rollout_.traffic_weight = 0;
   rollout_.veto = verdict_ = std::make_shared<const Verdict>(std::move(veto));
 }
 
@@ -215,11 +219,10 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   recent_canary_ += canary;
   recent_baseline_ += baseline;
   rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
-  if (!slo_.baseline) return;
-  rollout_.bounds.add(canary, baseline, main_signal(), bound_edges_);
-  if (rollout_.blocks % kTrafficWeightBlocks == 0)
-    rollout_.traffic_weight =
-        next_traffic_weight(rollout_.traffic_weight, rollout_.bounds.bounds(slo_.alpha));
+  const size_t signal = main_signal();
+  if (slo_.baseline) rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_);
+  if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0))
+    rollout_.traffic_weight.add_block();
 }
 
 double Judge::proof_of(const Components& level) const {
@@ -343,7 +346,7 @@ std::optional<double> Judge::find_shown(const Verdict& facts) const {
 
 Verdict Judge::describe() const {
   Verdict facts{.slo = slo_.name, .threshold = threshold_, .rollout = rollout_.name};
-  facts.traffic_weight = round_traffic_weight(rollout_.traffic_weight);
+  facts.traffic_weight = rollout_.traffic_weight.percent();
   facts.blocks = rollout_.blocks;
   facts.block = block();
   for (size_t signal = 0; signal < kJudgedSignals; ++signal) {

@@ -47,6 +47,8 @@ class Judge {
 
   // A new rollout: no evidence, no veto. What is known of the baseline stays.
   void reset(std::string rollout, TickTime now);
+  // From now on the weight moves by these.
+  void set_weight_steps(const WeightSteps& steps);
   // Takes up a veto of another agent, with its evidence as it was.
   void restore(Verdict veto);
 
@@ -61,8 +63,7 @@ class Judge {
     std::vector<double> shown;
     std::vector<bool> needed;
     Outlook outlook = {};
-    BoundSums bounds;
-    double traffic_weight = to_traffic_weight(1e9, 1);
+    TrafficWeight traffic_weight{Slo{}, std::chrono::nanoseconds(0)};
     size_t blocks = 0;
     Tally judged_canary, judged_baseline;
     std::chrono::nanoseconds began{0};
@@ -101,10 +102,12 @@ class Judge {
   [[nodiscard]] double log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const;
   [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
   void publish(const Observation& seen);
+  [[nodiscard]] Standing standing(const Verdict& verdict) const;
   [[nodiscard]] std::optional<double> find_shown(const Verdict& facts) const;
   [[nodiscard]] Verdict describe() const;
   [[nodiscard]] ObjectiveVerdict describe(const Hypotheses::Entry& of) const;
   [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;
+  [[nodiscard]] std::string alone_text(std::chrono::nanoseconds now) const;
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
   [[nodiscard]] std::optional<Conclusion> find_doubt(const Observation& seen) const;

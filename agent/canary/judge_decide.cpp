@@ -33,6 +33,11 @@ constexpr std::chrono::nanoseconds kHang = 1500ms;
 constexpr std::chrono::nanoseconds kGapMemory = 5min;
 // So many blocks in a row.
 constexpr size_t kBreachingBlocks = 4;
+// A canary that has been stalled for this long gets less traffic. A busy machine stops one for
+// less.
+constexpr std::chrono::nanoseconds kStallPatience = 5s;
+// Where the baseline has had no traffic for this long nothing is compared.
+constexpr std::chrono::nanoseconds kAlone = 10s;
 // Who has to wait for longer hears what takes less.
 constexpr double kLongWait = 15 * 60;  // seconds
 
@@ -69,7 +74,10 @@ std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline
 // Of what nobody asked for, a pass needs the time of requests, and that they fail no more, where
 // that can be known: a service whose connections are all kept will never have enough of them to
 // prove anything by.
+// At 100 % of the traffic nothing is compared any more, and what earned the canary that is not
+// asked for again.
 bool Judge::is_needed(const Hypothesis& hypothesis) const {
+  if (rollout_.traffic_weight.is_all() && !hypothesis.absolute) return false;
   if (!hypothesis.implied || hypothesis.signal == main_signal()) return true;
   return hypothesis.signal == judged(RatioSignal::Errors) && are_known(recent_canary_) &&
          are_known(recent_baseline_);
@@ -94,11 +102,24 @@ void Judge::publish(const Observation& seen) {
   const bool same =
       verdict_ && verdict_->decision == next->decision && verdict_->reason == next->reason;
   next->since = same ? verdict_->since : seen.now.system;
-  if (next->decision == Decision::Veto) {
-    next->traffic_weight = 0;
-    rollout_.veto = next;
-  }
+  rollout_.traffic_weight.update(standing(*next), slo_.alpha, seen.now.monotonic);
+  next->traffic_weight = rollout_.traffic_weight.percent();
+  if (next->decision == Decision::Veto) rollout_.veto = next;
   verdict_ = std::move(next);
+}
+
+// What is not believed in a verdict is not believed here either; all other evidence against a
+// canary lowers its weight, whatever the verdict waits for.
+Standing Judge::standing(const Verdict& verdict) const {
+  if (verdict.decision == Decision::Veto) return Standing::Vetoed;
+  if (verdict.decision == Decision::Pass) return Standing::Passed;
+  const bool doubtful =
+      verdict.reason == Reason::NoCanary || verdict.reason == Reason::SamplesLost ||
+      verdict.reason == Reason::Multiplexed || (slo_.baseline && !aa_test_.quiet());
+  if (doubtful) return Standing::Held;
+  if (verdict.log_e >= kSuspicion) return Standing::Suspected;
+  if (verdict.reason == Reason::Stalled) return Standing::Stalled;
+  return verdict.reason == Reason::InsufficientSamples ? Standing::Open : Standing::Held;
 }
 
 Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) const {
@@ -113,12 +134,12 @@ Judge::Conclusion Judge::decide(const Observation& seen, const Verdict& facts) c
   if (auto gap = find_gap(seen, facts)) return std::move(*gap);
   return {
       Decision::Pass, Reason::Proven,
-      fmt::format("every objective is shown to hold: {} canary samples{}{}",
+      fmt::format("every objective is shown to hold: {} canary samples{}{}{}",
                   count_text(static_cast<double>(facts.samples.canary)),
                   facts.outcomes_known ? fmt::format(", the outcome of {} of its answers is known",
                                                      share_text(*facts.outcomes_known))
                                        : "",
-                  praise(facts))};
+                  praise(facts), alone_text(seen.now.monotonic))};
 }
 
 // Up to which quantile what carries the load was compared, and what of the tail is left.
@@ -142,6 +163,16 @@ std::string Judge::praise(const Verdict& facts) const {
       text += fmt::format(": {} of about {} samples", count_text(samples), count_text(about));
   }
   return text;
+}
+
+// At 100 % of the traffic a canary has no baseline any more. What was shown beside it stays so.
+std::string Judge::alone_text(std::chrono::nanoseconds now) const {
+  if (!slo_.baseline || now - baseline_seen_ < kAlone) return "";
+  const bool bounded = std::ranges::any_of(hypotheses_.all(), &Hypothesis::absolute);
+  return fmt::format("; the baseline has had no traffic for {}, so {}",
+                     duration_text(seconds(now - baseline_seen_)),
+                     bounded ? "objectives that bound the canary alone are judged, and no others"
+                             : "nothing is judged any more");
 }
 
 // Where counts are not what they seem, neither side can be believed.
@@ -302,7 +333,9 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
   if (rollout_.breaching >= kBreachingBlocks)
     return hold(Reason::BaselineBreaching,
                 "the baseline itself is beyond an objective's bound: what is shared may be slow");
-  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0)
+  // Where all the traffic is the canary's, the baseline may leave.
+  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0 &&
+      !rollout_.traffic_weight.is_all())
     return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
   if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");

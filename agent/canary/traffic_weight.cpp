@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace slogate {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 constexpr double kUnknown = std::numeric_limits<double>::infinity();
 
 double at_least_zero(double delta, double free) {
-  return std::isfinite(delta) ? std::max(0.0, delta - free) : kUnknown;
+  return delta < kUnknown ? std::max(0.0, delta - free) : kUnknown;  // NaN is not below either
 }
 
 // How long a share is searched for: 2^-40 of the range is far below any share of interest.
@@ -27,29 +28,52 @@ double search(double from, double to, const F& crossed) {
   return to;
 }
 
+bool is_suspected(Standing standing) {
+  return standing == Standing::Suspected || standing == Standing::Stalled;
+}
+
 double stretch(int shift) {
   return std::exp2(shift / 8.0) - 1;
 }
 
+double mixture(std::span<const double> sums, std::span<const double> stakes, double margin) {
+  std::array<double, kStakes.size()> values{};
+  for (size_t i = 0; i < values.size(); ++i) values[i] = sums[i] + margin * stakes[i];
+  return log_mean_exp(values);
+}
+
 }  // namespace
 
-double to_traffic_weight(double latency_delta, double error_delta) {
+double to_traffic_weight(double latency_delta, double error_delta, double least, double most) {
   const double latency = at_least_zero(latency_delta, kLatencyFree);
   const double error = at_least_zero(error_delta, kErrorFree);
   const double safety = std::max(0.1, std::exp(-10 * latency) * std::max(0.2, 1 - 20 * error));
-  return kLeastTrafficWeight + safety * (kMostTrafficWeight - kLeastTrafficWeight);
+  return least + safety * (most - least);
 }
 
 double round_traffic_weight(double weight) {
   return std::floor(weight * 10 + 0.5) / 10;
 }
 
+BoundSums::BoundSums(const Slo& slo) {
+  for (const Objective& objective : slo.objectives)
+    std::visit(
+        [this](const auto& one) {
+          if (one.max_increase) stated_[judged(one.signal)] = true;
+        },
+        objective);
+  for (size_t i = 0; i < kBoundRatios.size(); ++i)
+    shares_[i].stated = stated_[judged(kBoundRatios[i])];
+}
+
 void BoundSums::add(const Tally& canary, const Tally& baseline, size_t latency_signal,
                     const Edges& edges) {
-  for (size_t level = 0; level < edges.size(); ++level)
+  for (size_t level = 0; level < edges.size() && !stated_[latency_signal]; ++level)
     if (edges[level]) add_latency(canary, baseline, latency_signal, level, *edges[level]);
-  const size_t errors = judged(RatioSignal::ConnectionErrors);
-  add_errors(ratio_trial(canary, errors), ratio_trial(baseline, errors));
+  for (size_t i = 0; i < kBoundRatios.size(); ++i) {
+    const size_t signal = judged(kBoundRatios[i]);
+    shares_[i].add(ratio_trial(canary, signal), ratio_trial(baseline, signal));
+  }
 }
 
 void BoundSums::add_latency(const Tally& canary, const Tally& baseline, size_t signal, size_t level,
@@ -66,22 +90,31 @@ void BoundSums::add_latency(const Tally& canary, const Tally& baseline, size_t s
   }
 }
 
-// worse() and tolerable() for stakes that do not depend on the margin, so that the margin can be
-// searched for later: log E = sum - margin * stakes, and the other sign.
-void BoundSums::add_errors(const Trial& canary, const Trial& baseline) {
+void BoundSums::Share::add(const Trial& canary, const Trial& baseline) {
+  events += canary.events;
   const double m = canary.exposures, l = baseline.exposures;
   if (m <= 0 || l <= 0) return;
   for (size_t i = 0; i < kStakes.size(); ++i) {
     const double s = kStakes[i] * std::min(1.0, l / m);
-    more_[i] += canary.events * std::log1p(s) + baseline.events * std::log1p(-s * m / l);
-    fewer_[i] += canary.events * std::log1p(-s) + baseline.events * std::log1p(s * m / l);
-    stakes_[i] += s * m;
+    more[i] += canary.events * std::log1p(s) + baseline.events * std::log1p(-s * m / l);
+    fewer[i] += canary.events * std::log1p(-s) + baseline.events * std::log1p(s * m / l);
+    stakes[i] += s * m;
   }
 }
 
+double BoundSums::Share::low(double enough) const {
+  const auto not_more = [&](double margin) { return mixture(more, stakes, -margin) < enough; };
+  return not_more(-1) ? -kUnknown : search(-1, 1, not_more);
+}
+
+double BoundSums::Share::high(double enough) const {
+  const auto not_above = [&](double margin) { return mixture(fewer, stakes, margin) >= enough; };
+  return not_above(1) ? search(-1, 1, not_above) : kUnknown;
+}
+
 Bounds BoundSums::bounds(double alpha) const {
-  const double enough = std::log(4 / alpha);
-  Bounds found{-kUnknown, kUnknown, -kUnknown, kUnknown};
+  const double enough = std::log(kBounds / alpha);
+  Bounds found{-kUnknown, kUnknown, -kUnknown, -kUnknown};
   for (size_t shift = 0; shift < kShifts; ++shift) {
     std::array<double, kBoundQuantiles.size()> slower{}, quicker{};
     for (size_t level = 0; level < kBoundQuantiles.size(); ++level) {
@@ -93,26 +126,77 @@ Bounds BoundSums::bounds(double alpha) const {
     if (found.latency_high == kUnknown && std::ranges::min(quicker) >= enough)
       found.latency_high = delta;
   }
-  const auto mixture = [this](const GridSums& sums, double margin) {
-    GridSums values{};
-    for (size_t i = 0; i < values.size(); ++i) values[i] = sums[i] + margin * stakes_[i];
-    return log_mean_exp(values);
-  };
-  const auto not_more = [&](double margin) { return mixture(more_, -margin) < enough; };
-  const auto not_above = [&](double margin) { return mixture(fewer_, margin) >= enough; };
-  if (!not_more(-1)) found.error_low = search(-1, 1, not_more);
-  if (not_above(1)) found.error_high = search(-1, 1, not_above);
+  for (const Share& share : shares_) {
+    if (!share.has_something_to_say()) continue;
+    found.error_low = std::max(found.error_low, share.low(enough));
+    found.error_high = std::max(found.error_high, share.high(enough));
+  }
   return found;
 }
 
-double next_traffic_weight(double now, const Bounds& bounds) {
+double next_traffic_weight(double now, Standing standing, const Bounds& bounds,
+                           const WeightSteps& steps) {
+  const double raised = std::min(now + steps.step, steps.most);
+  switch (standing) {
+    case Standing::Held:
+      return now;
+    case Standing::Vetoed:
+      return 0;
+    case Standing::Passed:
+      return raised;
+    case Standing::Suspected:
+    case Standing::Stalled:
+      return std::max(std::min(now, steps.from), now / 2);
+    case Standing::Open:
+      break;
+  }
   if (bounds.latency_low > kLatencyBreak || bounds.error_low > kErrorBreak) return 0;
-  const auto justified = to_traffic_weight(bounds.latency_high, bounds.error_high);
-  const auto or_none = [](double low) { return std::isfinite(low) ? low : 0; };
-  const auto not_disproved =
-      to_traffic_weight(or_none(bounds.latency_low), or_none(bounds.error_low));
-  const double lowest = std::min(justified, now + kTrafficWeightStep);
-  return std::clamp(now, lowest, std::max(lowest, not_disproved));
+  const auto weight = [&steps](double latency, double error) {
+    return to_traffic_weight(latency, error, steps.from, steps.most);
+  };
+  // What is not bounded justifies nothing, not even the formula's tenth of the way.
+  const bool bounded = bounds.latency_high < kUnknown && bounds.error_high < kUnknown;
+  const double justified = bounded ? weight(bounds.latency_high, bounds.error_high) : 0;
+  const double lowest = std::min(justified, raised);
+  return std::clamp(now, lowest, std::max(lowest, weight(bounds.latency_low, bounds.error_low)));
+}
+
+void TrafficWeight::note_suspicion(Standing standing, std::chrono::nanoseconds now) {
+  if (is_suspected(standing)) {
+    if (!suspicion_) {
+      suspicion_ = {.first = now, .last = now};
+      blocks_ = 0;
+    }
+    suspicion_->last = now;
+  } else if (suspicion_ && now - suspicion_->last >= steps_.every) {
+    suspicion_.reset();
+  }
+}
+
+bool TrafficWeight::is_due(Standing standing, std::chrono::nanoseconds now) const {
+  if (standing == Standing::Vetoed) return true;
+  auto since = moved_;
+  if (suspicion_)
+    since = std::max(since, is_suspected(standing) ? suspicion_->first : suspicion_->last);
+  if (now - since < steps_.every) return false;
+  if (standing == Standing::Stalled) return true;  // no block ends in which it answers
+  if (blocks_ < kStepBlocks) return false;
+  return standing != Standing::Open || now - looked_ >= steps_.every;
+}
+
+void TrafficWeight::update(Standing standing, double alpha, std::chrono::nanoseconds now) {
+  note_suspicion(standing, now);
+  if (!is_due(standing, now)) return;
+  Bounds bounds{};
+  if (standing == Standing::Open) {
+    bounds = sums_.bounds(alpha);  // some ten microseconds: not with each reading
+    looked_ = now;
+  }
+  const double next = next_traffic_weight(value_, standing, bounds, steps_);
+  if (next == value_) return;
+  value_ = next;
+  moved_ = now;
+  blocks_ = 0;
 }
 
 }  // namespace slogate

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <charconv>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -8,6 +10,8 @@ namespace slogate {
 namespace {
 
 constexpr std::string_view kWhat = "an SLO";
+// What a weight is rounded to.
+constexpr double kLeastPercent = 0.1;
 
 Result<std::string> parse_slo_name(std::string_view text) {
   return parse_name(text, 63, "-.", "the name of an SLO",
@@ -27,6 +31,21 @@ bool same(const Selector& a, const Selector& b) {
   }
   const auto* other = std::get_if<std::vector<Glob>>(&b);
   return other && patterns(std::get<std::vector<Glob>>(a)) == patterns(*other);
+}
+
+void read_weight(const YamlNode& node, ConfigProblems& problems, WeightSteps& to) {
+  const auto percent = [&](double& value) {
+    return [&](const YamlNode& v) { read_value(v, problems, value, parse_percent); };
+  };
+  const size_t before = problems.size();
+  const bool is_map = read_fields(
+      node, "a weight", problems,
+      {{"from", percent(to.from)},
+       {"step", percent(to.step)},
+       {"most", percent(to.most)},
+       {"every", [&](const YamlNode& v) { read_value(v, problems, to.every, parse_pace); }}});
+  if (!is_map || problems.size() != before) return;
+  if (auto possible = check_weight(to); !possible) problems.add(node, possible.error());
 }
 
 void check_arms(const YamlNode& node, const std::optional<Selector>& canary,
@@ -61,7 +80,8 @@ Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
        {"alpha", [&](const YamlNode& v) { read_value(v, problems, slo.alpha, parse_alpha); }},
        {"warmup", [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }},
        {"pass_within",
-        [&](const YamlNode& v) { read_value(v, problems, slo.pass_within, parse_duration); }}});
+        [&](const YamlNode& v) { read_value(v, problems, slo.pass_within, parse_duration); }},
+       {"weight", [&](const YamlNode& v) { read_weight(v, problems, slo.weight); }}});
   if (is_map) check_complete(node, problems);
   check_arms(node, canary, slo.baseline, problems);
   if (canary) slo.canary = std::move(*canary);
@@ -77,6 +97,34 @@ Result<std::string> parse_container(std::string_view text) {
 
 Result<double> parse_alpha(std::string_view text) {
   return parse_ratio(text, 0.5);
+}
+
+Result<double> parse_percent(std::string_view text) {
+  const std::string remedy =
+      fmt::format("write a percentage of the traffic, from {} to 100, like 5", kLeastPercent);
+  std::string_view digits = text;
+  if (digits.ends_with('%')) digits.remove_suffix(1);
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(digits.begin(), digits.end(), value, std::chars_format::fixed);
+  if (error != std::errc{} || end != digits.end() || !std::isfinite(value))
+    return fail(fmt::format("{} is not a percentage", in_quotes(text)), remedy);
+  if (value < kLeastPercent || value > 100)
+    return fail(fmt::format("{} is out of range", in_quotes(text)), remedy);
+  return value;
+}
+
+Result<std::chrono::nanoseconds> parse_pace(std::string_view text) {
+  auto pace = parse_duration(text);
+  if (pace && *pace < std::chrono::seconds(1))
+    return fail(fmt::format("a step every {} is too often", in_quotes(text)), "at least 1s");
+  return pace;
+}
+
+Result<void> check_weight(const WeightSteps& steps) {
+  if (steps.from <= steps.most) return {};
+  return fail(fmt::format("the weight begins at {:g} and ends at {:g}", steps.from, steps.most),
+              "let \"from\" be at most \"most\"");
 }
 
 std::vector<Slo> read_slos(const YamlNode& node, ConfigProblems& problems) {

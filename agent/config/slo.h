@@ -67,6 +67,14 @@ struct RatioObjective {
 
 using Objective = std::variant<LatencyObjective, RatioObjective>;
 
+// How the share of the traffic moves that a canary has earned; in percent. 0 < from <= most <= 100.
+struct WeightSteps {
+  double from = 5, step = 5, most = 100;
+  std::chrono::nanoseconds every = std::chrono::seconds{30};  // between two steps up, at least
+
+  bool operator==(const WeightSteps&) const = default;
+};
+
 // One canary and what it is held to. With a baseline, `objectives` may be empty: then only the
 // relative objectives that every comparison has are judged.
 struct Slo {
@@ -82,6 +90,7 @@ struct Slo {
   std::chrono::nanoseconds warmup = std::chrono::seconds{30};
   // How much of the tail a pass shows: as much as the baseline's rate lets it in about this time.
   std::chrono::nanoseconds pass_within = std::chrono::seconds{10};
+  WeightSteps weight = {};
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
   std::string rollout = {};

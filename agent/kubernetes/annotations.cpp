@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "agent/config/config_fields.h"
 #include "agent/kubernetes/cluster.h"
@@ -165,6 +166,44 @@ std::vector<std::string> old_names(std::string_view text) {
   return notes;
 }
 
+Result<void> read_step(std::string_view part, WeightSteps& to) {
+  const auto space = std::min(part.find(' '), part.size());
+  const std::string_view key = part.substr(0, space), text = trimmed(part.substr(space));
+  const auto percent = [text](double& value) -> Result<void> {
+    const auto parsed = parse_percent(text);
+    if (!parsed) return fail(parsed.error());
+    value = *parsed;
+    return {};
+  };
+  if (key == "from") return percent(to.from);
+  if (key == "step") return percent(to.step);
+  if (key == "most") return percent(to.most);
+  if (key != "every") {
+    constexpr std::array<std::string_view, 4> known = {"from", "step", "every", "most"};
+    return fail(unknown_name("part of a weight", key, known));
+  }
+  const auto pace = parse_pace(text);
+  if (!pace) return fail(pace.error());
+  to.every = *pace;
+  return {};
+}
+
+// "from 5; step 5; every 30s; most 100", or a part of it.
+Result<WeightSteps> parse_weight(std::string_view text) {
+  WeightSteps steps;
+  std::set<std::string_view> stated;
+  do {
+    const std::string_view part = take_until(text, ';');
+    if (auto done = read_step(part, steps); !done)
+      return fail(done.error().within(in_quotes(part)));
+    if (!stated.insert(part.substr(0, part.find(' '))).second)
+      return fail(fmt::format("{} says something for the second time", in_quotes(part)),
+                  "remove one");
+  } while (!trimmed(text).empty());
+  if (auto possible = check_weight(steps); !possible) return fail(possible.error());
+  return steps;
+}
+
 Result<void> read_one(const std::string& key, const std::string& value, PodAnnotations& to) {
   if (key == "slo") {
     to.slo.notes = old_names(value);
@@ -173,12 +212,13 @@ Result<void> read_one(const std::string& key, const std::string& value, PodAnnot
   if (key == "alpha") return read(key, value, to.slo.alpha, parse_alpha);
   if (key == "warmup") return read(key, value, to.slo.warmup, parse_duration);
   if (key == "pass-within") return read(key, value, to.slo.pass_within, parse_duration);
+  if (key == "weight") return read(key, value, to.slo.weight, parse_weight);
   if (key == "port") return read(key, value, to.slo.port, parse_port);
   if (key == "container") return read(key, value, to.slo.container, parse_container);
   if (key == "track") return read(key, value, to.track, parse_track);
   if (key == "workload") return read(key, value, to.workload, parse_workload);
-  constexpr std::array<std::string_view, 8> known = {"slo",  "alpha",     "warmup", "pass-within",
-                                                     "port", "container", "track",  "workload"};
+  constexpr std::array<std::string_view, 9> known = {
+      "slo", "alpha", "warmup", "pass-within", "weight", "port", "container", "track", "workload"};
   return fail(unknown_name("annotation", fmt::format("{}{}", kAnnotationPrefix, key), known));
 }
 

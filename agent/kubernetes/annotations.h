@@ -26,7 +26,8 @@ namespace slogate {
 
 // What the annotations of one pod, without their prefix, say.
 struct PodAnnotations {
-  Slo slo;  // objectives, port, container, alpha, warm-up, notes; the rest is not theirs to say
+  // Objectives, port, container, alpha, warm-up, weight, notes; the rest is not theirs to say.
+  Slo slo;
   // The arm, "canary" or "stable", and the workload it belongs to: both or neither. Without them
   // the newest revision of a Deployment is its canary.
   std::string track, workload;

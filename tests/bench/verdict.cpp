@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Replays synthetic traffic through the judge that the agent runs, and prints a line of JSON for
 // each experiment: how often identical arms are vetoed, and after how many requests a worse canary
-// is. Usage: bench_verdict RUNS THREADS [PART OF A NAME]
+// is; and how the weight of good and bad ones moves. Usage: bench_verdict RUNS THREADS [PART OF A
+// NAME]
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <optional>
 
+#include "tests/bench/weight.h"
 #include "tests/support/replay.h"
 
 namespace slogate {
@@ -257,6 +259,12 @@ std::vector<Experiment> experiments(size_t runs) {
 }  // namespace slogate
 
 int main(int argc, char** argv) {
-  return slogate::support::run_experiments(argc, argv, "bench_verdict", 100, slogate::experiments,
-                                           slogate::report);
+  using slogate::support::run_experiments;
+  const int status =
+      run_experiments(argc, argv, "bench_verdict", 100, slogate::experiments, slogate::report);
+  if (status != 0) return status;
+  const auto weights = [](size_t runs) {
+    return slogate::weight_experiments(std::max<size_t>(1, runs / 5));
+  };
+  return run_experiments(argc, argv, "bench_verdict", 100, weights, slogate::report_weight);
 }

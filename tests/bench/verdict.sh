@@ -4,7 +4,8 @@
 #
 # How often the judge vetoes a canary that is no worse, and how many requests it needs for one that
 # is: synthetic traffic through the code the agent runs, N runs for the first question (5,000 where
-# time is no object; default 1500) and a fifth of them for the second. Leaves
+# time is no object; default 1500) and a fifth of them for the second, and for how the weight moves
+# where the traffic follows it (--only weight). Leaves
 # build/bench/verdict.json; needs `tools/build release`, but neither root nor a kernel.
 set -euo pipefail
 # shellcheck source=lib.sh
@@ -12,8 +13,11 @@ set -euo pipefail
 
 # shellcheck disable=SC2016 # $kernel is jq's
 run_experiments verdict 1500 '
-  [.experiment, "alpha \(.alpha)", "\(.runs) runs",
+  if .weights_by_minute then
+    [.experiment, "\(.runs) runs", "vetoed \(.vetoed)", "pass \(.pass_seconds // "-") s", "veto \(.veto_seconds // "-") s",
+     "100 % \(.all_seconds // "-") s", "at most \(.highest) % (90 %: \(.highest_p90))", "median by minute \(.weights_by_minute)"]
+  else [.experiment, "alpha \(.alpha)", "\(.runs) runs",
    "vetoed \(.share * 10000 | round / 100) % (upper 95 %: \(.upper95 * 10000 | round / 100) %)",
    "median \(.median_requests // "-") p90 \(.p90_requests // "-") requests",
-   "blocks of \(.block_seconds) s"] | join("  ")' \
+   "blocks of \(.block_seconds) s"] end | join("  ")' \
   '{kernel: $kernel, cpus: $cpus, experiments: .}' "$@"

@@ -10,7 +10,6 @@
 
 #include "agent/base/figures.h"
 #include "agent/canary/block_length.h"
-#include "agent/canary/traffic_weight.h"
 #include "tests/support/replay.h"
 
 namespace slogate {
@@ -251,48 +250,6 @@ TEST(BlockLength, OfDifferencesDependsOnNeitherSharedChangesNorALastingOne) {
   const auto bursts = history(1200, 8, false);
   EXPECT_GT(dispersion(bursts, 16, Comparison::Differences), 5);
   EXPECT_GE(plan_block(bursts, Comparison::Differences), 8u);
-}
-
-// ---- the safe share of traffic ----
-
-TEST(Weight, NoDataNeverRaisesIt) {
-  const Bounds unknown = BoundSums().bounds(0.01);
-  EXPECT_FALSE(std::isfinite(unknown.latency_high));
-  EXPECT_FALSE(std::isfinite(unknown.error_high));
-  EXPECT_EQ(next_traffic_weight(9.5, unknown), 9.5);
-  EXPECT_EQ(next_traffic_weight(30, unknown), 30);
-  EXPECT_EQ(to_traffic_weight(NAN, 0), to_traffic_weight(INFINITY, INFINITY));
-}
-
-TEST(Weight, IsWithinItsLimitsAndFallsWithWhatIsProven) {
-  EXPECT_EQ(to_traffic_weight(-3, -3), kMostTrafficWeight);
-  EXPECT_EQ(to_traffic_weight(kLatencyFree, kErrorFree), kMostTrafficWeight);
-  EXPECT_NEAR(to_traffic_weight(100, 1), 9.5, 1e-9);
-  const Bounds good{.latency_low = -1, .latency_high = 0, .error_low = -1, .error_high = 0};
-  EXPECT_EQ(next_traffic_weight(10, good), 10 + kTrafficWeightStep);
-  EXPECT_EQ(next_traffic_weight(48, good), kMostTrafficWeight);
-  Bounds bad = good;
-  bad.latency_low = kLatencyBreak + 0.01;
-  EXPECT_EQ(next_traffic_weight(50, bad), 0);
-  EXPECT_EQ(round_traffic_weight(9.44), 9.4);
-  EXPECT_EQ(round_traffic_weight(9.46), 9.5);
-}
-
-TEST(Weight, BoundsHoldTheTruth) {
-  const Sampler good(support::lognormal()), slow(support::scaled(support::lognormal(), 2));
-  const Edges edges = {quantile_edge(tally_of(good, 20'000, 1), kRequest, 0.95),
-                       quantile_edge(tally_of(good, 20'000, 1), kRequest, 0.99)};
-  BoundSums equal, twice;
-  for (uint64_t block = 0; block < 60; ++block) {
-    const Tally stable = tally_of(good, 1000, 10 + block);
-    equal.add(tally_of(good, 1000, 1000 + block), stable, kRequest, edges);
-    twice.add(tally_of(slow, 1000, 2000 + block), stable, kRequest, edges);
-  }
-  EXPECT_LE(equal.bounds(0.01).latency_low, 0);
-  EXPECT_GE(equal.bounds(0.01).latency_high, 0);
-  EXPECT_LT(equal.bounds(0.01).latency_high, 1);
-  EXPECT_GT(twice.bounds(0.01).latency_low, 0.4);
-  EXPECT_LE(twice.bounds(0.01).latency_low, 1);
 }
 
 // ---- words ----

@@ -122,6 +122,7 @@ TEST(Config, TheExamplesOfTheSampleAreValid) {
   EXPECT_EQ(slo.alpha, Slo{}.alpha);
   EXPECT_EQ(slo.warmup, Slo{}.warmup);
   EXPECT_EQ(slo.pass_within, Slo{}.pass_within);
+  EXPECT_EQ(slo.weight, WeightSteps{});
 }
 
 // As the public documentation has it.
@@ -167,6 +168,20 @@ TEST(Config, TheDocumentedExample) {
   EXPECT_EQ(slo.alpha, 0.001);
   EXPECT_EQ(slo.warmup, 30s);
   EXPECT_EQ(slo.pass_within, 10s);
+}
+
+TEST(Config, TheStepsOfAWeight) {
+  const auto weight = [](std::string_view steps) {
+    return parsed(fmt::format("slos: [{{ name: a, canary: {{ cgroup: /a }}, baseline: {{ cgroup: "
+                              "/b }}, weight: {} }}]\n",
+                              steps))
+        .slos.at(0)
+        .weight;
+  };
+  EXPECT_EQ(weight("{ from: 20, step: 2.5, every: 1m, most: 95% }"),
+            (WeightSteps{.from = 20, .step = 2.5, .most = 95, .every = 1min}));
+  EXPECT_EQ(weight("{ most: 50 }"), WeightSteps{.most = 50});
+  EXPECT_EQ(weight("{ from: 100, every: 1s }"), (WeightSteps{.from = 100, .every = 1s}));
 }
 
 TEST(Config, EveryKeyHasAnEffect) {

@@ -213,12 +213,15 @@ TEST(Annotations, OfAPod) {
                                          {"alpha", "0.01"},
                                          {"warmup", "10s"},
                                          {"pass-within", "5m"},
+                                         {"weight", "from 10; step 20; every 1m; most 95"},
                                          {"port", "8080"},
                                          {"container", "app"}});
   ASSERT_TRUE(parsed && *parsed);
   EXPECT_EQ((*parsed)->slo.alpha, 0.01);
   EXPECT_EQ((*parsed)->slo.warmup, 10s);
   EXPECT_EQ((*parsed)->slo.pass_within, 5min);
+  EXPECT_EQ((*parsed)->slo.weight,
+            (WeightSteps{.from = 10, .step = 20, .most = 95, .every = 1min}));
   EXPECT_EQ((*parsed)->slo.port, 8080);
   EXPECT_EQ((*parsed)->slo.container, "app");
   const auto none = parse_annotations({{"other", "x"}});
@@ -226,6 +229,26 @@ TEST(Annotations, OfAPod) {
   EXPECT_FALSE(parse_annotations({{"slo", "errors < 1%"}, {"wramup", "10s"}}));
   EXPECT_FALSE(parse_annotations({{"slo", "errors < 1%"}, {"track", "canary"}}));
   EXPECT_FALSE(parse_annotations({{"slo", "errors < 1%"}, {"track", "blue"}, {"workload", "web"}}));
+}
+
+TEST(Annotations, TheStepsOfAWeight) {
+  const auto weight = [](std::string_view text) {
+    return parse_annotations({{"slo", "errors < 1%"}, {"weight", std::string(text)}});
+  };
+  EXPECT_EQ((*weight("most 50;"))->slo.weight, WeightSteps{.most = 50});
+  for (const auto& [text, message] :
+       std::map<std::string_view, std::string_view>{{"", "unknown part of a weight"},
+                                                    {"50", "unknown part of a weight"},
+                                                    {"form 5", "did you mean \"from\"?"},
+                                                    {"from 5%; from 6%", "second time"},
+                                                    {"from", "not a percentage"},
+                                                    {"every 30", "no unit"},
+                                                    {"from 60; most 50", "at most \"most\""}}) {
+    const auto parsed = weight(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_THAT(parsed.error().line(), HasSubstr("slogate.io/weight")) << text;
+    EXPECT_THAT(parsed.error().line(), HasSubstr(message)) << text;
+  }
 }
 
 // ---- SLOs ----
