@@ -553,13 +553,13 @@ END
 answers_of() { counted "$1" server | awk '{ n += $2 } END { print n + 0 }'; }
 requests_of() { counter "$1" ".signals.request.count // 0"; }
 asked() { from "$1" curl --silent --show-error --output /dev/null "http://127.0.0.1:${at[$1]}/ok?[1-$2]"; }
-is_read() { asked judged 1 && [ "$(answers_of judged)" -gt 0 ]; }
+is_read() { asked judged 1 && tries=$((tries + 1)) && [ "$(answers_of judged)" -gt 0 ]; }
 answers_are() { [ "$(answers_of "$1")" = "$2" ]; }
 requests_are() { [ "$(requests_of "$1")" = "$2" ]; }
 
 case_chosen() {
   need nginx || return 0
-  local name before
+  local name before tries=0
   local -A at
   for name in judged other; do
     serve_nginx "$name" ""
@@ -570,6 +570,7 @@ case_chosen() {
   asked other 1
   # Its slot is chosen with the tick after its first connection.
   wait_until 10 is_read || fail "the answers of an SLO's cgroup are not read"
+  wait_until 5 requests_are judged "$tries" || fail "of $tries requests $(requests_of judged) were counted"
   before=$(answers_of judged)
   asked judged 50
   asked other 50
