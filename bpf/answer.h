@@ -10,7 +10,7 @@
  *     as an index.
  *   - No loop takes more rounds than a constant says: 8 messages and 4 fields of PostgreSQL, 16
  *     extensions of TLS, 16 replies of Redis in at most ANSWER_REDIS_STEPS windows. So an answer
- *     costs one read as a rule, and 20 at the very worst.
+ *     costs one read as a rule, and 20 at the very worst, 34 behind interim ones.
  *   - What comes out is a row of SLOGATE_ANSWERS, and an offset that only a parser makes use of.
  * A hostile workload can choose which rows of its own slot grow, by one for each request that it
  * got and answered (Redis: 16), and that is all.
@@ -72,6 +72,7 @@ enum answer_tls {
   ANSWER_TLS_hello, /* of 1.2: what follows ServerHello tells */
   ANSWER_TLS_retry, /* the client was asked for another hello */
   ANSWER_TLS_data,  /* data of the application has been seen: never read again */
+  ANSWER_TLS_last,  /* of 1.3, and told: the client has to finish, and may be given tickets then */
 };
 
 /* So many answers in a row that fit no protocol, or not the one that was learnt: opaque. */
@@ -94,11 +95,13 @@ struct answer_reading {
   /* As they are kept with the socket: the caller's, and what is to be kept from now on. */
   __u8 protocol; /* enum slogate_protocol */
   __u8 misfits;
+  __u8 phase; /* enum slogate_phase */
   /* The outcome. */
   __u8 kind;      /* enum answer_kind */
   __u8 answer;    /* enum slogate_answer, of ANSWER_outcome */
   __u8 handshake; /* enum answer_handshake, of ANSWER_handshake */
   __u8 endless;   /* more will come unasked, for as long as the connection lives */
+  __u8 login; /* a step of the login: it has an outcome, but what it took is no request's time */
   /* Redis: where the next reply may be, 0 for nowhere, and whether that is within a line. Input of
    * step_replies(), which goes on from there. */
   __u32 rest;
@@ -283,13 +286,22 @@ ANSWER_PART int redis_reply(struct answer_reading* reading) {
       end_line(reading);
       return SLOGATE_ANSWER_redis_success;
     case '+':
-    case '-':
       if (next < ' ' || next > '~') return ANSWER_MISFIT;
       end_line(reading);
-      return type == '-' ? redis_error(reading) : SLOGATE_ANSWER_redis_success;
+      return SLOGATE_ANSWER_redis_success;
+    case '-': /* a code and a text; a value's middle that begins like that is none */
+      if (!is_upper(next)) return ANSWER_MISFIT;
+      end_line(reading);
+      return redis_error(reading);
     default:
       return ANSWER_MISFIT;
   }
+}
+
+/* What RESP3 says unasked, between answers: a message, or which keys a client is to forget. */
+static __always_inline bool is_push(const struct answer_window* window) {
+  return BEGINS(window->low, ">") && is_digit(byte_of(window->low, 1)) &&
+         BEGINS(window->low >> 16, "\r\n$");
 }
 
 /* Answers of SUBSCRIBE and its like: an array that begins with their name; RESP3 has a type for
@@ -343,8 +355,7 @@ struct answer_replies {
   __u32 more[ANSWER_REDIS_OUTCOMES]; /* from SLOGATE_ANSWER_redis_success on */
 };
 
-/* One window further among a pipeline's replies, from `rest` on; whether there may be more. To be
- * called ANSWER_REDIS_STEPS times at most. */
+/* One window further among a pipeline's replies, from `rest` on; whether there may be more. */
 ANSWER_PART int step_replies(ANSWER_SOURCE* source, struct answer_reading* reading,
                              struct answer_replies* replies) {
   ANSWER_KEEP(source);
@@ -451,9 +462,22 @@ static __always_inline bool is_postgresql_letter(const struct answer_reading* re
          (BEGINS(reading->window.low, "N") || BEGINS(reading->window.low, "S"));
 }
 
+/* A server says 'R' in a login and nowhere else: which way to prove who one is, or, as 0 and in a
+ * SASL exchange 12, that it is proved. The rest of the login is in the same send. An error ends a
+ * login where an answer was missing, or where it is the first thing that the server says. */
+static __always_inline void note_postgresql_login(struct answer_reading* reading) {
+  __u8 type = byte_of(reading->window.low, 0), asks = byte_of(reading->window.high, 0);
+  bool open = reading->first || reading->phase & SLOGATE_PHASE_login;
+  bool letter = is_postgresql_letter(reading);
+  reading->login = letter || type == 'R' || (type == 'E' && open);
+  reading->phase &= ~SLOGATE_PHASE_login;
+  if (letter || (type == 'R' && asks && asks != 12)) reading->phase |= SLOGATE_PHASE_login;
+}
+
 ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
   ANSWER_KEEP(source);
   if (!source || !reading) return ANSWER_MISFIT;
+  note_postgresql_login(reading);
   struct answer_window window = reading->window;
   __u32 at = 0, base = 0;
   if (is_postgresql_letter(reading)) return SLOGATE_ANSWER_postgresql_success;
@@ -544,15 +568,29 @@ static __always_inline bool is_mysql_code(__u32 code) {
   return code >= 1000 && code < 8000;
 }
 
+/* What COM_STMT_PREPARE is answered with. */
+#define MYSQL_PREPARED 12
+
+/* The greeting and the client's answer are packets 0 and 1 of an exchange, which goes on until the
+ * server says OK or refuses; each request is a new exchange, and what answers it is packet 1. */
+static __always_inline void note_mysql_phase(struct answer_reading* reading, __u8 number,
+                                             __u8 type) {
+  reading->login = reading->phase & SLOGATE_PHASE_login && number > 1;
+  if (!reading->login || !type || type == 0xff) reading->phase &= ~SLOGATE_PHASE_login;
+  if (number == 1 && !type && mysql_length(reading) == MYSQL_PREPARED)
+    reading->phase |= SLOGATE_PHASE_prepares;
+}
+
 /* A packet: its length in three bytes, its number in the exchange, what it says. A server's answer
  * never has number 0; its greeting has. */
-static __always_inline int mysql_answer(const struct answer_reading* reading) {
+static __always_inline int mysql_answer(struct answer_reading* reading) {
   __u8 number = byte_of(reading->window.low, 3), type = byte_of(reading->window.low, 4);
   __u32 length = mysql_length(reading);
   if (reading->here < 5) return ANSWER_SPLIT;
   if (!length || !number) return ANSWER_MISFIT;
   /* Compressed: a header of seven bytes. */
   if (reading->bytes == length + 7) return ANSWER_MISFIT;
+  note_mysql_phase(reading, number, type);
   if (type != 0xff) return SLOGATE_ANSWER_mysql_success;
   if (reading->here < 7) return ANSWER_SPLIT;
   return is_mysql_failure(mysql_code(reading)) ? SLOGATE_ANSWER_mysql_server_error
@@ -691,9 +729,9 @@ ANSWER_PART int tls_hello(ANSWER_SOURCE* source, struct answer_reading* reading,
   if (session > 32) return ANSWER_HANDSHAKE_none;
   int extensions = tls_extensions(source, reading, base + 44 + session + 3 + 2, end);
   if (extensions & 1) {
-    if (!retry) return extensions & 2 ? ANSWER_HANDSHAKE_resumed : ANSWER_HANDSHAKE_full;
-    reading->misfits = ANSWER_TLS_retry;
-    return ANSWER_HANDSHAKE_none;
+    reading->misfits = retry ? ANSWER_TLS_retry : ANSWER_TLS_last;
+    if (retry) return ANSWER_HANDSHAKE_none;
+    return extensions & 2 ? ANSWER_HANDSHAKE_resumed : ANSWER_HANDSHAKE_full;
   }
   /* In the same record, or in one of its own. */
   bool same = end < record_end;
@@ -776,13 +814,20 @@ static __always_inline bool is_server_error(__u8 answer) {
          answer == SLOGATE_ANSWER_memcached_server_error;
 }
 
+/* Whether so many bytes of a client may be all that ends its handshake of TLS 1.3: Finished with a
+ * hash of 32 or 48 bytes, a change of cipher before it or not. A server that answers it then has
+ * nothing to say but tickets. */
+static __always_inline bool may_be_finished(__u32 bytes) {
+  return bytes == 58 || bytes == 64 || bytes == 74 || bytes == 80;
+}
+
 /* Whether bytes are worth a look, by what is known before. What is not asked for is, at the
  * beginning of a connection and until a handshake has told what it is. */
 static __always_inline bool is_worth_reading(const struct answer_reading* reading) {
   if (reading->protocol == SLOGATE_PROTOCOL_opaque) return 0;
   if (reading->protocol == SLOGATE_PROTOCOL_tls)
-    return reading->misfits != ANSWER_TLS_data &&
-           (reading->asked || reading->misfits != ANSWER_TLS_told);
+    return reading->misfits == ANSWER_TLS_hello || reading->misfits == ANSWER_TLS_retry ||
+           (reading->asked && reading->misfits != ANSWER_TLS_data);
   return reading->asked || reading->first;
 }
 
@@ -853,6 +898,7 @@ static __always_inline int answer_of(ANSWER_SOURCE* source, struct answer_readin
  */
 static __always_inline void read_unasked(ANSWER_SOURCE* source, struct answer_reading* reading) {
   int said = mysql_greeting(reading);
+  if (said == ANSWER_GREETS) reading->phase |= SLOGATE_PHASE_login;
   reading->protocol = SLOGATE_PROTOCOL_mysql;
   if (said == ANSWER_MISFIT) {
     reading->protocol = learn(source, reading);
@@ -911,26 +957,63 @@ ANSWER_PART int read_window(ANSWER_SOURCE* source, struct answer_reading* readin
   return 0;
 }
 
-/* "HTTP/1.1 100 Continue\r\n" without more headers. */
-#define ANSWER_CONTINUE 23
+/* Windows of 64 bytes in which an answer is looked for behind interim ones: a line is at least one,
+ * and a hint for a browser (103) has a line for each link. */
+#define ANSWER_INTERIM_STEPS 16
 
-/* Whether an interim answer is all there is: a proxy may hand it over together with the answer. */
-ANSWER_PART int is_interim_alone(ANSWER_SOURCE* source, struct answer_reading* reading) {
-  ANSWER_KEEP(source);
+/* Whether bytes end as a head without a body does. */
+static __always_inline bool ends_as_head(ANSWER_SOURCE* source,
+                                         const struct answer_reading* reading) {
   __u32 end = 0;
-  if (!source || !reading) return 0;
-  if (reading->here != reading->bytes || reading->bytes < ANSWER_CONTINUE + 2) return 0;
-  if (reading->bytes > ANSWER_CONTINUE + 2 &&
-      peek(source, ANSWER_CONTINUE - 2, &end, sizeof(end)) && BEGINS(end, "\r\n\r\n"))
-    return 0;
+  if (reading->here != reading->bytes || reading->bytes < sizeof(end)) return 0;
   return peek(source, reading->bytes - (__u32)sizeof(end), &end, sizeof(end)) &&
          BEGINS(end, "\r\n\r\n");
+}
+
+/* What an empty line is followed by, with the window at that line: ANSWER_INTERIM for nothing. */
+static __always_inline int answer_behind(struct answer_reading* reading, __u32 at) {
+  __u32 here = reading->here;
+  if (at >= reading->bytes) return ANSWER_INTERIM;
+  if (at >= here) return ANSWER_SPLIT;
+  reading->window.low = word_at(&reading->window, 2);
+  reading->window.high >>= 16;
+  reading->here = here - at;
+  int said = http_answer(reading);
+  reading->here = here;
+  return said;
+}
+
+/* An interim answer of which the window has the first bytes, and what is behind it: a proxy may
+ * hand over both at once. Its request must not stay open for an answer that has been given; so
+ * where nothing is found, that the bytes go on beyond a head says that there is one. */
+ANSWER_PART int read_interim(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
+  if (!source || !reading) return 0;
+  int said = ANSWER_INTERIM;
+  bool ended = 0;
+  reading->rest = 0;
+  ANSWER_UNROLL
+  for (int i = 0; i < ANSWER_INTERIM_STEPS; i++) {
+    if (skip_line(source, reading) <= 0) break;
+    if (reading->in_line) continue;
+    if (!look(source, reading->here, reading->rest, &reading->window)) break;
+    if (!BEGINS(reading->window.low, "\r\n")) continue;
+    ended = 1;
+    reading->rest += 2;
+    said = answer_behind(reading, reading->rest);
+    if (said != ANSWER_INTERIM || reading->rest >= reading->bytes) break;
+    ended = 0;
+  }
+  reading->rest = reading->in_line = 0;
+  if (!ended && !ends_as_head(source, reading)) said = ANSWER_SPLIT;
+  conclude(reading, said);
+  return 0;
 }
 
 /* Tells what bytes say that is_worth_reading() is for. */
 static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
   reading->handshake = ANSWER_HANDSHAKE_none;
-  reading->endless = 0;
+  reading->endless = reading->login = 0;
   reading->rest = reading->in_line = 0;
   if (!look(source, reading->here, 0, &reading->window)) {
     leave_unread(reading);
@@ -944,10 +1027,7 @@ static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_rea
     read_window(source, reading);
   else
     conclude(reading, said);
-  if (reading->kind == ANSWER_interim && is_interim_alone(source, reading) <= 0) {
-    reading->kind = ANSWER_outcome;
-    reading->answer = SLOGATE_ANSWER_http_unknown;
-  }
+  if (reading->kind == ANSWER_interim) read_interim(source, reading);
 }
 
 #endif

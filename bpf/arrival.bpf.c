@@ -35,6 +35,8 @@ static __always_inline bool peek(const struct bpf_dynptr* bytes, __u32 offset, v
 }
 
 #include "answer.h"
+/* after answer.h */
+#include "replies.h"
 
 /* How many bytes of data a segment has. TCP has read its header, so this need not: that it is a
  * pure ACK is known after three loads. */
@@ -56,31 +58,18 @@ static __always_inline bool has_begun(const struct tcp_sock* tp, const struct sl
          tp->rcv_nxt != tp->copied_seq;
 }
 
-static __always_inline bool reads_answers(struct sock* sk, struct slogate_sock* state) {
-  const struct slogate_control* c = control();
-  if (!c || c->answers) return c != 0;
+/* Without a look for the slot where that decides nothing. */
+static __always_inline bool is_read(struct sock* sk, struct slogate_sock* state) {
+  if (are_all_answers_read()) return 1;
   const struct slogate_slot* slot = slot_of(sk, state);
-  return slot && slot->answers;
-}
-
-/* Pipelined replies: data_ready books the first one, which closes the request. */
-static __always_inline void book_more_replies(struct slogate_slot* slot,
-                                              const struct bpf_dynptr* bytes,
-                                              struct answer_reading* reading) {
-  struct answer_replies replies = {};
-  for (int i = 0; i < ANSWER_REDIS_STEPS; i++)
-    if (!step_replies(bytes, reading, &replies)) break;
-#pragma unroll
-  for (int i = 0; i < ANSWER_REDIS_OUTCOMES; i++)
-    if (replies.more[i])
-      add(slot, SLOGATE_ANSWER_COUNTER(1, SLOGATE_ANSWER_redis_success + i), replies.more[i]);
+  return slot && has_answers_read(slot);
 }
 
 /* What is left of it for data_ready. */
 static __always_inline __u8 arrived_of(const struct answer_reading* reading) {
   switch (reading->kind) {
     case ANSWER_outcome:
-      return ARRIVED_answer + reading->answer;
+      return (ARRIVED_answer + reading->answer) | (reading->login ? ARRIVED_LOGIN : 0);
     case ANSWER_interim:
       return ARRIVED_interim;
     case ANSWER_handshake:
@@ -100,9 +89,10 @@ static __always_inline void read_packet(struct sock* sk, struct slogate_sock* st
   read_answer(&bytes, reading);
   state->protocol = reading->protocol;
   state->misfits = reading->misfits;
+  state->phase = reading->phase;
   state->arrived = arrived_of(reading);
   struct slogate_slot* slot = reading->rest ? slot_of(sk, state) : 0;
-  if (slot) book_more_replies(slot, &bytes, reading);
+  if (slot) count_more_replies(slot, 1, &bytes, reading);
 }
 
 static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u32 data) {
@@ -113,10 +103,11 @@ static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u
   struct answer_reading reading = {.asked = state->opened || send_is_unseen(sk, tp, state),
                                    .first = !tp->bytes_received && !is_subflow(tp),
                                    .protocol = state->protocol,
-                                   .misfits = state->misfits};
+                                   .misfits = state->misfits,
+                                   .phase = state->phase};
   if (!is_worth_reading(&reading)) return;
   __u32 old = old_of(tp, skb);
-  if (old >= data || has_begun(tp, state) || !reads_answers(sk, state)) return;
+  if (old >= data || has_begun(tp, state) || !is_read(sk, state)) return;
   reading.here = reading.bytes = data - old;
   read_packet(sk, state, skb, &reading);
 }

@@ -12,4 +12,8 @@ enum {
   ARRIVED_handshake,                                       /* and enum answer_handshake more */
 };
 
+/* And this bit, where the answer is a step of the login. */
+#define ARRIVED_LOGIN 0x80
+_Static_assert(ARRIVED_handshake < ARRIVED_LOGIN - 8, "the rest has no such bit");
+
 #endif

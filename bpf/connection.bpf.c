@@ -2,6 +2,7 @@
 /* Connections: how they open, how long that takes, how they break. */
 #include "farewell.h"
 #include "refusal.h"
+#include "upload.h"
 
 /* Set by the agent before loading: whether the kernel tells of resets without a socket (since
  * 6.10); where it doesn't, drops.bpf.c finds refused connections. */
@@ -160,11 +161,13 @@ static __always_inline void count_end(struct slogate_slot* slot, struct slogate_
 }
 
 /* A goodbye opens a request, as far as anyone can tell before the connection ends. */
-static __always_inline bool says_goodbye(const struct tcp_sock* tp,
+static __always_inline bool says_goodbye(const struct slogate_slot* slot, const struct tcp_sock* tp,
                                          const struct slogate_sock* state, int from) {
   if (expects_nothing(tp, state)) return 1;
-  if (state->role != SLOGATE_ROLE_client) return is_farewell(tp, state, (1 << from) & HALF_CLOSED);
-  return is_own_farewell(tp, state, from != TCP_ESTABLISHED && from != TCP_CLOSE_WAIT);
+  __u32 bytes = state->role == SLOGATE_ROLE_client
+                    ? bytes_sent(tp, state, from != TCP_ESTABLISHED && from != TCP_CLOSE_WAIT)
+                    : bytes_read(tp, state, ((1 << from) & HALF_CLOSED) != 0);
+  return may_be_farewell(state, bytes) || may_be_cancel(slot, tp, state, bytes);
 }
 
 static __always_inline void closed(struct sock* sk, int from) {
@@ -185,13 +188,19 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .in_use = sk->sk_socket != 0,
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
                        .crossed = from == TCP_CLOSING,
-                       .open = state->opened && !says_goodbye(tp, state, from),
+                       .open = state->opened && !says_goodbye(slot, tp, state, from),
                        .undelivered = is_undelivered(tp, state, from),
                        .idle = is_idle(tp, state)};
+  if (end.open && state->flags & SLOGATE_SOCK_read) record_queue(slot, state, state->opened);
   state->opened = 0;
   count_end(slot, state, &end, tp);
   settle(slot, state, tp);
   sample_rtt(slot, state, tp);
+}
+
+static __always_inline void ends(struct sock* sk) {
+  struct slogate_sock* state = known_socket(sk);
+  if (state && lingers(sk, state)) state->flags |= SLOGATE_SOCK_rest;
 }
 
 /* A node that lost its agent for good must not go on paying for it. */
@@ -222,6 +231,8 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
     established(sk, from);
   else if (to == TCP_LISTEN)
     listens(sk);
+  else if (to == TCP_FIN_WAIT1)
+    ends(sk);
   else if (to == TCP_CLOSE)
     closed(sk, from);
   /* A child begins as LISTEN, too, and goes on to SYN_RECV. */

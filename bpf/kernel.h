@@ -65,6 +65,7 @@ enum {
 struct iovec;
 
 #define TCP_FLAG_FIN 1   /* in tcp_flags */
+#define RCV_SHUTDOWN 1   /* in sk_shutdown */
 #define TCP_NO_RTT (~0u) /* in rtt_min before the first sample */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -120,6 +121,7 @@ struct sock {
   u32 sk_max_ack_backlog;
   __u16 sk_protocol;
   unsigned char sk_userlocks : 4;
+  __u8 sk_shutdown; /* which sides the application has shut down; both, once it closes */
   int sk_err;
   void* sk_socket; /* 0 once the application has closed it */
   struct sock_cgroup_data sk_cgrp_data;

@@ -21,25 +21,32 @@ static __always_inline bool peek(struct sent* sent, __u32 offset, void* to, __u3
 }
 
 #include "answer.h"
+/* after answer.h */
+#include "replies.h"
 
 static __always_inline __u32 at_most_32_bits(__u64 n) {
   return n > 0xffffffff ? 0xffffffff : n;
 }
 
-/* More than this has been taken of the first piece only in the middle of an answer. The verifier
- * wants a bound before it lets anything be added to a pointer, which that of a piece is to it. */
-#define FARTHEST_OFFSET (1ull << 28)
+/* Whether a send of a process's memory has been under way for a while, and these are more of its
+ * bytes: TCP begins anew in the middle of one when it had to wait for room, or has looked at what
+ * came meanwhile. A buffer that was registered with io_uring has an offset from the beginning. */
+static __always_inline bool is_going_on(const struct msghdr* message) {
+  if (!message || !message->msg_iter.iov_offset) return 0;
+  __u32 type = message->msg_iter.iter_type;
+  return type == bpf_core_enum_value(enum iter_type, ITER_UBUF) ||
+         type == bpf_core_enum_value(enum iter_type, ITER_IOVEC);
+}
 
-/* Where a message has its first bytes; whether they are a process's. Those of sendfile and splice
- * lie in pages, and those of the kernel's own senders anywhere. */
+/* Where a message that is not going on has its first bytes; whether they are a process's. Those of
+ * sendfile and splice lie in pages, and those of the kernel's own senders anywhere. */
 static __always_inline bool find_bytes(const struct msghdr* message, struct sent* source,
                                        struct answer_reading* reading) {
   const struct iov_iter* iter = &message->msg_iter;
   __u32 type = iter->iter_type;
-  __u64 at = iter->iov_offset, bytes = iter->count, here = bytes;
-  if (at >= FARTHEST_OFFSET) return 0;
+  __u64 bytes = iter->count, here = bytes;
   if (type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-    source->address = (__u64)iter->ubuf + at;
+    source->address = (__u64)iter->ubuf;
   } else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
     struct iovec first = {};
     const void* list = 0;
@@ -48,9 +55,8 @@ static __always_inline bool find_bytes(const struct msghdr* message, struct sent
     else
       bpf_core_read(&list, sizeof(list), &((const struct iov_iter___before_6_4*)iter)->iov);
     bpf_probe_read_kernel(&first, sizeof(first), list);
-    source->address = first.iov_base + at;
-    here = first.iov_len > at ? first.iov_len - at : 0;
-    if (here > bytes) here = bytes;
+    source->address = first.iov_base;
+    here = first.iov_len < bytes ? first.iov_len : bytes;
   } else {
     return 0;
   }
@@ -61,11 +67,6 @@ static __always_inline bool find_bytes(const struct msghdr* message, struct sent
 
 /* ---- booking ---- */
 
-static __always_inline void count_answer(struct slogate_slot* slot, bool client, __u32 answer,
-                                         __u64 n) {
-  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(client, answer), n);
-}
-
 static __always_inline void count_handshake(struct slogate_slot* slot, bool client,
                                             __u8 handshake) {
   __u32 first = client ? SLOGATE_COUNTER_client_tls_full : SLOGATE_COUNTER_server_tls_full;
@@ -73,32 +74,18 @@ static __always_inline void count_handshake(struct slogate_slot* slot, bool clie
     add(slot, first + handshake - ANSWER_HANDSHAKE_full, 1);
 }
 
-/* Redis sends the answers of a pipeline in one go. */
-COLD void count_more_replies(struct slogate_slot* slot, struct sent* source,
-                             struct answer_reading* reading) {
-  struct answer_replies replies = {};
-  for (int i = 0; i < ANSWER_REDIS_STEPS; i++)
-    if (!step_replies(source, reading, &replies)) break;
-#pragma unroll
-  for (int i = 0; i < ANSWER_REDIS_OUTCOMES; i++)
-    if (replies.more[i]) count_answer(slot, 0, SLOGATE_ANSWER_redis_success + i, replies.more[i]);
-}
-
-/* Nothing was ever written on the connection. */
-static __always_inline bool has_sent_nothing(const struct tcp_sock* tp) {
-  return !tp->data_segs_out && tp->write_seq == tp->snd_nxt;
-}
-
 /* Reads a send, if it is worth it, and keeps with the socket what it tells of the protocol. */
 static __always_inline void read_send(struct slogate_sock* state, const struct msghdr* message,
                                       struct sent* source, struct answer_reading* reading) {
   reading->protocol = state->protocol;
   reading->misfits = state->misfits;
+  reading->phase = state->phase;
   leave_unread(reading);
   if (!is_worth_reading(reading) || !message || !find_bytes(message, source, reading)) return;
   read_answer(source, reading);
   state->protocol = reading->protocol;
   state->misfits = reading->misfits;
+  state->phase = reading->phase;
 }
 
 /* What is booked of a send that answers a request, or of one that nobody asked for. */
@@ -106,7 +93,7 @@ static __always_inline void count_send(struct slogate_slot* slot, struct sent* s
                                        struct answer_reading* reading) {
   if (reading->kind == ANSWER_outcome) count_answer(slot, 0, reading->answer, 1);
   if (reading->kind == ANSWER_handshake) count_handshake(slot, 0, reading->handshake);
-  if (reading->rest) count_more_replies(slot, source, reading);
+  if (reading->rest) count_more_replies(slot, 0, source, reading);
 }
 
 #endif

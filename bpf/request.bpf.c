@@ -16,6 +16,7 @@
 #include "farewell.h"
 #include "outcome.h"
 #include "send_length.h"
+#include "upload.h"
 
 /* tcp_clock_cache is the time at which TCP began to handle the segment, in the clock of
  * bpf_ktime_get_ns: right to a microsecond here, and a load instead of a clock read. A child made
@@ -28,18 +29,25 @@ static __always_inline __u64 arrival_time(const struct tcp_sock* tp) {
 /* One request of more bytes than this is taken for an upload. */
 #define LARGE_REQUEST 8192
 
+/* What a client says last in a handshake of TLS is followed by its request at once: two messages,
+ * the first of which has no answer or tickets. */
+static __always_inline bool is_in_handshake(const struct slogate_sock* state) {
+  return state->protocol == SLOGATE_PROTOCOL_tls && state->misfits != ANSWER_TLS_data;
+}
+
 /* Whether data that arrives during an open request looks like another one. The rest of a large
  * request does not: it comes within a round trip of what came before, unless the reader has no room
  * for it, and there is much of it. */
 static __always_inline bool overlaps(const struct tcp_sock* tp, const struct slogate_sock* state,
                                      __u64 since_last) {
+  if (is_in_handshake(state)) return 0;
   return !(state->flags & (SLOGATE_SOCK_unread | SLOGATE_SOCK_overlapped)) &&
          since_last > (__u64)tp->srtt_us * 1000 / 8 && tp->rcv_nxt - state->begun <= LARGE_REQUEST;
 }
 
 static __always_inline void begin_request(const struct tcp_sock* tp, struct slogate_sock* state) {
   state->begun = tp->copied_seq;
-  state->flags = SLOGATE_SOCK_unread;
+  state->flags = SLOGATE_SOCK_unread | (may_be_rest(tp, state) ? SLOGATE_SOCK_rest : 0);
 }
 
 static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
@@ -68,6 +76,7 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
 static __always_inline __u64 close_client_request(struct sock* sk, struct tcp_sock* tp,
                                                   struct slogate_sock* state) {
   __u64 opened = state->opened;
+  state->flags &= ~SLOGATE_SOCK_rest;
   if (opened)
     state->opened = 0;
   else if (!is_subflow(tp) && send_is_unseen(sk, tp, state))
@@ -81,11 +90,13 @@ static __always_inline void book_arrived(struct sock* sk, struct slogate_sock* s
                                          __u64 now, __u8 arrived) {
   struct slogate_slot* slot = slot_of(sk, state);
   if (!slot) return;
+  bool login = arrived & ARRIVED_LOGIN;
+  arrived &= ~ARRIVED_LOGIN;
   if (arrived >= ARRIVED_handshake) {
     count_handshake(slot, 1, arrived - ARRIVED_handshake);
     return;
   }
-  if (opened) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
+  if (opened && !login) record(slot, SLOGATE_SIGNAL_client_request, opened, now);
   if (has_answers_read(slot))
     count_answer(slot, 1, arrived ? arrived - ARRIVED_answer : unknown_answer(state->protocol), 1);
 }
@@ -119,10 +130,8 @@ static __always_inline void on_data_ready(struct sock* sk) {
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return;
 
-  /* A FIN takes a sequence number too, and alone it is no data. */
-  __s32 unread = (__s32)(tp->rcv_nxt - tp->copied_seq);
-  if ((1 << tcp_state) & HALF_CLOSED) unread--;
-  if (unread <= 0) return;
+  if (!has_unread(tp)) return;
+  if (state->role == SLOGATE_ROLE_server && !can_be_answered(sk, state)) return;
   if (state->role == SLOGATE_ROLE_server)
     request_arrived(sk, tp, state, arrival_time(tp));
   else if (state->role == SLOGATE_ROLE_client)
@@ -151,12 +160,20 @@ static __always_inline void go_on(const struct tcp_sock* tp, struct slogate_sock
   state->sent = tp->write_seq + bytes;
 }
 
+/* Whether a server that says something has read nothing since its hello but how its client ends the
+ * handshake. What the client says next may have come already. */
+static __always_inline bool gives_tickets(const struct tcp_sock* tp,
+                                          const struct slogate_sock* state) {
+  return state->protocol == SLOGATE_PROTOCOL_tls && state->misfits == ANSWER_TLS_last &&
+         may_be_finished(tp->copied_seq - state->begun);
+}
+
 /* A server that is told goodbye by TLS, and says so in return: no request, and no answer. */
 static __always_inline bool takes_leave(const struct tcp_sock* tp, const struct slogate_sock* state,
                                         const struct msghdr* message) {
   return state->protocol == SLOGATE_PROTOCOL_tls && message &&
-         is_farewell(tp, state, has_peer_ended(tp)) &&
-         may_be_farewell(SLOGATE_PROTOCOL_tls, at_most_32_bits(message->msg_iter.count));
+         may_be_alert(bytes_read(tp, state, has_peer_ended(tp))) &&
+         may_be_alert(at_most_32_bits(message->msg_iter.count));
 }
 
 static __always_inline void record_answered(struct slogate_slot* slot, struct slogate_sock* state,
@@ -175,31 +192,42 @@ static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot*
                                        const struct msghdr* message) {
   struct sent source = {};
   struct answer_reading reading = {.asked = 1, .first = has_sent_nothing(tp)};
+  bool last = gives_tickets(tp, state);
   read_send(state, message, &source, &reading);
-  if (takes_leave(tp, state, message)) reading.kind = ANSWER_nothing;
+  if (takes_leave(tp, state, message) || (last && reading.kind == ANSWER_outcome))
+    reading.kind = ANSWER_nothing;
   count_send(slot, &source, &reading);
   if (reading.kind == ANSWER_interim) {
     go_on(tp, state, reading.bytes);
     return 0;
   }
-  if (reading.kind == ANSWER_outcome) record_answered(slot, state, &reading, opened, now);
+  if (last && reading.kind == ANSWER_nothing && has_unread(tp)) {
+    begin_request(tp, state);
+    state->opened = state->last;
+    return 0;
+  }
+  if (reading.kind == ANSWER_outcome && !reading.login)
+    record_answered(slot, state, &reading, opened, now);
   return 1;
 }
 
 static __always_inline void answer_begins(struct sock* sk, struct slogate_sock* state, __u64 opened,
                                           const struct msghdr* message) {
+  /* A request that arrived in the middle of a send is not answered by the rest of that. */
+  if (is_going_on(message)) return;
   __u64 now = bpf_ktime_get_ns();
   struct slogate_slot* slot = slot_of(sk, state);
   bool read = slot && has_answers_read(slot);
+  struct tcp_sock* tp = 0;
   if (read && state->protocol != SLOGATE_PROTOCOL_opaque) {
-    struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+    tp = bpf_skc_to_tcp_sock(sk);
     if (!tp || !read_begin(tp, slot, state, opened, now, message)) return;
   } else if (slot) {
     record_request(slot, state, opened, now);
     if (read) add(slot, SLOGATE_COUNTER_server_unknown_unknown, 1);
   }
   state->opened = 0;
-  state->flags = 0;
+  state->flags = tp && is_early(tp, state) ? SLOGATE_SOCK_early : 0;
 }
 
 /* Whether what nobody asked for may say which protocol this is, or how its handshake went. */
@@ -224,12 +252,26 @@ static __always_inline void more_is_sent(struct sock* sk, struct slogate_sock* s
   count_send(slot, &source, &reading);
 }
 
+/* More of an answer that has begun; what Redis says between answers is none. */
+static __always_inline void answer_goes_on(struct slogate_sock* state,
+                                           const struct msghdr* message) {
+  struct sent source = {};
+  struct answer_reading reading = {};
+  if (state->protocol == SLOGATE_PROTOCOL_redis && message && !is_going_on(message) &&
+      find_bytes(message, &source, &reading) && look(&source, reading.here, 0, &reading.window) &&
+      is_push(&reading.window))
+    return;
+  state->written = bpf_ktime_get_ns();
+}
+
 static __always_inline void client_asks(struct sock* sk, struct slogate_sock* state) {
   struct tcp_sock* tp = 0;
-  if (state->opened && state->protocol != SLOGATE_PROTOCOL_mysql) return;
+  bool may_wait_in_vain = state->phase & SLOGATE_PHASE_prepares || state->flags & SLOGATE_SOCK_rest;
+  if (state->opened && !may_wait_in_vain) return;
   if (read_answers) tp = bpf_skc_to_tcp_sock(sk);
   if (state->opened && !(tp && expects_nothing(tp, state))) return;
   if (tp) state->begun = tp->write_seq;
+  if (tp && may_send_rest(tp, state)) state->flags |= SLOGATE_SOCK_rest;
   state->opened = bpf_ktime_get_ns();
 }
 
@@ -240,18 +282,14 @@ static __always_inline void on_send_locked(struct sock* sk, const struct msghdr*
   if (!state) state = adopt(sk);
   if (!state) return;
   __u64 opened = state->opened;
-  if (state->role == SLOGATE_ROLE_client) {
+  if (state->role == SLOGATE_ROLE_client)
     client_asks(sk, state);
-  } else if (state->role == SLOGATE_ROLE_server) {
-    if (!opened && state->started) {
-      state->written = bpf_ktime_get_ns();
-      return;
-    }
-    if (opened)
-      answer_begins(sk, state, opened, message);
-    else if (may_tell(state))
-      more_is_sent(sk, state, message);
-  }
+  else if (state->role == SLOGATE_ROLE_server && opened)
+    answer_begins(sk, state, opened, message);
+  else if (state->role == SLOGATE_ROLE_server && state->started)
+    answer_goes_on(state, message);
+  else if (state->role == SLOGATE_ROLE_server && may_tell(state))
+    more_is_sent(sk, state, message);
 }
 
 SEC("tp_btf/tcp_sendmsg_locked")
@@ -293,15 +331,30 @@ int BPF_PROG(send_length, struct sock* sk, int ret, int flags) {
   return SLOGATE_RUN(send_length, sk->__sk_common.skc_hash, on_send_length(sk, ret));
 }
 
+/* Whether only the answer to an open request tells whether it is one, so that `queue` has to wait
+ * for it: it may be a step of a login or a handshake, for which a server forks and loads what it
+ * needs, or no request at all. */
+static __always_inline bool is_in_doubt(const struct slogate_sock* state) {
+  if (!read_answers || close_at_send_length) return 0;
+  return state->protocol == SLOGATE_PROTOCOL_untold || is_in_handshake(state) ||
+         state->phase & SLOGATE_PHASE_login || state->flags & SLOGATE_SOCK_rest;
+}
+
 /* Every way of reading goes through tcp_rcv_space_adjust, under the lock: recv, splice, zero-copy
  * receive, io_uring. Unlike sock_recv_length it does not run for a read that found nothing. */
 static __always_inline void on_first_read(struct sock* sk) {
   struct slogate_sock* state = known_socket(sk);
   if (!state || !(state->flags & SLOGATE_SOCK_unread)) return;
   state->flags &= ~SLOGATE_SOCK_unread;
-  __u64 opened = state->opened;
-  struct slogate_slot* slot = opened ? slot_of(sk, state) : 0;
-  if (slot) record(slot, SLOGATE_SIGNAL_queue, opened, bpf_ktime_get_ns());
+  __u64 opened = state->opened, now = bpf_ktime_get_ns();
+  if (!opened) return;
+  if (is_in_doubt(state)) {
+    state->flags |= SLOGATE_SOCK_read;
+    state->written = now;
+    return;
+  }
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (slot) record(slot, SLOGATE_SIGNAL_queue, opened, now);
 }
 
 SEC("tp_btf/tcp_rcv_space_adjust")

@@ -277,7 +277,7 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   state->flags = 0;
   state->opened = state->started = 0;
   state->protocol = SLOGATE_PROTOCOL_untold;
-  state->misfits = state->arrived = 0;
+  state->misfits = state->arrived = state->phase = 0;
   struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
   state->ref = ref;
   state->drops = sk->sk_drops.counter;
@@ -309,21 +309,42 @@ static __always_inline bool has_sent(const struct sock* sk, const struct tcp_soc
   return (__s32)(tp->write_seq - state->sent) > fin;
 }
 
+/* Whether something has arrived that nobody has read. A FIN takes a sequence number too, and alone
+ * it is no data. */
+static __always_inline bool has_unread(const struct tcp_sock* tp) {
+  bool fin = ((1 << ((const struct sock*)tp)->__sk_common.skc_state) & HALF_CLOSED) != 0;
+  return (__s32)(tp->rcv_nxt - tp->copied_seq) > fin;
+}
+
+/* Nothing was ever written on the connection. */
+static __always_inline bool has_sent_nothing(const struct tcp_sock* tp) {
+  return !tp->data_segs_out && tp->write_seq == tp->snd_nxt;
+}
+
 /* Set by the agent before loading: 0 takes out all that reads answers. */
 const volatile bool read_answers = 0;
 
-/* Whether a cgroup's answers are read. */
-static __always_inline bool has_answers_read(const struct slogate_slot* slot) {
-  if (!read_answers) return 0;
+/* Whether the answers of all cgroups are read. */
+static __always_inline bool are_all_answers_read(void) {
   const struct slogate_control* c = control();
-  return slot->answers || (c && c->answers);
+  return c && c->answers;
 }
 
-static __always_inline void record_request(struct slogate_slot* slot,
-                                           const struct slogate_sock* state, __u64 opened,
-                                           __u64 now) {
+/* Whether those of one are. */
+static __always_inline bool has_answers_read(const struct slogate_slot* slot) {
+  return read_answers && (slot->answers || are_all_answers_read());
+}
+
+/* When a request was read whose answer was to tell first whether it is one. */
+COLD void record_queue(struct slogate_slot* slot, struct slogate_sock* state, __u64 opened) {
+  record(slot, SLOGATE_SIGNAL_queue, opened, state->written);
+}
+
+static __always_inline void record_request(struct slogate_slot* slot, struct slogate_sock* state,
+                                           __u64 opened, __u64 now) {
   record(slot, SLOGATE_SIGNAL_request, opened, now);
   if (state->flags & SLOGATE_SOCK_overlapped) add(slot, SLOGATE_COUNTER_overlapped, 1);
+  if (state->flags & SLOGATE_SOCK_read) record_queue(slot, state, opened);
 }
 
 /* Closes a request where nothing can be read of its answer. */

@@ -248,12 +248,21 @@ enum slogate_protocol {
   SLOGATE_PROTOCOL_opaque, /* given up: never read again */
 };
 
+/* What of a connection's course tells how its messages are to be taken: bits. */
+enum slogate_phase {
+  SLOGATE_PHASE_login = 1,    /* its server has asked who is there, and has not heard enough yet */
+  SLOGATE_PHASE_prepares = 2, /* MySQL: a statement was prepared, so that statements may be closed */
+};
+
 enum slogate_sock_flags {
   SLOGATE_SOCK_unread = 1,     /* nobody has read the open request yet: queue is still running */
   SLOGATE_SOCK_overlapped = 2, /* data arrived late during the open request */
   SLOGATE_SOCK_reset = 4,      /* the peer's reset came */
   SLOGATE_SOCK_arrived = 8,    /* and the peer had all that was sent to it */
   SLOGATE_SOCK_owing = 16,     /* our reset is about to go out, and something was owed */
+  SLOGATE_SOCK_read = 32,      /* servers: `written` is when the open request was first read */
+  SLOGATE_SOCK_early = 64,     /* servers: an answer began before all of its request was read */
+  SLOGATE_SOCK_rest = 128,     /* the open request may be the rest of an upload that was answered */
 };
 
 /*
@@ -278,11 +287,12 @@ struct slogate_sock {
   __u32 used;     /* 1: counted among the connections that carried data, or not to be */
   __u32 full;     /* listeners: whether the accept queue was full, at the last look */
   __u64 started;  /* servers: start of the request whose answer may still go on; 0 for none */
-  __u64 written;  /* servers: when the latest part of that answer was written */
+  __u64 written;  /* servers: when the latest part of that answer was written; or see above */
   __u8 protocol;  /* enum slogate_protocol */
   __u8 misfits;   /* answers in a row that were none of it */
   __u8 arrived;   /* clients: 1 + enum slogate_answer of what arrives, 0 for nothing yet */
-  __u8 zero[5];
+  __u8 phase;     /* enum slogate_phase */
+  __u8 zero[4];
 };
 
 /* Written to the iterator's output for each socket with an open request, or for every one. */

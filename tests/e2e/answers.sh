@@ -72,13 +72,22 @@ signal_is() { [ "$(counter "$1" ".signals.$2.count // 0")" = "$3" ]; }
 signal_shows() {
   wait_until 5 signal_is "$@" || fail "$1: $2 has $(counter "$1" ".signals.$2.count // 0") samples instead of $3"
 }
+# logins NAME NUMBER: so many of the successes of NAME are steps of logins, which take no request's time.
+logins() { say "success $2" >>"$work/$1.logins"; }
+# all_logins NAME: all that NAME must show.
+all_logins() { expected "$1" >>"$work/$1.logins"; }
+# timed NAME ROW: how many answers of these rows are a request's.
+timed() {
+  touch "$work/$1.logins"
+  say $(($(sum_of "$1" "$2") - $(awk -v row="$2" '$1 ~ row { n += $2 } END { print n + 0 }' "$work/$1.logins")))
+}
 sum_of() { expected "$1" | awk -v row="$2" '$1 ~ row { n += $2 } END { print n + 0 }'; }
-# shown NAME WHAT: closes a case whose every answer was a request of its own.
+# shown NAME WHAT: closes a case whose every answer, but for logins, was a request of its own.
 shown() {
   equal "$1"
   ! $has_arrivals || equal "$1" "$1-client" client
-  signal_shows "$1" request "$(sum_of "$1" .)"
-  signal_shows "$1" failed_request "$(sum_of "$1" server_error)"
+  signal_shows "$1" request "$(timed "$1" .)"
+  signal_shows "$1" failed_request "$(timed "$1" server_error)"
   [ "$(counter "$1" .counters.unanswered_requests.server)" = 0 ] || fail "$1 left requests unanswered: $(cgroup_json "$1" | jq -c ".[] | {connections: .counters.connections.server, unanswered: .counters.unanswered_requests.server, client_gone: .counters.client_gone}")"
   done_with "$@"
 }
@@ -122,6 +131,27 @@ case_nginx() {
   saw gzip http <"$work/gzip.seen"
   shown gzip "nginx, gzip"
 }
+
+# Bodies that are refused before they are there: curl stops when it reads that.
+case_upload() {
+  need nginx || return 0
+  serve_nginx upload "client_max_body_size 1k;"
+  head -c 400000 /dev/zero >"$work/body"
+  # A connection for each, as nginx ends it.
+  # shellcheck disable=SC2016 # for the inner shell
+  from upload bash -c 'for ((i = 0; i < $1; i++)); do curl --silent --output /dev/null --write-out "%{http_code}\n" \
+      --data-binary "@$2" --header Expect: "$3" || true; done' \
+    upload $((requests / 10)) "$work/body" "http://127.0.0.1:$port/ok" >"$work/upload.seen"
+  saw upload http <"$work/upload.seen"
+  equal upload
+  wait_until 5 nothing_is_owed upload || fail "uploads that were refused are owed an answer: $(owed upload)"
+  shown upload "nginx, uploads that are refused"
+}
+owed() {
+  say "server $(counter "$1" '.counters.unanswered_requests.server'), its client gone" \
+    "$(counter "$1" .counters.client_gone); client $(counter "$1-client" .counters.unanswered_requests.client)"
+}
+nothing_is_owed() { [ "$(owed "$1")" = "server 0, its client gone 0; client 0" ]; }
 
 case_proxied() {
   need nginx || return 0
@@ -359,11 +389,13 @@ SELECT repeat('x', 100000);"
     say "00000 $((requests - $(wc -l <"$work/simple.failed")))"
     say "login 1"
   } | saw simple postgresql
+  logins simple 1
   shown simple "PostgreSQL, simple protocol, psql"
 
   serve_postgresql extended 20
   ask extended postgresql >"$work/extended.seen"
   saw extended postgresql <"$work/extended.seen"
+  logins extended 1
   shown extended "PostgreSQL, extended protocol, psycopg"
 
   say "SELECT 1;" >"$work/good.sql"
@@ -379,6 +411,7 @@ SELECT repeat('x', 100000);"
     prepared=0
     [ "$mode" != prepared ] || prepared=8
     printf '%s\n' "login 5" "40001 $failed" "00000 $((requests / 4 * 4 - failed + prepared))" | saw "bench-$mode" postgresql
+    logins "bench-$mode" 5
     shown "bench-$mode" "PostgreSQL, pgbench -M $mode"
   done
 
@@ -387,11 +420,13 @@ SELECT repeat('x', 100000);"
   serve_postgresql login 20 -c hba_file="$work/hba.conf"
   ask login postgresql_login >"$work/login.seen"
   saw login postgresql <"$work/login.seen"
+  all_logins login
   shown login "PostgreSQL, passwords right and wrong"
 
   serve_postgresql exhausted 5
   ask exhausted postgresql_full 5 >"$work/exhausted.seen"
   saw exhausted postgresql <"$work/exhausted.seen"
+  all_logins exhausted
   shown exhausted "PostgreSQL, max_connections exhausted"
 }
 
@@ -402,6 +437,7 @@ case_mariadb() {
   serve_mariadb mysql
   ask mysql mysql >"$work/mysql.seen"
   saw mysql mysql <"$work/mysql.seen"
+  logins mysql 2
   shown mysql "MariaDB, PyMySQL"
 
   serve_mariadb batch
@@ -416,12 +452,14 @@ SELECT 1 INTO OUTFILE '/nowhere/file';"
     cat "$work/batch.failed"
     say "0 $((requests - $(wc -l <"$work/batch.failed") + 1))"
   } | saw batch mysql
+  logins batch 1
   shown batch "MariaDB, its own client"
 
   if command -v php >/dev/null && php -m | grep mysqli >/dev/null; then
     serve_mariadb binary
     from binary php "$clients/mysqli.php" "$port" "$requests" >"$work/binary.seen"
     { cat "$work/binary.seen" && say "0 1"; } | saw binary mysql
+    logins binary 1
     shown binary "MariaDB, prepared statements, mysqli"
   else
     left_out "MariaDB, prepared statements, mysqli: not installed"
@@ -430,15 +468,16 @@ SELECT 1 INTO OUTFILE '/nowhere/file';"
   serve_mariadb mylogin
   ask mylogin mysql_login >"$work/mylogin.seen"
   saw mylogin mysql <"$work/mylogin.seen"
+  all_logins mylogin
   shown mylogin "MariaDB, passwords right and wrong"
 
   serve_mariadb refusing --max-connections=10
   ask refusing mysql_full 11 >"$work/refusing.seen" # one more is left to administrators
   saw refusing mysql <"$work/refusing.seen"
-  # What nobody asked for took no time.
+  # What nobody asked for took no time, and the others were logins.
   equal refusing
   ! $has_arrivals || equal refusing refusing-client client
-  signal_shows refusing request 11
+  signal_shows refusing request 0
   done_with refusing "MariaDB, too many connections"
 }
 
@@ -590,7 +629,7 @@ case_chosen() {
   stop_running
 }
 
-cases=(nginx proxied fastcgi haproxy apache python node java go redis pipelined cluster postgresql mariadb memcached tls chosen)
+cases=(nginx upload proxied fastcgi haproxy apache python node java go redis pipelined cluster postgresql mariadb memcached tls chosen)
 [ $# -eq 0 ] || cases=("$@")
 say "outcomes: all" >"$work/slogate.yaml"
 start_agent --config "$work/slogate.yaml"

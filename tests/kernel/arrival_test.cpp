@@ -159,7 +159,7 @@ TEST_P(Arrival, OfAnInterimAnswerLeavesTheRequestOpen) {
   ask(both, "the body");
   tell(both, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n");
   EXPECT_EQ(client_outcomes(), Outcomes{});
-  tell(both, http_answer(500));
+  tell(both, "HTTP/1.1 103 Early Hints\r\nLink: </b.css>; rel=preload\r\n\r\n" + http_answer(500));
   EXPECT_EQ(client_outcomes(), (Outcomes{{"http/server_error", 1}}));
   EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 1u);
   EXPECT_EQ(samples_from(client_counts(), SLOGATE_SIGNAL_client_request, 0.1), 1u);
@@ -308,7 +308,65 @@ TEST_P(Arrival, OfAGreetingTellsTheProtocolAndIsNoAnswer) {
   exchange(both, "query", mysql_packet(1, "\xff\x28\x04#42000You have an error"));
   exchange(both, "query", mysql_packet(1, "\xff\x22\x05#HY000 read-only, 1314"));
   EXPECT_EQ(client_outcomes(), (Outcomes{{"mysql/success", 1}, {"mysql/client_error", 2}}));
-  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 3u);
+  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 2u) << "but for the login";
+}
+
+TEST_P(Arrival, OfALoginIsCountedAndItsTimeIsNot) {
+  using namespace std::string_literals;
+  const Connection both = connect();
+  exchange(both, "who I am", "R\0\0\0\x0c\0\0\0\5salt"s);
+  exchange(both, "password", "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I"s);
+  exchange(both, "query", "C\0\0\0\x0dSELECT 1\0Z\0\0\0\5I"s);
+  EXPECT_EQ(client_outcomes(), (Outcomes{{"postgresql/success", 3}}));
+  EXPECT_EQ(samples(client_counts(), SLOGATE_SIGNAL_client_request), 1u);
+  EXPECT_EQ(kernel().inflight(client_).size(), 0u);
+}
+
+// ---- what has no answer ----
+
+TEST_P(Arrival, NeedsAnAnswerOnlyForWhatAsksForOne) {
+  using namespace std::string_literals;
+  const auto unanswered = [&] {
+    return counter(client_counts(), SLOGATE_COUNTER_unanswered_client);
+  };
+  const auto end = [](Connection both) {
+    both.client.reset();
+    EXPECT_TRUE(at_end(both.server.get()));
+  };
+  const std::string closes = "\5\0\0\0\x19\1\0\0\0"s;
+  Connection mysql = connect();
+  exchange(mysql, "query", mysql_packet(1, "\0\0\0\2\0\0\0"s));
+  ask(mysql, closes);  // nothing was prepared: a query that hangs
+  if (GetParam() != Mode::Length) {
+    EXPECT_EQ(kernel().inflight(client_).size(), 1u);
+  }
+  end(std::move(mysql));
+  await(client_, SLOGATE_COUNTER_unanswered_client, 1);
+  Connection prepared = connect();
+  exchange(prepared, "prepare", mysql_packet(1, "\0\1\0\0\0\0\0\0\0\0\0\0"s));
+  if (GetParam() == Mode::Length) return;  // what a client sent is not known there
+  exchange(prepared, "query", mysql_packet(1, "\0\0\0\2\0\0\0"s));
+  ask(prepared, closes);
+  EXPECT_EQ(kernel().inflight(client_).size(), 0u);
+  end(std::move(prepared));
+
+  const Connection postgresql = connect();
+  exchange(postgresql, "who I am", "R\0\0\0\x08\0\0\0\0Z\0\0\0\5I"s);
+  Connection cancel = connect();
+  ask(cancel, "\0\0\0\x10\4\xd2\x16\x2e\0\0\0\1\0\0\0\2"s);
+  end(std::move(cancel));
+
+  // An upload that is answered before it is over, by one who reads no answer so long.
+  Connection upload = connect();
+  exchange(upload, kGet, http_answer(200));
+  ask(upload, "POST / HTTP/1.1\r\n\r\n");
+  send_text(upload.server.get(), http_answer(413));
+  ask(upload, "body");
+  EXPECT_EQ(kernel().inflight(client_).size(), 0u);
+  read_exactly(upload.client.get(), http_answer(413).size());
+  end(std::move(upload));
+  EXPECT_EQ(client_outcomes()["http/client_error"], 1u);
+  EXPECT_EQ(unanswered(), 1u);
 }
 
 TEST_P(Arrival, OfARefusalIsOneServerError) {

@@ -144,6 +144,18 @@ def mysql_full(port, count, held):
             seen[str(error.args[0])] += 1
 
 
+def mysql_paced(port, count, rate, lifetime):
+    """A query so many times a second; lifetime: kept, or short for a connection of each query's own."""
+    server = None
+    for _ in paced(count, rate):
+        server = server or mysql_at(port)
+        server.cursor().execute("SELECT 1")
+        seen["0"] += 1
+        if lifetime == "short":
+            server.close()
+            server = None
+
+
 def memcached(port, count):
     """The text protocol, of which it has no client of its own."""
     requests = [
@@ -329,7 +341,7 @@ def tls(port, count, version, kind):
                 seen["failed" if "ALERT" in str(error) else str(error)] += 1
 
 
-KINDS = (postgresql, postgresql_login, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_login, mysql_full, memcached, redis_pipelined, redis_gets,
+KINDS = (postgresql, postgresql_login, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_login, mysql_full, mysql_paced, memcached, redis_pipelined, redis_gets,
          redis_script, upgrade, interim, tls, tls_shared)
 kind, port, count = sys.argv[1:4]
 {function.__name__: function for function in KINDS}[kind](int(port), int(count), *sys.argv[4:])

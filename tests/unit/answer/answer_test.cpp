@@ -20,6 +20,7 @@ struct Situation {
   bool asked = true;
   bool first = false;
   __u8 misfits = 0;
+  __u8 phase = 0;
 };
 
 // Reads the first `here` bytes of a send.
@@ -32,8 +33,9 @@ answer_reading read(const std::string& sent, size_t here, const Situation& in = 
   reading.first = in.first;
   reading.protocol = static_cast<__u8>(in.protocol);
   reading.misfits = in.misfits;
+  reading.phase = in.phase;
   read_answer(&bytes, &reading);
-  EXPECT_LE(bytes.peeks, 20u) << sent;
+  EXPECT_LE(bytes.peeks, sent.starts_with("HTTP/1.1 1") ? 34u : 20u) << sent;
   return reading;
 }
 
@@ -90,6 +92,37 @@ TEST(AnswerHttp, InterimAnswersAreNone) {
     EXPECT_EQ(reading.kind, ANSWER_interim) << status;
     EXPECT_EQ(reading.protocol, SLOGATE_PROTOCOL_http);
   }
+}
+
+// A proxy may hand over both at once.
+TEST(AnswerHttp, IsFoundBehindInterimAnswers) {
+  const std::string hint = "HTTP/1.1 103 Early Hints\r\nLink: </" + std::string(100, 'a') +
+                           ">; rel=preload\r\nLink: </b>\r\n\r\n",
+                    more = "HTTP/1.1 100 Continue\r\n\r\n";
+  const auto answer = [](const std::string& sent) {
+    const answer_reading reading = read(sent);
+    EXPECT_EQ(reading.kind, ANSWER_outcome) << sent;
+    EXPECT_EQ(reading.rest, 0u);
+    EXPECT_EQ(reading.here, sent.size());
+    return reading.answer;
+  };
+  for (const std::string& before : {hint, more, more + hint}) {
+    EXPECT_EQ(read(before).kind, ANSWER_interim) << before;
+    EXPECT_EQ(answer(before + "HTTP/1.1 204 No Content\r\n\r\n"), SLOGATE_ANSWER_http_success);
+    EXPECT_EQ(answer(before + "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"),
+              SLOGATE_ANSWER_http_server_error);
+    EXPECT_EQ(answer(before + "HTTP/1.1 40"), SLOGATE_ANSWER_http_unknown);
+    EXPECT_EQ(answer(before + "what is this"), SLOGATE_ANSWER_http_unknown);
+  }
+  // Too far away to be found: that there is one shows, if it has a body.
+  const std::string far =
+      "HTTP/1.1 103 Early Hints\r\nLink: " + std::string(2000, 'a') + "\r\n\r\n";
+  EXPECT_EQ(read(far).kind, ANSWER_interim);
+  EXPECT_EQ(answer(far + "HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno"),
+            SLOGATE_ANSWER_http_unknown);
+  // In another piece of the same send.
+  const std::string pieces = hint + "HTTP/1.1 500 Oh\r\n\r\n";
+  EXPECT_EQ(read(pieces, hint.size()).answer, SLOGATE_ANSWER_http_unknown);
 }
 
 TEST(AnswerHttp, IsLeftByAnUpgrade) {
@@ -158,6 +191,13 @@ TEST(AnswerRedis, SaysItsReply) {
   std::vector<Row> rows = redis_rows();
   std::erase_if(rows, [](const Row& row) { return row.sent.starts_with("!"); });
   expect_rows(rows, false);
+}
+
+// The middle of a value may begin with anything.
+TEST(AnswerRedis, IsNoErrorWithoutACode) {
+  for (const char* sent : {"-err\r\n", "- a list\r\n", "-1\r\n", "--\r\n"})
+    EXPECT_EQ(read(sent, {.protocol = SLOGATE_PROTOCOL_redis}).answer, SLOGATE_ANSWER_redis_unknown)
+        << sent;
 }
 
 TEST(AnswerRedis, OfALargeValueIsToldByItsBeginning) {
@@ -304,6 +344,29 @@ TEST(AnswerPostgresql, FindsAnErrorBehindOtherMessages) {
   EXPECT_EQ(known(row + error), SLOGATE_ANSWER_postgresql_success) << "after rows";
 }
 
+// A login is told by 'R', which is said nowhere else; its error by being where an answer was due.
+TEST(AnswerPostgresql, LoginIsKnownAsOne) {
+  const auto step = [](const std::string& sent, __u8 phase, bool first = false) {
+    const answer_reading reading =
+        read(sent, {.protocol = SLOGATE_PROTOCOL_postgresql, .first = first, .phase = phase});
+    return std::pair<bool, bool>(reading.login, reading.phase & SLOGATE_PHASE_login);
+  };
+  using Step = std::pair<bool, bool>;
+  const std::string welcome = message('R', "\0\0\0\0"s) + message('S', "a\0b\0"s) + kReady;
+  const __u8 kLogin = SLOGATE_PHASE_login;
+  EXPECT_EQ(step("N", 0, true), Step(true, true));
+  EXPECT_EQ(step(message('R', "\0\0\0\x0aSCRAM-SHA-256\0\0"s), kLogin), Step(true, true));
+  EXPECT_EQ(step(message('R', "\0\0\0\x0bserver first"s), kLogin), Step(true, true));
+  EXPECT_EQ(step(message('R', "\0\0\0\x0cserver last"s) + welcome, kLogin), Step(true, false));
+  EXPECT_EQ(step(welcome, 0, true), Step(true, false));
+  EXPECT_EQ(step(postgres_error("28P01", "FATAL"), kLogin), Step(true, false));
+  EXPECT_EQ(step(postgres_error("53300", "FATAL"), 0, true), Step(true, false));
+  EXPECT_EQ(step(message('R', "\0\0\0\0"s) + postgres_error("3D000", "FATAL"), 0, true),
+            Step(true, false));
+  EXPECT_EQ(step(postgres_error("57P01", "FATAL"), 0), Step(false, false));
+  EXPECT_EQ(step(message('C', "BEGIN\0"s) + kReady, 0), Step(false, false));
+}
+
 TEST(AnswerPostgresql, LetterForEncryptionIsOneOnlyAtTheBeginning) {
   for (const char* letter : {"N", "S"}) {
     const answer_reading reading = read(letter, {.first = true});
@@ -368,6 +431,36 @@ TEST(AnswerMysql, LoginIsAnExchange) {
                 .answer,
             SLOGATE_ANSWER_mysql_success);
   EXPECT_EQ(read(mysql_failure(1045, "28000", 2), known).answer, SLOGATE_ANSWER_mysql_client_error);
+}
+
+// Between a greeting and what says OK or no; what answers a request is packet 1.
+TEST(AnswerMysql, LoginIsKnownAsOne) {
+  const auto step = [](const std::string& sent, __u8 phase) {
+    const answer_reading reading = read(sent, {.protocol = SLOGATE_PROTOCOL_mysql, .phase = phase});
+    return std::pair<bool, bool>(reading.login, reading.phase & SLOGATE_PHASE_login);
+  };
+  using Step = std::pair<bool, bool>;
+  const __u8 kLogin = SLOGATE_PHASE_login;
+  EXPECT_EQ(read(kGreeting, {.asked = false, .first = true}).phase, kLogin);
+  EXPECT_EQ(step(packet(2, "\xfemysql_native_password\0"s), kLogin), Step(true, true));
+  EXPECT_EQ(step(packet(4, "\1\3"), kLogin), Step(true, true));
+  EXPECT_EQ(step(packet(4, "\0\0\0\2\0\0\0"s), kLogin), Step(true, false));
+  EXPECT_EQ(step(mysql_failure(1045, "28000", 2), kLogin), Step(true, false));
+  EXPECT_EQ(step(kOk, kLogin), Step(false, false));
+  EXPECT_EQ(step(packet(4, "\0\0\0\2\0\0\0"s), 0), Step(false, false)) << "LOAD DATA LOCAL";
+}
+
+TEST(AnswerMysql, StatementsAreClosedWhereTheyWerePrepared) {
+  const auto phase = [](const std::string& sent) {
+    return read(sent, {.protocol = SLOGATE_PROTOCOL_mysql}).phase;
+  };
+  const std::string prepared = "\0\1\0\0\0\1\0\0\0\0\0\0"s;
+  EXPECT_EQ(phase(packet(1, prepared)), SLOGATE_PHASE_prepares);
+  EXPECT_EQ(phase(packet(1, prepared) + packet(2, "\3def")), SLOGATE_PHASE_prepares);
+  EXPECT_EQ(phase(packet(2, prepared)), 0);
+  EXPECT_EQ(phase(kOk), 0);
+  const Situation after = {.protocol = SLOGATE_PROTOCOL_mysql, .phase = SLOGATE_PHASE_prepares};
+  EXPECT_EQ(read(kOk, after).phase, SLOGATE_PHASE_prepares) << "for as long as it lives";
 }
 
 TEST(AnswerMysql, CompressedIsNotUnderstood) {
@@ -454,14 +547,14 @@ TEST(AnswerTls, OneThreeIsToldByItsExtensions) {
   for (const size_t share : {36, 1124}) {  // X25519, and with ML-KEM
     const std::string key = extension(51, share);
     expect_handshake(read(record(22, hello(kTls13 + key)) + rest), ANSWER_HANDSHAKE_full,
-                     ANSWER_TLS_told);
+                     ANSWER_TLS_last);
     expect_handshake(read(record(22, hello(key + kTls13)) + rest), ANSWER_HANDSHAKE_full,
-                     ANSWER_TLS_told);
+                     ANSWER_TLS_last);
     const std::string ticket = extension(41, 2);
     expect_handshake(read(record(22, hello(kTls13 + key + ticket)) + rest),
-                     ANSWER_HANDSHAKE_resumed, ANSWER_TLS_told);
+                     ANSWER_HANDSHAKE_resumed, ANSWER_TLS_last);
     expect_handshake(read(record(22, hello(ticket + key + kTls13)) + rest),
-                     ANSWER_HANDSHAKE_resumed, ANSWER_TLS_told);
+                     ANSWER_HANDSHAKE_resumed, ANSWER_TLS_last);
   }
 }
 
@@ -474,7 +567,7 @@ TEST(AnswerTls, OneThreeMayAskAgainAndIsToldByTheSecondHello) {
   alone.asked = false;
   expect_handshake(read(kChange, alone), ANSWER_HANDSHAKE_none, ANSWER_TLS_retry);
   expect_handshake(read(record(22, hello(kTls13 + extension(51, 36))), then), ANSWER_HANDSHAKE_full,
-                   ANSWER_TLS_told);
+                   ANSWER_TLS_last);
 }
 
 TEST(AnswerTls, OneTwoIsToldByWhatFollowsTheHello) {
@@ -514,7 +607,7 @@ TEST(AnswerTls, AlertsBeforeDataAreFailures) {
   expect_handshake(read(record(21, std::string(26, 'x')), known), ANSWER_HANDSHAKE_none,
                    ANSWER_TLS_told);
   expect_handshake(read(record(21, "\1\x70") + record(22, hello(kTls13 + extension(51, 36)))),
-                   ANSWER_HANDSHAKE_full, ANSWER_TLS_told);
+                   ANSWER_HANDSHAKE_full, ANSWER_TLS_last);
 }
 
 TEST(AnswerTls, DataIsAnAnswerAndTheEndOfReading) {
@@ -526,12 +619,21 @@ TEST(AnswerTls, DataIsAnAnswerAndTheEndOfReading) {
   EXPECT_FALSE(is_worth_reading(&reading));
 }
 
+// The rest of a server's first flight looks like data, too, but nobody has asked for that.
+TEST(AnswerTls, WhatFollowsTheHelloOfOneThreeIsNotRead) {
+  answer_reading reading = read(record(22, hello(kTls13 + extension(51, 36))));
+  reading.asked = 0;
+  EXPECT_FALSE(is_worth_reading(&reading));
+  reading.asked = 1;
+  EXPECT_TRUE(is_worth_reading(&reading));
+}
+
 TEST(AnswerTls, BeginsWithinOtherProtocols) {
   for (const slogate_protocol before :
        {SLOGATE_PROTOCOL_postgresql, SLOGATE_PROTOCOL_mysql, SLOGATE_PROTOCOL_http})
     expect_handshake(
         read(record(22, hello(kTls13 + extension(51, 36))), {.protocol = before, .misfits = 2}),
-        ANSWER_HANDSHAKE_full, ANSWER_TLS_told);
+        ANSWER_HANDSHAKE_full, ANSWER_TLS_last);
 }
 
 // ---- learning, giving up ----
@@ -607,6 +709,7 @@ TEST(AnswerUnasked, GreetingsCountNothing) {
 std::vector<std::string> samples() {
   std::vector<std::string> all = {
       "HTTP/1.1 500 Internal Server Error\r\n",
+      "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
       kGreeting,
       kOk,
       mysql_failure(1040, "08004", 0),
@@ -671,7 +774,8 @@ TEST(AnswerHostile, ChangedBytesAreReadWithinBounds) {
     const Situation in = {.protocol = static_cast<slogate_protocol>(random() % 7),
                           .asked = random() % 2 == 0,
                           .first = random() % 2 == 0,
-                          .misfits = static_cast<__u8>(random() % 4)};
+                          .misfits = static_cast<__u8>(random() % 5),
+                          .phase = static_cast<__u8>(random() % 4)};
     expect_sane(read(sent, in));
     more_of(sent);
   }
