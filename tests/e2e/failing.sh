@@ -37,8 +37,8 @@ declare -A what=(
   [misses]="Redis, a client that misses 80 % instead of 2 %, 200/s"
 )
 failing=(all five one oom error pool misses)
-calm=(same lifetimes mysql_lifetimes tickets)
-calm_names='same|lifetimes|mysql_lifetimes|tickets'
+calm=(same lifetimes mysql-lifetimes tickets)
+calm_names='same|lifetimes|mysql-lifetimes|tickets'
 [ $# -ne 0 ] || set -- all error misses same
 [ "${1-}" = --all ] || {
   mapfile -t failing < <(printf '%s\n' "$@" | grep -vxE "$calm_names")
@@ -51,7 +51,7 @@ calm_names='same|lifetimes|mysql_lifetimes|tickets'
 }
 command -v mariadbd >/dev/null || {
   left_out "MariaDB's connections of different lifetimes: it is not installed"
-  mapfile -t calm < <(printf '%s\n' "${calm[@]}" | grep -vx mysql_lifetimes)
+  mapfile -t calm < <(printf '%s\n' "${calm[@]}" | grep -vx mysql-lifetimes)
 }
 
 # serve_failing CGROUP FAILING [LISTEN-OPTION...]: an nginx whose answers fail where 32 random hexadecimal
@@ -125,7 +125,7 @@ arm() {
       serve_postgresql "$1-$2" 20
       if [ "$2" = canary ]; then ask_pgbench -C; else ask_pgbench; fi
       ;;
-    mysql_lifetimes)
+    mysql-lifetimes)
       serve_mariadb "$1-$2"
       if [ "$2" = canary ]; then ask load mysql_paced 40 short; else ask load mysql_paced 40 kept; fi
       ;;
@@ -161,7 +161,7 @@ slos:"
     case $case in
       misses) slo misses "{ signal: \"misses(client, redis)\", max_increase: 0.05 }" ;;
       # Those that hold where nothing is said: a login, which takes longer than a query, is no request.
-      lifetimes | mysql_lifetimes) slo "$case" "" ;;
+      lifetimes | mysql-lifetimes) slo "$case" "" ;;
       *) slo "$case" "$objective" ;;
     esac
   done
@@ -181,6 +181,7 @@ for case in "${calm[@]}"; do
     *) arm "$case" canary ;;
   esac
 done
+calm_since=$SECONDS
 calm_ones=$(IFS='|' && say "^(${calm[*]})\$")
 vetoes() { api /v1/verdicts | jq -r '.[] | select(.verdict == "veto").slo'; }
 none_is_vetoed() {
@@ -215,6 +216,11 @@ for case in "${failing[@]}"; do
   passed "${what[$case]}: veto after $took ms, the median of $rounds: $message"
 done
 
+# They are watched for a minute at least.
+while [ ${#calm[@]} -gt 0 ] && ((SECONDS < calm_since + 60)); do
+  sleep 1
+  none_is_vetoed "$(vetoes)"
+done
 for case in "${calm[@]}"; do
   [ "$(of "$case" samples.canary)" -gt 200 ] || fail "$case was hardly judged: $(of "$case" message)"
   none_is_vetoed "$(vetoes)"
