@@ -121,7 +121,9 @@ void Judge::observe(const Observation& seen) {
   note_activity(seen);
   canary_cgroups_ = seen.canary.cgroups;
   baseline_cgroups_ = seen.baseline[0].cgroups + seen.baseline[1].cgroups;
-  if (slo_.baseline)
+  // A baseline without traffic teaches nothing: what was known of how long blocks have to be would
+  // be forgotten in the five minutes after the weight has reached 100.
+  if (slo_.baseline && !is_alone(seen.now.monotonic))
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_);
   if (++readings_ >= block_readings()) end_block(seen.now.monotonic);

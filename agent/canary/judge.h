@@ -25,6 +25,8 @@ inline constexpr double kProofThreshold = 2.995732273553991;
 
 // Evidence against the canary that is no veto yet, but should not go with a pass.
 inline constexpr double kSuspicion = kProofThreshold;
+// Where the baseline has had no traffic for this long the canary is alone: nothing is compared.
+inline constexpr std::chrono::nanoseconds kAlone = std::chrono::seconds(10);
 
 // The arms at one moment; every kReadInterval.
 struct Observation {
@@ -107,6 +109,9 @@ class Judge {
   [[nodiscard]] Verdict describe() const;
   [[nodiscard]] ObjectiveVerdict describe(const Hypotheses::Entry& of) const;
   [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;
+  [[nodiscard]] bool is_alone(std::chrono::nanoseconds now) const {
+    return slo_.baseline && now - baseline_seen_ >= kAlone;
+  }
   [[nodiscard]] std::string alone_text(std::chrono::nanoseconds now) const;
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;

@@ -33,11 +33,6 @@ constexpr std::chrono::nanoseconds kHang = 1500ms;
 constexpr std::chrono::nanoseconds kGapMemory = 5min;
 // So many blocks in a row.
 constexpr size_t kBreachingBlocks = 4;
-// A canary that has been stalled for this long gets less traffic. A busy machine stops one for
-// less.
-constexpr std::chrono::nanoseconds kStallPatience = 5s;
-// Where the baseline has had no traffic for this long nothing is compared.
-constexpr std::chrono::nanoseconds kAlone = 10s;
 // Who has to wait for longer hears what takes less.
 constexpr double kLongWait = 15 * 60;  // seconds
 
@@ -167,7 +162,7 @@ std::string Judge::praise(const Verdict& facts) const {
 
 // At 100 % of the traffic a canary has no baseline any more. What was shown beside it stays so.
 std::string Judge::alone_text(std::chrono::nanoseconds now) const {
-  if (!slo_.baseline || now - baseline_seen_ < kAlone) return "";
+  if (!is_alone(now)) return "";
   const bool bounded = std::ranges::any_of(hypotheses_.all(), &Hypothesis::absolute);
   return fmt::format("; the baseline has had no traffic for {}, so {}",
                      duration_text(seconds(now - baseline_seen_)),

@@ -100,6 +100,8 @@ TEST(VerdictApi, OneAndAll) {
   const Json slos = Json::parse(ask(Decision::Hold, "/v1/slos").body);
   EXPECT_EQ(slos[0]["canary"], "/demo/canary/**");
   EXPECT_EQ(slos[0]["baseline"], nullptr);
+  EXPECT_EQ(slos[0]["weight"],
+            Json::parse(R"({"from": 5, "step": 5, "every_seconds": 30, "most": 100})"));
 }
 
 TEST(VerdictApi, OnlyRootResets) {

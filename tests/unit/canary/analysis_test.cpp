@@ -260,6 +260,31 @@ TEST(CanaryAnalysis, LooserObjectivesDoNotLiftAVeto) {
 }
 
 // What is said of an SLO changes with its text, and no evidence is lost over it.
+TEST(CanaryAnalysis, OtherStepsOfTheWeightLeaveTheEvidence) {
+  const Sampler good(support::lognormal());
+  Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
+  Node node(slo);
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable/a");
+  const auto run = [&](int readings) {
+    for (int i = 0; i < readings; ++i) {
+      node.answer(0, good);
+      node.answer(1, good);
+      node.step();
+    }
+  };
+  run(400);
+  ASSERT_EQ(node.verdict().decision, Decision::Pass) << node.verdict().message;
+  const size_t blocks = node.verdict().blocks;
+  const double before = node.verdict().traffic_weight;
+  slo.weight = {.from = 5, .step = 40, .most = 90, .every = 1s};
+  node.analysis.set_slos({slo}, node.now);
+  EXPECT_EQ(node.analysis.verdicts()->slos.front()->slo.weight, slo.weight);
+  run(200);
+  EXPECT_GT(node.verdict().blocks, blocks);
+  EXPECT_EQ(node.verdict().traffic_weight, 90) << "from " << before;
+}
+
 TEST(CanaryAnalysis, NotesAreThoseOfTheLastConfiguration) {
   Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
   slo.notes = {"old"};

@@ -374,6 +374,21 @@ TEST_F(WeightOfJudge, AtAllOfItObjectivesOfTheCanaryAloneAreJudged) {
   EXPECT_EQ(replay.judge().verdict()->traffic_weight, 0);
 }
 
+TEST_F(WeightOfJudge, WhileNothingIsComparedBlocksStayAsLongAsTheyHadToBe) {
+  Replay replay(slo());
+  const Sampler slow(support::scaled(support::lognormal(), 6));
+  support::Bursts bursts(8, 0.03);
+  for (int i = 0; i < 1200; ++i) {
+    Histogram baseline{};
+    (bursts.next(random_) ? slow : good_).draw(random_, 250, baseline);
+    replay.step({}, baseline);
+  }
+  const auto block = replay.judge().verdict()->block;
+  EXPECT_GE(block, 1s);
+  for (int i = 0; i < 1300; ++i) step(replay, 250, 0);
+  EXPECT_EQ(replay.judge().verdict()->block, block);
+}
+
 TEST_F(WeightOfJudge, WithoutABaselineItRisesWithThePass) {
   Slo of = slo();
   of.baseline.reset();
