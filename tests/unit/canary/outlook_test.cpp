@@ -145,10 +145,11 @@ TEST_F(OutlookTest, WithoutTrafficNobodyKnows) {
 
 TEST_F(OutlookTest, LowTrafficIsToldWhatTakesLess) {
   run(120, 0, 400);
-  const Verdict& verdict = run(30, 4, 400);
+  for (size_t i = 0; i < 60 * kReadings; ++i) step(i % kReadings == 0 ? 1 : 0, 100);
+  const Verdict& verdict = *replay_.judge().verdict();
   ASSERT_EQ(verdict.decision, Decision::Hold);
   ASSERT_THAT(verdict.expected_seconds, Optional(Ge(15 * 60.0)));
-  EXPECT_THAT(verdict.message, HasSubstr("at 4 requests/s; absolute objectives"));
+  EXPECT_THAT(verdict.message, HasSubstr(" requests/s; absolute objectives"));
 }
 
 // A canary that is slower but allowed to be proves less than an equal one would.
