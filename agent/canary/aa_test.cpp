@@ -44,6 +44,8 @@ void AaTest::begin() {
 
 void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
                          const Edges& edges) {
+  if (exposures(canary, signal) > canary_before_) ++canary_readings_;
+  canary_before_ = exposures(canary, signal);
   for (size_t level = 0; level < kTestedQuantiles.size(); ++level) {
     if (!edges[level]) continue;
     // Beyond the margin, as in a comparison: where most requests take the same time, an edge at the
@@ -77,11 +79,17 @@ void AaTest::remember(size_t level, const Trial& first, const Trial& second, con
 
 void AaTest::begin_rollout() {
   for (History& history : paired_) history.clear();
+  canary_readings_ = 0;
 }
 
 void AaTest::plan() {
   since_plan_ = 0;
   const size_t alone = alone_.front().size(), paired = paired_.front().size();
+  young_ = alone < kLeastHistory && paired < kLeastHistory;
+  calm_ = young_ && std::ranges::all_of(alone_, [](const History& history) {
+            return history.size() >= kHastyHistory &&
+                   measure_block(std::vector(history.begin(), history.end())) == 1;
+          });
   const bool together = paired >= (alone < kLeastHistory ? kLeastHistory : kEnoughPairs);
   size_t length = 1;
   for (const History& history : together ? paired_ : alone_)

@@ -26,7 +26,7 @@ class AaTest {
   // A block of each half is over. `edges` as for hypotheses().
   void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
   // How many readings the next block has.
-  [[nodiscard]] size_t block() const { return block_; }
+  [[nodiscard]] size_t block() const { return is_hasty() ? kHastyBlock : block_; }
   [[nodiscard]] bool quiet() const { return unstable_ == 0; }
   [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_.all(); }
 
@@ -38,6 +38,11 @@ class AaTest {
   [[nodiscard]] bool is_accused() const;
   void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
   void plan();
+  // Whether too little is known to measure blocks, nothing speaks for long ones, and the canary is
+  // new.
+  [[nodiscard]] bool is_hasty() const {
+    return young_ && calm_ && least_ == 1 && canary_readings_ < kHastyReadings;
+  }
 
   double threshold_;
   Hypotheses hypotheses_;
@@ -46,6 +51,9 @@ class AaTest {
       paired_;  // paired with the canary of this rollout
   std::array<std::array<Trial, 3>, kTestedQuantiles.size()> before_{};
   Edges used_;
+  bool young_ = true, calm_ = false;  // as of the last plan
+  size_t canary_readings_ = 0;        // in this rollout, those in which it did anything
+  uint64_t canary_before_ = 0;        // what it had done until the last
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
   std::optional<Tally> odd_;  // the block before, where there is one half
   std::optional<Evidence> forth_, back_;

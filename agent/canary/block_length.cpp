@@ -124,7 +124,10 @@ double dispersion(std::span<const SplitReading> history, size_t readings, Compar
 }
 
 size_t plan_block(std::span<const SplitReading> history, Comparison comparison) {
-  if (history.size() < kLeastHistory) return kFirstBlock;
+  return history.size() < kLeastHistory ? kFirstBlock : measure_block(history, comparison);
+}
+
+size_t measure_block(std::span<const SplitReading> history, Comparison comparison) {
   size_t enough = 1;
   double before = std::max(1.0, measure(history, 1, comparison).factor);
   for (size_t length = 2; length <= kLongestBlock; length *= 2) {

@@ -24,6 +24,12 @@ struct SplitReading {
   Trial first, second;
 };
 
+// Before that, while a canary is new: for so many of its readings (six seconds), where so many of
+// the baseline (six seconds, too) show no bursts, blocks are of 500 ms. One that is bad from its
+// first request on is vetoed in 4 s then instead of 8, and bursts have but these seconds to hit one
+// arm alone: 500 ms until a minute was seen made bursts of 2 s end in five times as many vetoes.
+inline constexpr size_t kHastyBlock = 2, kHastyReadings = 24, kHastyHistory = 24;
+
 // What is compared to see how much events vary for no reason.
 enum class Comparison {
   // The halves with each other in each block, as they should not differ; neighbouring blocks where
@@ -39,8 +45,12 @@ enum class Comparison {
 [[nodiscard]] double dispersion(std::span<const SplitReading> history, size_t readings,
                                 Comparison comparison = Comparison::Baseline);
 
-// Twice the shortest block beyond which dispersion stops growing: 1 to kLongestBlock readings.
-// kFirstBlock while the history is short.
+// Twice the shortest block beyond which dispersion stops growing, as far as the history tells: 1 to
+// kLongestBlock readings.
+[[nodiscard]] size_t measure_block(std::span<const SplitReading> history,
+                                   Comparison comparison = Comparison::Baseline);
+
+// The same, and kFirstBlock while the history is short.
 [[nodiscard]] size_t plan_block(std::span<const SplitReading> history,
                                 Comparison comparison = Comparison::Baseline);
 

@@ -202,6 +202,35 @@ void add_mixtures(std::vector<Experiment>& all, size_t runs) {
   }
 }
 
+// A baseline that was seen for 10 s before its canary came: too short to measure how long blocks
+// have to be.
+void add_young(std::vector<Experiment>& all, size_t runs) {
+  const Survival ln = support::lognormal();
+  const auto add = [&](std::string name, Survival canary, double alpha, double bursts, size_t of) {
+    all.push_back({.name = "young, " + std::move(name),
+                   .stable = ln,
+                   .canary = std::move(canary),
+                   .alpha = alpha,
+                   .requests = 250,
+                   .before = 40,
+                   .readings = 240,
+                   .bursts = bursts,
+                   .runs = of});
+  };
+  for (const double alpha : {0.01, 0.001}) {
+    add(fmt::format("identical, alpha {:g}", alpha), ln, alpha, 0, runs);
+    for (const double readings : {1.0, 2.0, 4.0, 8.0, 16.0})
+      add(fmt::format("bursts of {:g} s, alpha {:g}", readings / 4, alpha), ln, alpha, readings,
+          runs / 3);
+  }
+  // The slowest 2 % take 2.5 times as long, as in tests/bench/detect.sh.
+  add(
+      "slowest 2 % x2.5", [ln](double x) { return std::max(ln(x), std::min(0.02, ln(x / 2.5))); },
+      0.001, 0, runs / 10);
+  add("tail x2.5", support::tail_stretched(ln, 2.5), 0.001, 0, runs / 10);
+  add("scale x2", support::scaled(ln, 2), 0.001, 0, runs / 10);
+}
+
 std::vector<Experiment> experiments(size_t runs) {
   const Survival ln = support::lognormal(), pa = support::pareto();
   const size_t some = std::max<size_t>(1, runs / 5);
@@ -252,6 +281,7 @@ std::vector<Experiment> experiments(size_t runs) {
                  .change = 100});
   add_errors(all, runs);
   add_mixtures(all, some);
+  add_young(all, runs);
   return all;
 }
 

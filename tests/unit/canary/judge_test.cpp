@@ -70,6 +70,32 @@ TEST_F(JudgeTest, AWorseCanaryIsVetoedInSeconds) {
   EXPECT_THAT(verdict.message, HasSubstr("odds 1 : "));
 }
 
+// Ten seconds are too few to measure blocks: they are short while the canary is new, then of 1 s.
+TEST_F(JudgeTest, AYoungBaselineVetoesWithinFiveSecondsToo) {
+  Replay replay(default_slo(0.001));
+  baseline_only(replay, 10);
+  EXPECT_LE(while_decided(replay, Decision::Hold, twice_, readings(60)), readings(5));
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Veto);
+  EXPECT_EQ(replay.judge().verdict()->block, 500ms);
+  Replay good(default_slo(0.001));
+  baseline_only(good, 10);
+  for (size_t i = 0; i < readings(8); ++i) good.step(draw(good_), draw(good_));
+  EXPECT_EQ(good.judge().verdict()->block, 1s);
+  EXPECT_EQ(good.judge().verdict()->blocks, 14u);  // twelve of 6 s, two of the rest
+  // Of a baseline that nobody has seen yet nothing is known that speaks for short ones.
+  Replay unseen(default_slo(0.001));
+  unseen.step(draw(good_), draw(good_));
+  EXPECT_EQ(unseen.judge().verdict()->block, 1s);
+}
+
+TEST_F(JudgeTest, BurstsOfAYoungBaselineSpeakForLongBlocks) {
+  Replay replay(default_slo(0.001));
+  const Sampler slow(support::scaled(support::lognormal(), 6));
+  for (size_t i = 0; i < readings(15); ++i)  // 1 s of six, and 1 s of neighbours without
+    replay.step({}, draw(i % 24 < 4 ? slow : good_));
+  EXPECT_EQ(replay.judge().verdict()->block, 1s);
+}
+
 TEST_F(JudgeTest, AVetoStaysUntilReset) {
   Replay replay(default_slo(0.001));
   baseline_only(replay);
