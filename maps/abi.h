@@ -250,8 +250,9 @@ enum slogate_protocol {
 
 /* What of a connection's course tells how its messages are to be taken: bits. */
 enum slogate_phase {
-  SLOGATE_PHASE_login = 1,    /* its server has asked who is there, and has not heard enough yet */
-  SLOGATE_PHASE_prepares = 2, /* MySQL: a statement was prepared, so that statements may be closed */
+  SLOGATE_PHASE_login = 1, /* its server has asked who is there, and has not heard enough yet */
+  SLOGATE_PHASE_prepares =
+      2, /* MySQL: a statement was prepared, so that statements may be closed */
 };
 
 enum slogate_sock_flags {
