@@ -223,15 +223,15 @@ TEST(GateCommand, NothingThatFailsLooksLikeAVeto) {
 TEST(GateCommand, SaysHowItGoesWhileItWaits) {
   std::string noted;
   const auto note = [&noted](std::string_view lines) { noted += lines; };
-  const auto wait = [&](bool quiet) {
+  const auto waited = [&](bool quiet) {
     return cli::pass_gate(
         fetch_of(Decision::Hold),
         {.slo = "demo", .wait = true, .timeout = std::chrono::milliseconds(20), .quiet = quiet}, {},
         [](std::chrono::milliseconds) {}, note);
   };
-  EXPECT_EQ(wait(true)->exit, cli::kHold);
+  EXPECT_EQ(waited(true)->exit, cli::kHold);
   EXPECT_EQ(noted, "");
-  EXPECT_EQ(wait(false)->exit, cli::kHold);
+  EXPECT_EQ(waited(false)->exit, cli::kHold);
   EXPECT_THAT(noted, HasSubstr("demo: hold after 0 s: p99 of request"));
   // Nothing changed, so it is one line, and one that the time will not do.
   EXPECT_EQ(std::ranges::count(noted, '\n'), 2) << noted;

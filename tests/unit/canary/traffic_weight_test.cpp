@@ -310,7 +310,7 @@ class WeightOfJudge : public ::testing::Test {
     const auto canary = static_cast<size_t>(std::lround(2.5 * weight));
     return step(replay, canary, 250 - canary, failing);
   }
-  static Slo slo(WeightSteps steps = {.from = 20, .step = 20, .most = 100, .every = 5s}) {
+  static Slo slo(const WeightSteps& steps = {.from = 20, .step = 20, .most = 100, .every = 5s}) {
     Slo slo = default_slo(0.001);
     slo.weight = steps;
     return slo;
