@@ -237,6 +237,7 @@ Holds Agent::holds() const {
     const Verdict& verdict = *verdicts->list[i];
     const bool lacks = verdict.reason == Reason::InsufficientSamples;
     if (verdict.decision != Decision::Hold || !(lacks || verdict.expected_seconds)) continue;
+    if (verdict.log_e >= kSuspicion) continue;  // time alone does not bring a pass
     const Slo& slo = verdicts->slos[i]->slo;
     holds.emplace(VetoKey(slo.name, selector_text(slo.canary)), verdict.expected_seconds);
   }

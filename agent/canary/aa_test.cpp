@@ -43,7 +43,7 @@ void AaTest::begin() {
 }
 
 void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
-                         const Edges& edges) {
+                         const Edges& edges, bool silent) {
   if (exposures(canary, signal) > canary_before_) ++canary_readings_;
   canary_before_ = exposures(canary, signal);
   for (size_t level = 0; level < kTestedQuantiles.size(); ++level) {
@@ -56,11 +56,12 @@ void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary
                             latency_trial(canary, signal, edge)};
     const auto before = std::exchange(before_[level], now);
     // Where the edge moved there is nothing to take a difference from.
-    if (used_[level] == edges[level])
+    if (used_[level] == edges[level] && !silent)
       remember(level, since(now[0], before[0]), since(now[1], before[1]), since(now[2], before[2]));
   }
   used_ = edges;
-  if (++since_plan_ >= kPlanReadings) plan();
+  if (silent) return;
+  if (++since_plan_ >= kPlanReadings || alone_.front().size() == kHastyHistory) plan();
 }
 
 // A baseline of one cgroup is compared with what it did a moment before, and a canary that begins,
@@ -97,6 +98,7 @@ void AaTest::plan() {
         std::max(length, plan_block(std::vector(history.begin(), history.end()),
                                     together ? Comparison::Differences : Comparison::Baseline));
   block_ = std::min(std::max(length, least_), kLongestBlock);
+  if (!young_) measured_ = block_ > kFirstBlock;
 }
 
 void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges) {

@@ -19,8 +19,9 @@ class AaTest {
   explicit AaTest(double alpha);
 
   // What both arms have done up to now.
+  // Without traffic of the baseline (`silent`) a reading teaches nothing.
   void add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
-                   const Edges& edges);
+                   const Edges& edges, bool silent = false);
   // What is known of a canary is about another one from now on.
   void begin_rollout();
   // A block of each half is over. `edges` as for hypotheses().
@@ -41,7 +42,7 @@ class AaTest {
   // Whether too little is known to measure blocks, nothing speaks for long ones, and the canary is
   // new.
   [[nodiscard]] bool is_hasty() const {
-    return young_ && calm_ && least_ == 1 && canary_readings_ < kHastyReadings;
+    return young_ && calm_ && !measured_ && least_ == 1 && canary_readings_ < kHastyReadings;
   }
 
   double threshold_;
@@ -52,6 +53,7 @@ class AaTest {
   std::array<std::array<Trial, 3>, kTestedQuantiles.size()> before_{};
   Edges used_;
   bool young_ = true, calm_ = false;  // as of the last plan
+  bool measured_ = false;             // blocks were found to have to be long, at some time
   size_t canary_readings_ = 0;        // in this rollout, those in which it did anything
   uint64_t canary_before_ = 0;        // what it had done until the last
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;

@@ -35,7 +35,7 @@ std::string text_of(const std::optional<Selector>& selector) {
 
 bool same_question(const Slo& a, const Slo& b) {
   return text_of(a.baseline) == text_of(b.baseline) && a.alpha == b.alpha && a.warmup == b.warmup &&
-         a.pass_within == b.pass_within && a.port == b.port && a.objectives == b.objectives;
+         a.port == b.port && a.objectives == b.objectives;
 }
 
 // One rollout after the other of one workload: what is known of its baseline holds on.
@@ -67,13 +67,18 @@ void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
       cases_.push_back(std::move(*old));
       cases_.back()->slo.notes = slo.notes;
       cases_.back()->slo.weight = slo.weight;
+      cases_.back()->slo.pass_within = slo.pass_within;
       cases_.back()->judge.set_weight_steps(slo.weight);
+      cases_.back()->judge.set_pass_within(slo.pass_within);
       if (next) begin_next(*cases_.back(), slo, now);
       continue;
     }
     auto& fresh = cases_.emplace_back(std::make_unique<Case>(slo, rollout_name(slo, now), now));
     // A bound that is loosened does not lift a veto: reset() does.
-    if (old != before.end()) put_aside(**old);
+    if (old != before.end()) {
+      put_aside(**old);
+      if (same_canary((*old)->slo, slo)) fresh->judge.go_on_with_weight_of((*old)->judge);
+    }
     if (!take_up(*fresh)) note(*fresh, now);
   }
   for (const auto& old : before)

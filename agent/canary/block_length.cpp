@@ -9,7 +9,7 @@ namespace slogate {
 namespace {
 
 // Fewer comparisons than this say nothing of how much a length varies.
-constexpr size_t kLeastPairs = 9;
+constexpr size_t kLeastPairs = 8;
 
 // Growth by less than this is not told from none: for bursts whose lengths are spread like waiting
 // times, dispersion grows by 1.5 from one mean length to two, and by 1.3 from two to four.

@@ -25,10 +25,11 @@ struct SplitReading {
 };
 
 // Before that, while a canary is new: for so many of its readings (six seconds), where so many of
-// the baseline (six seconds, too) show no bursts, blocks are of 500 ms. One that is bad from its
-// first request on is vetoed in 4 s then instead of 8, and bursts have but these seconds to hit one
-// arm alone: 500 ms until a minute was seen made bursts of 2 s end in five times as many vetoes.
-inline constexpr size_t kHastyBlock = 2, kHastyReadings = 24, kHastyHistory = 24;
+// the baseline (eight seconds: the least that can show any) show no bursts, blocks are of 500 ms.
+// One that is bad from its first request on is vetoed in 4 s then instead of 8, and bursts have but
+// these seconds to hit one arm alone: 500 ms until a minute was seen made bursts of 2 s end in five
+// times as many vetoes.
+inline constexpr size_t kHastyBlock = 2, kHastyReadings = 24, kHastyHistory = 32;
 
 // What is compared to see how much events vary for no reason.
 enum class Comparison {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -73,6 +74,7 @@ struct Cell {
   void proof(const Grid& grid, const F& gain) {
     for (size_t i = 0; i < grid.size(); ++i) gains.proof[at + i] = gain(grid[i]);
   }
+  void proof(const Grid& gained) { std::ranges::copy(gained, gains.proof.begin() + at); }
 };
 
 // exceeds() of an absolute bound: one trial for the veto and one for the pass, which differ where
@@ -102,33 +104,36 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
   weigh_absolute(latency_trial(canary, hypothesis.signal, above), passed, share, {gains, 0});
 }
 
-// The canary's edge beyond which it is worse, and that within which it is shown to be as good.
+// The canary's edge beyond which it is worse.
 size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
   return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
                             : edge_above(bucket_edge(edge) + hypothesis.bound);
 }
-size_t proof_edge(const Hypothesis& hypothesis, size_t edge) {
-  const size_t found =
-      hypothesis.implied
-          ? std::max(edge + kPassStretch,
-                     veto_edge(hypothesis.signal, edge) + kPassStretch - kVetoStretch)
-          : std::max(edge + 1, edge_below(bucket_edge(edge) + hypothesis.bound).value_or(0));
-  return std::min<size_t>(found, SLOGATE_EDGES - 1);
-}
-
+// What is less than the evidence at each of two edges is evidence of both.
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
                             const Tally& baseline, const LevelEdge& edge, Cell cell) {
   const size_t signal = hypothesis.signal;
   const Trial stable = latency_trial(baseline, signal, edge.at);
   const Trial beyond = latency_trial(canary, signal, against_edge(hypothesis, edge.at));
   cell.against(kLatencyGrid, [&](double r) { return worse(beyond, stable, {}, r); });
-  const size_t proof = proof_edge(hypothesis, edge.at);
-  const Trial slow = latency_trial(canary, signal, proof);
-  if (!edge.gap)
-    return cell.proof(kLatencyGrid, [&](double r) { return worse(stable, slow, {}, r); });
-  const Trial usual = latency_trial(baseline, signal, proof);
-  const Margin margin{1, kGapTolerance * (1 - quantile)};
-  cell.proof(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
+  Grid least;
+  least.fill(std::numeric_limits<double>::infinity());
+  const auto prove = [&](const Grid& grid, const auto& gain) {
+    for (size_t i = 0; i < grid.size(); ++i) least[i] = std::min(least[i], gain(grid[i]));
+  };
+  for (const auto& [at, gap] : {std::pair(edge.at, edge.gap), {edge.next, edge.next_gap}}) {
+    const size_t proof = proof_edge(hypothesis, at);
+    const Trial slow = latency_trial(canary, signal, proof);
+    if (gap) {
+      const Trial usual = latency_trial(baseline, signal, proof);
+      const Margin margin{1, kGapTolerance * (1 - quantile)};
+      prove(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
+    } else {
+      const Trial beyond_it = latency_trial(baseline, signal, at);
+      prove(kLatencyGrid, [&](double r) { return worse(beyond_it, slow, {}, r); });
+    }
+  }
+  cell.proof(least);
 }
 
 // Two standard errors tell a share of `events` from this one.
@@ -136,12 +141,14 @@ constexpr double kTold = 2;
 
 bool is_gap(const Hypothesis& hypothesis, double quantile, const Tally& history, size_t edge) {
   const Trial beyond = latency_trial(history, hypothesis.signal, edge);
-  const Trial farther = latency_trial(history, hypothesis.signal, proof_edge(hypothesis, edge));
+  const size_t proof = proof_edge(hypothesis, edge);
+  const Trial farther = latency_trial(history, hypothesis.signal, proof);
+  const double share = 1 - std::exp2(-kGapIndex * static_cast<double>(proof - edge) / 8);
   const double left = (1 - quantile) * beyond.exposures;
   if (left >= kTiedSamples && beyond.events < kEndShare * left) return true;
-  const double error = std::sqrt(beyond.events * kGapShare * (1 - kGapShare));
+  const double error = std::sqrt(beyond.events * share * (1 - share));
   return beyond.events > 0 &&
-         beyond.events - farther.events <= kGapShare * beyond.events - kTold * error;
+         beyond.events - farther.events <= share * beyond.events - kTold * error;
 }
 
 void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
@@ -161,6 +168,15 @@ void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally*
 }
 
 }  // namespace
+
+size_t proof_edge(const Hypothesis& hypothesis, size_t edge) {
+  const size_t found =
+      hypothesis.implied
+          ? std::max(edge + kPassStretch,
+                     veto_edge(hypothesis.signal, edge) + kPassStretch - kVetoStretch)
+          : std::max(edge + 1, edge_below(bucket_edge(edge) + hypothesis.bound).value_or(0));
+  return std::min<size_t>(found, SLOGATE_EDGES - 1);
+}
 
 size_t veto_edge(size_t signal, size_t edge) {
   const size_t stretched = std::min<size_t>(edge + kVetoStretch, SLOGATE_EDGES - 1);
@@ -231,8 +247,11 @@ LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history) {
   if (!is_latency(hypothesis.signal) || hypothesis.absolute) return edges;
   for (size_t level = 0; level < edges.size(); ++level) {
     const double quantile = hypothesis.levels[level].quantile;
-    if (const auto edge = quantile_edge(history, hypothesis.signal, quantile))
-      edges[level] = {*edge, is_gap(hypothesis, quantile, history, *edge)};
+    const auto found = quantile_edges(history, hypothesis.signal, quantile);
+    if (!found) continue;
+    const auto [at, next] = *found;
+    edges[level] = {at, is_gap(hypothesis, quantile, history, at), next,
+                    is_gap(hypothesis, quantile, history, next)};
   }
   return edges;
 }

@@ -115,6 +115,10 @@ class Hypotheses {
   size_t component_count_ = 0;
 };
 
+// The canary's edge within which it is shown to be as good as a baseline with this one: at most the
+// last edge.
+[[nodiscard]] size_t proof_edge(const Hypothesis& hypothesis, size_t edge);
+
 // The weight of each component in the mixture, together at most 1. Signals have fixed shares; those
 // that are not in use (`active`, decided before the first block) share 2 %.
 [[nodiscard]] std::vector<double> to_mixture_weights(
@@ -125,10 +129,14 @@ class Hypotheses {
 using Edges = std::vector<std::optional<size_t>>;
 
 // The baseline's edge at a level of a hypothesis on a latency, and whether hardly anything of the
-// baseline is between it and the edge beyond which a canary must not be.
+// baseline is between it and the edge beyond which a canary must not be. `next`, with its own gap,
+// is the other edge of a tie, else the same: which of the two is the quantile's nobody knows, so a
+// pass needs proof at both.
 struct LevelEdge {
   size_t at = 0;
   bool gap = false;
+  size_t next = at;
+  bool next_gap = gap;
 
   bool operator==(const LevelEdge&) const = default;
 };
@@ -138,10 +146,10 @@ using LevelEdges = std::vector<std::optional<LevelEdge>>;
 // baseline has beyond its own: "at least as much" could never be disproved. There it is shown that
 // it has not more than the baseline by this part of what its level leaves (1 - quantile).
 inline constexpr double kGapTolerance = 0.5;
-// A gap is where less than this part of what is beyond the baseline's edge is before the other one
-// (a Pareto tail of an index below .64, so that no tail with a mean is a gap), or where less than
-// that part of 1 - quantile is beyond the edge at all.
-inline constexpr double kGapShare = 0.2, kEndShare = 0.1;
+// A gap is where less is before the other edge, of what is beyond the baseline's own, than of a
+// Pareto tail of this index, so that no tail with a mean is a gap: a fifth over a stretch of 1.41,
+// 5 % over one of a bucket. Or where less than that part of 1 - quantile is beyond the edge at all.
+inline constexpr double kGapIndex = 0.64, kEndShare = 0.1;
 
 // The edges for a hypothesis that follow from what the baseline did before.
 [[nodiscard]] LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history);

@@ -121,11 +121,12 @@ void Judge::observe(const Observation& seen) {
   note_activity(seen);
   canary_cgroups_ = seen.canary.cgroups;
   baseline_cgroups_ = seen.baseline[0].cgroups + seen.baseline[1].cgroups;
+  alone_ = is_alone(seen.now.monotonic) || (slo_.baseline && baseline_cgroups_ == 0);
   // A baseline without traffic teaches nothing: what was known of how long blocks have to be would
   // be forgotten in the five minutes after the weight has reached 100.
-  if (slo_.baseline && !is_alone(seen.now.monotonic))
+  if (slo_.baseline)
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
-                         main_signal(), split_edges_);
+                         main_signal(), split_edges_, alone_);
   if (++readings_ >= block_readings()) end_block(seen.now.monotonic);
   publish(seen);
 }
@@ -141,7 +142,10 @@ void Judge::note_activity(const Observation& seen) {
     rollout_.last_sample = now;
     rollout_.answered += n;
   }
-  if (answers(seen.baseline[0].added) + answers(seen.baseline[1].added) != 0) baseline_seen_ = now;
+  const size_t load = main_signal();  // of what only sends there are no answers
+  for (const ArmReading& half : seen.baseline)
+    if (answers(half.added) != 0 || (is_latency(load) && count(half.added.histograms[load]) != 0))
+      baseline_seen_ = now;
 }
 
 size_t Judge::block_readings() const {
@@ -178,7 +182,7 @@ void Judge::end_block(std::chrono::nanoseconds now) {
                              static_cast<double>(exposures(baseline, main_signal())), lasted);
   learn(baseline, readings);
   facts_ = describe();
-  // What was shown before the suspicion has to be shown anew.
+  // What was shown before the suspicion has to be proven at its end.
   if (facts_->log_e >= kSuspicion) std::ranges::fill(rollout_.shown, 0);
   look_ahead(*facts_);
 }
@@ -196,6 +200,12 @@ Prospect Judge::prospect() const {
 
 void Judge::look_ahead(Verdict& facts) const {
   facts.rate = rollout_.outlook.rate();
+  const auto is_open = [](const ObjectiveVerdict& objective) {
+    return objective.needed && objective.log_proof < kProofThreshold;
+  };
+  if (std::ranges::none_of(facts.objectives, is_open) && facts.blocks >= kLeastBlocks &&
+      facts.samples.canary >= kLeastSamples)
+    return;
   const auto longest = rollout_.outlook.look(prospect(), facts.objectives);
   if (!longest) return;
   const double samples =
@@ -257,8 +267,7 @@ double Judge::expected_samples(size_t signal) const {
   return in_a_reading * (slo_.pass_within / std::chrono::duration<double>(kReadInterval));
 }
 
-// The weights may depend on what was there before the first block, and on nothing later. So may
-// what a pass needs.
+// The weights may depend on what was there before the first block, and on nothing later.
 void Judge::begin_evidence() {
   std::array<bool, kJudgedSignals> active{};
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
@@ -266,18 +275,36 @@ void Judge::begin_evidence() {
   const std::vector<double> weights = to_mixture_weights(hypotheses_, active);
   rollout_.evidence.emplace(weights);
   rollout_.proofs.assign(weights.size(), 0);
+  rollout_.shown.assign(weights.size() / Grid{}.size(), 0);
+  rollout_.needed.assign(rollout_.shown.size(), false);
+  decide_needed();
+}
+
+// What a pass needs: known before the first block, where the baseline was there before. Where it
+// was not, how many samples there are is seen in the blocks that a pass takes at the least; how
+// slow they are has no part in it. More may come to be needed, never less.
+void Judge::decide_needed() {
+  size_t number = 0;
   for (const Hypothesis& hypothesis : hypotheses_.all())
-    for (const Level& level : hypothesis.levels)
-      rollout_.needed.push_back(
-          is_level_needed(hypothesis, level, expected_samples(hypothesis.signal)));
-  rollout_.shown.assign(rollout_.needed.size(), 0);
+    for (const Level& level : hypothesis.levels) {
+      const bool needed = is_level_needed(hypothesis, level, expected_samples(hypothesis.signal));
+      rollout_.needed[number] = rollout_.needed[number] || needed;
+      ++number;
+    }
+}
+
+void Judge::set_pass_within(std::chrono::nanoseconds pass_within) {
+  slo_.pass_within = pass_within;
+  if (rollout_.evidence) decide_needed();
 }
 
 void Judge::learn(const Tally& baseline, size_t readings) {
   history_ += baseline;
-  if (first_used(history_) < kJudgedSignals) history_readings_ += static_cast<double>(readings);
-  ++faded_;
   const size_t signal = main_signal();
+  // Silence, as by night or at a weight of 100, says nothing of the rate at which there is traffic.
+  if (exposures(baseline, signal) != 0) history_readings_ += static_cast<double>(readings);
+  if (rollout_.evidence && rollout_.blocks == kLeastBlocks) decide_needed();
+  ++faded_;
   if (faded_ >= kFadeBlocks && exposures(history_, signal) >= kFadeSamples) {
     history_.halve();
     history_readings_ /= 2;

@@ -50,6 +50,12 @@ class Judge {
   // A new rollout: no evidence, no veto. What is known of the baseline stays.
   void reset(std::string rollout, TickTime now);
   // From now on the weight moves by these.
+  // Of a judge of the same canary, of which something else is asked from now on.
+  void go_on_with_weight_of(const Judge& before) {
+    rollout_.traffic_weight.go_on_from(before.rollout_.traffic_weight);
+  }
+  // More of the tail may come to be needed in this rollout, less only in the next.
+  void set_pass_within(std::chrono::nanoseconds pass_within);
   void set_weight_steps(const WeightSteps& steps);
   // Takes up a veto of another agent, with its evidence as it was.
   void restore(Verdict veto);
@@ -73,6 +79,7 @@ class Judge {
     uint64_t answered = 0;                                // how often it did
     size_t breaching = 0;  // blocks in a row in which the baseline breached an absolute bound
     bool outcomes_known = false;  // those of the canary's answers were, at some time
+    bool passed = false;          // at some time
     // What came back last, and when.
     std::optional<std::pair<Gap, std::chrono::nanoseconds>> gap;
     std::shared_ptr<const Verdict> veto;
@@ -112,6 +119,11 @@ class Judge {
   [[nodiscard]] bool is_alone(std::chrono::nanoseconds now) const {
     return slo_.baseline && now - baseline_seen_ >= kAlone;
   }
+  // Whether a canary that passed has all the traffic, and its baseline therefore none.
+  [[nodiscard]] bool is_let_go() const {
+    return rollout_.passed && rollout_.traffic_weight.is_all() && alone_;
+  }
+  void decide_needed();
   [[nodiscard]] std::string alone_text(std::chrono::nanoseconds now) const;
   [[nodiscard]] bool is_trusted(const Observation& seen) const;
   [[nodiscard]] std::optional<Conclusion> find_veto(const Verdict& facts) const;
@@ -145,6 +157,7 @@ class Judge {
   Tally history_;                // of the baseline, fading
   double history_readings_ = 0;  // how many it is of, fading as well
   size_t canary_cgroups_ = 0, baseline_cgroups_ = 0;
+  bool alone_ = false;                          // the baseline has no traffic of late, or no cgroup
   std::vector<LevelEdges> edges_, test_edges_;  // of each hypothesis of the SLO and the A/A test
   Edges bound_edges_, split_edges_;
   size_t learned_ = 0, faded_ = 0;  // blocks

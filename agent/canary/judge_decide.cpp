@@ -64,18 +64,27 @@ std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline
                      figure(hypothesis, hypothesis.implied ? kVetoIncrease : hypothesis.bound));
 }
 
+// How much slower a canary may still be that is shown not to be: of fast services that is no
+// factor.
+std::string shown_text(const Hypothesis& hypothesis, const std::optional<LevelEdge>& edge) {
+  const size_t shown = edge ? proof_edge(hypothesis, edge->at) : 0;
+  return edge && shown > edge->at + kPassStretch
+             ? duration_text(bucket_edge(shown) - bucket_edge(edge->at))
+             : fmt::format("{:.2f} times", std::exp2(kPassStretch / 8.0));
+}
+
 }  // namespace
 
 // Of what nobody asked for, a pass needs the time of requests, and that they fail no more, where
 // that can be known: a service whose connections are all kept will never have enough of them to
 // prove anything by.
-// At 100 % of the traffic nothing is compared any more, and what earned the canary that is not
-// asked for again.
+// Where a canary that passed has all the traffic nothing is compared any more, and what earned it
+// that is not asked for again.
 bool Judge::is_needed(const Hypothesis& hypothesis) const {
-  if (rollout_.traffic_weight.is_all() && !hypothesis.absolute) return false;
+  if (is_let_go() && !hypothesis.absolute) return false;
   if (!hypothesis.implied || hypothesis.signal == main_signal()) return true;
-  return hypothesis.signal == judged(RatioSignal::Errors) && are_known(recent_canary_) &&
-         are_known(recent_baseline_);
+  return hypothesis.signal == judged(RatioSignal::Errors) && are_known(rollout_.judged_canary) &&
+         are_known(rollout_.judged_baseline);
 }
 
 void Judge::publish(const Observation& seen) {
@@ -99,6 +108,7 @@ void Judge::publish(const Observation& seen) {
   next->since = same ? verdict_->since : seen.now.system;
   rollout_.traffic_weight.update(standing(*next), slo_.alpha, seen.now.monotonic);
   next->traffic_weight = rollout_.traffic_weight.percent();
+  rollout_.passed = rollout_.passed || next->decision == Decision::Pass;
   if (next->decision == Decision::Veto) rollout_.veto = next;
   verdict_ = std::move(next);
 }
@@ -147,8 +157,9 @@ std::string Judge::praise(const Verdict& facts) const {
     const auto open = std::ranges::find_if(
         levels, [](const LevelVerdict& level) { return level.log_proof < kProofThreshold; });
     if (open == levels.begin()) continue;
-    text += fmt::format("; {} is not more than {:.2f} times slower up to {}",
-                        kJudged[hypothesis.signal].name, std::exp2(kPassStretch / 8.0),
+    const auto farthest = static_cast<size_t>(std::prev(open) - levels.begin());
+    text += fmt::format("; {} is not more than {} slower up to {}", kJudged[hypothesis.signal].name,
+                        shown_text(hypothesis, edges_[number][farthest]),
                         quantile_text(std::prev(open)->quantile));
     if (open == levels.end()) continue;
     const auto samples = static_cast<double>(exposures(rollout_.judged_canary, hypothesis.signal));
@@ -257,7 +268,8 @@ std::optional<Judge::Conclusion> Judge::find_silence(const Observation& seen) co
   const std::chrono::nanoseconds patience(
       static_cast<int64_t>(1e9 * std::min(kMissedAnswers / rate, 60.0)));
   if (since < std::clamp(patience, kShortestSilence, kLongestSilence)) return std::nullopt;
-  const bool both = slo_.baseline && now - baseline_seen_ >= since;
+  // Of a baseline without traffic nobody expects any.
+  const bool both = slo_.baseline && !is_let_go() && now - baseline_seen_ >= since;
   return hold(
       both ? Reason::InsufficientSamples : Reason::Stalled,
       fmt::format("{} answered {} request for {}{}",
@@ -329,8 +341,7 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
     return hold(Reason::BaselineBreaching,
                 "the baseline itself is beyond an objective's bound: what is shared may be slow");
   // Where all the traffic is the canary's, the baseline may leave.
-  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0 &&
-      !rollout_.traffic_weight.is_all())
+  if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0 && !is_let_go())
     return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
   if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
@@ -367,6 +378,10 @@ std::string Judge::time_text(const Verdict& facts) const {
   const std::string rate =
       fmt::format("{} {}/s", rate_text(*facts.rate),
                   main_signal() == judged(SLOGATE_SIGNAL_request) ? "requests" : "samples");
+  const auto known = static_cast<double>(exposures(history_, main_signal()));
+  if (!facts.expected_seconds && slo_.baseline && known * (1 - kAlwaysShown) < kTailSamples)
+    return fmt::format("; no time can be told before more is known of the baseline ({}, {})", rate,
+                       fmt::format("{} samples", count_text(known)));
   if (!facts.expected_seconds)
     return fmt::format("; no time can be told: at {} its proof does not grow", rate);
   const std::string time =

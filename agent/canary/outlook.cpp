@@ -14,6 +14,7 @@ constexpr double kMuch = 100;   // nats: the time is the mean from here on, near
 // Who would have to wait for longer is told that nobody knows.
 constexpr double kLongest = 7 * 86'400.0;  // seconds
 constexpr double kMostSteps = 1e9;
+constexpr double kLeastRate = 1e-3;  // samples a second; who has fewer is told the same
 // Counts of an equal canary are made so large that rounding them says nothing.
 constexpr double kMagnified = 1e9;
 
@@ -157,8 +158,8 @@ std::optional<double> Outlook::look(const Prospect& of,
                                     std::vector<ObjectiveVerdict>& objectives) const {
   Equal equal{.rate = canary_.rate().value_or(0), .beside = baseline_.rate().value_or(0)};
   equal.usual = static_cast<double>(exposures(of.usual, of.main_signal));
-  if (of.proofs.empty() || equal.rate <= 0 || equal.usual <= 0 ||
-      (of.compared && equal.beside <= 0))
+  if (of.proofs.empty() || equal.rate < kLeastRate || equal.usual <= 0 ||
+      (of.compared && equal.beside < kLeastRate))
     return std::nullopt;
   const double magnified = kMagnified / equal.usual;
   equal.canary = scaled(of.usual, magnified * (of.compared ? equal.rate / equal.beside : 1));

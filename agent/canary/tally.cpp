@@ -155,16 +155,36 @@ bool is_tied(double events, double next, double expected) {
          events <= expected + 2 * std::sqrt(expected);
 }
 
+// Where so many events as are beyond `edge` may be fewer than `expected` by chance alone, and the
+// next share is far smaller, the edge of that one.
+size_t other_edge(const Tally& tally, size_t signal, size_t edge, double expected) {
+  const double surely_fewer = expected - 2 * std::sqrt(expected);
+  if (expected < kTiedSamples) return edge;
+  for (size_t at = edge; at < SLOGATE_EDGES; ++at) {
+    const double events = latency_trial(tally, signal, at).events;
+    if (events <= surely_fewer) return events < expected / 2 ? at : edge;
+  }
+  return edge;
+}
+
 }  // namespace
 
 std::optional<size_t> quantile_edge(const Tally& tally, size_t signal, double quantile) {
+  const auto edges = quantile_edges(tally, signal, quantile);
+  return edges ? std::optional(edges->front()) : std::nullopt;
+}
+
+std::optional<std::array<size_t, 2>> quantile_edges(const Tally& tally, size_t signal,
+                                                    double quantile) {
   double before = std::numeric_limits<double>::infinity();
   size_t since = 0;  // the first edge with as many beyond it
   for (size_t edge = 0; edge < SLOGATE_EDGES; ++edge) {
     const Trial trial = latency_trial(tally, signal, edge);
     const double expected = trial.exposures * (1 - quantile);
     if (expected < kTailSamples) return std::nullopt;
-    if (trial.events <= expected) return is_tied(before, trial.events, expected) ? since : edge;
+    if (trial.events <= expected)
+      return {{is_tied(before, trial.events, expected) ? since : edge,
+               other_edge(tally, signal, edge, expected)}};
     if (trial.events < before) since = edge;
     before = trial.events;
   }

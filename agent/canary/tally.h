@@ -88,6 +88,10 @@ struct Coverage {
 inline constexpr double kTailSamples = 5, kTiedSamples = 16;
 [[nodiscard]] std::optional<size_t> quantile_edge(const Tally& tally, size_t signal,
                                                   double quantile);
+// That edge, and of a tie the other one, beyond which the smaller share is; else the same twice. A
+// tie it also is where the larger share is below 1 - `quantile` by two standard errors at most.
+[[nodiscard]] std::optional<std::array<size_t, 2>> quantile_edges(const Tally& tally, size_t signal,
+                                                                  double quantile);
 
 // The quantile of a latency in seconds, as the geometric middle of its bucket; nothing without
 // values. Requests that are overdue count as slower than their age so far.

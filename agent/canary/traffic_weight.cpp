@@ -28,10 +28,6 @@ double search(double from, double to, const F& crossed) {
   return to;
 }
 
-bool is_suspected(Standing standing) {
-  return standing == Standing::Suspected || standing == Standing::Stalled;
-}
-
 double stretch(int shift) {
   return std::exp2(shift / 8.0) - 1;
 }
@@ -162,7 +158,11 @@ double next_traffic_weight(double now, Standing standing, const Bounds& bounds,
 }
 
 void TrafficWeight::note_suspicion(Standing standing, std::chrono::nanoseconds now) {
-  if (is_suspected(standing)) {
+  if (standing != Standing::Stalled)
+    stalled_.reset();
+  else if (!stalled_)
+    stalled_ = now;
+  if (standing == Standing::Suspected) {
     if (!suspicion_) {
       suspicion_ = {.first = now, .last = now};
       blocks_ = 0;
@@ -175,11 +175,12 @@ void TrafficWeight::note_suspicion(Standing standing, std::chrono::nanoseconds n
 
 bool TrafficWeight::is_due(Standing standing, std::chrono::nanoseconds now) const {
   if (standing == Standing::Vetoed) return true;
+  if (standing == Standing::Stalled)  // no block ends in which it answers
+    return now - std::max(moved_, *stalled_) >= steps_.every;
   auto since = moved_;
   if (suspicion_)
-    since = std::max(since, is_suspected(standing) ? suspicion_->first : suspicion_->last);
+    since = std::max(since, standing == Standing::Suspected ? suspicion_->first : suspicion_->last);
   if (now - since < steps_.every) return false;
-  if (standing == Standing::Stalled) return true;  // no block ends in which it answers
   if (blocks_ < kStepBlocks) return false;
   return standing != Standing::Open || now - looked_ >= steps_.every;
 }

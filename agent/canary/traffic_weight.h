@@ -125,12 +125,15 @@ class TrafficWeight {
   void update(Standing standing, double alpha, std::chrono::nanoseconds now);
   [[nodiscard]] double percent() const { return round_traffic_weight(value_); }
   // Nothing is left for a baseline.
-  [[nodiscard]] bool is_all() const { return percent() >= 100; }
+  [[nodiscard]] bool is_all() const { return value_ >= kAll; }
+  // Where another judge of the same canary stood: who splits the traffic by it must see no fall.
+  void go_on_from(const TrafficWeight& before) { value_ = std::min(before.value_, steps_.most); }
 
  private:
   void note_suspicion(Standing standing, std::chrono::nanoseconds now);
   [[nodiscard]] bool is_due(Standing standing, std::chrono::nanoseconds now) const;
 
+  static constexpr double kAll = 100 - 1e-9;
   // One that comes and goes is one, until it has been away for as long as a step takes.
   struct Suspicion {
     std::chrono::nanoseconds first, last;
@@ -140,6 +143,8 @@ class TrafficWeight {
   double value_;
   std::chrono::nanoseconds moved_, looked_;
   std::optional<Suspicion> suspicion_;
+  // Since when it is stalled without a break: a busy machine stops a canary for moments.
+  std::optional<std::chrono::nanoseconds> stalled_;
   size_t blocks_ = 0;  // since it moved, or was suspected first
 };
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node-local client: arguments to commands.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <thread>
 
@@ -153,18 +155,16 @@ void sleep_for(std::chrono::milliseconds pause) {
   std::this_thread::sleep_for(pause);
 }
 
-// Progress that nobody reads is no reason to end.
-void print_note(std::string_view text) {
-  fmt::print(stderr, "{}", text);
-  std::fflush(stderr);
-}
-
-// Whatever goes wrong must not end with the code of a veto.
+// Whatever goes wrong must not end with the code of a veto: neither a log that takes no more, nor
+// one that is closed.
 Outcome<Report> gate(const Arguments& arguments) {
+  std::signal(SIGPIPE, SIG_IGN);
+  auto options = arguments.gate;
+  options.quiet = options.quiet || arguments.output.json;  // who reads JSON may read both streams
   auto outcome = guarded([&] {
-    return pass_gate(fetch_from(arguments), arguments.gate, arguments.output, sleep_for,
-                     print_note);
+    return pass_gate(fetch_from(arguments), options, arguments.output, sleep_for, say_aside);
   });
+  if (outcome) outcome->exit_is_answer = true;
   if (!outcome && outcome.error().exit == kFailed) outcome.error().exit = kUnreachable;
   return outcome;
 }
@@ -267,11 +267,20 @@ void add_globals(CLI::App& app, Arguments& arguments) {
       "64 usage.");
 }
 
+// A file or socket that is opened later must not become one of the three.
+void open_standard_files() {
+  int opened = 0;
+  do opened = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  while (opened >= 0 && opened <= STDERR_FILENO);
+  if (opened > STDERR_FILENO) ::close(opened);
+}
+
 }  // namespace
 }  // namespace slogate::cli
 
 int main(int argc, char** argv) {
   using namespace slogate::cli;
+  open_standard_files();
   Arguments arguments;
   Command command;
   CLI::App app("What slogate measures on this node.", "slogate");

@@ -32,7 +32,8 @@ using Outcome = std::expected<T, Failure>;
 struct Report {
   std::string text = {};
   Exit exit = kOk;
-  std::string warnings = {};  // lines for standard error
+  std::string warnings = {};    // lines for standard error
+  bool exit_is_answer = false;  // it holds though the text could not be written
 };
 
 inline std::unexpected<Failure> fail(Exit exit, std::string message, std::string remedy = {}) {

@@ -30,16 +30,22 @@ Outcome<Report> show(const Fetch& fetch, const std::string& target, const Output
   return Report{output.json ? to_line(*answer) : render(*answer, output.style)};
 }
 
+void say_aside(std::string_view text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stderr);
+  (void)std::fflush(stderr);
+}
+
 int finish(const Outcome<Report>& outcome) {
   if (!outcome) {
-    fmt::print(stderr, "slogate: {}\n", outcome.error().error.line());
+    say_aside(fmt::format("slogate: {}\n", outcome.error().error.line()));
     return outcome.error().exit;
   }
-  fmt::print(stderr, "{}", outcome->warnings);
-  fmt::print("{}", outcome->text);
-  if (std::fflush(stdout) == 0) return outcome->exit;
-  fmt::print(stderr, "slogate: {}\n", system_error("cannot write", errno).line());
-  return kFailed;
+  say_aside(outcome->warnings);
+  const std::string& text = outcome->text;
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (written && std::fflush(stdout) == 0) return outcome->exit;
+  say_aside(fmt::format("slogate: {}\n", system_error("cannot write", errno).line()));
+  return outcome->exit_is_answer ? outcome->exit : kFailed;
 }
 
 }  // namespace slogate::cli

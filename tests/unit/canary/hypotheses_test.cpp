@@ -147,6 +147,42 @@ TEST(Hypotheses, AGapIsWhereTheBaselineHasNothingBetweenTheTwoEdges) {
   EXPECT_EQ(gaps([](double x) { return x < 0.004 ? 1 : 0; }, 300'000), "gggg");
 }
 
+// A bucket further there is little of any tail: that is no gap.
+TEST(Hypotheses, NoTailHasAGapBelowABoundThatIsStated) {
+  Slo slo = support::default_slo(0.01);
+  slo.objectives = {LatencyObjective{SLOGATE_SIGNAL_request, 0.99, {}, 8ms}};
+  const Hypothesis stated = to_hypotheses(slo).front();
+  for (const auto& of : {support::pareto(), support::lognormal(1), support::lognormal(1.5)}) {
+    const LevelEdges edges = to_edges(stated, tally_of(Sampler(of), 300'000, 1));
+    ASSERT_TRUE(edges.front());
+    EXPECT_LT(proof_edge(stated, edges.front()->at), edges.front()->at + kPassStretch);
+    EXPECT_FALSE(edges.front()->gap);
+  }
+  const LevelEdges few = to_edges(stated, tally_of(Sampler(support::few_values()), 300'000, 1));
+  EXPECT_TRUE(few.front() && few.front()->gap);
+}
+
+// One in a hundred takes 20 ms or more, so p99 may be taken for 5 ms: but it is 20, and 70 is 3.5
+// times that.
+TEST(Hypotheses, OfATieBothQuantilesAreShown) {
+  const auto stable_of = [](double x) {
+    return x < 0.005 ? 1 : x < 0.020 ? 0.01 : x < 0.080 ? 0.003 : 0.0;
+  };
+  const auto canary_of = [](double x) { return x < 0.005 ? 1 : x < 0.070 ? 0.01 : 0.0; };
+  const Hypothesis hypothesis = default_hypotheses()[kRequest];
+  const Sampler good{support::Survival(stable_of)}, bad{support::Survival(canary_of)};
+  const LevelEdges edges = to_edges(hypothesis, tally_of(good, 12'000, 1));
+  ASSERT_TRUE(edges[1]);
+  EXPECT_LT(edges[1]->at, edges[1]->next);
+  const Tally stable = tally_of(good, 6000, 2);
+  const auto proof_of_p99 = [&](const Sampler& canary, uint64_t seed) {
+    const Gains gains = weigh(hypothesis, tally_of(canary, 6000, seed), &stable, edges);
+    return log_mean_exp(Components{}.level(1).of(gains.proof));
+  };
+  EXPECT_GT(proof_of_p99(good, 3), 1);
+  EXPECT_LT(proof_of_p99(bad, 4), 0);
+}
+
 // Nothing of few values is between 20 and 28 ms: there "at least as much" is never disproved.
 TEST(Hypotheses, OverAGapTheShareIsShown) {
   const Hypothesis hypothesis = default_hypotheses()[kRequest];
@@ -155,7 +191,7 @@ TEST(Hypotheses, OverAGapTheShareIsShown) {
   const LevelEdges edges = to_edges(hypothesis, before);
   const auto proof_of_p99 = [&](const support::Survival& canary, bool gap) {
     LevelEdges used = edges;
-    for (auto& edge : used) edge->gap = gap;
+    for (auto& edge : used) edge->gap = edge->next_gap = gap;
     const Tally tally = tally_of(Sampler(canary), 10'000, 3);
     return log_mean_exp(Components{}.level(1).of(weigh(hypothesis, tally, &stable, used).proof));
   };

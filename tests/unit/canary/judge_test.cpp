@@ -162,6 +162,30 @@ TEST_F(JudgeTest, APassShowsAsMuchOfTheTailAsTheRateAllowsInItsTime) {
   EXPECT_FALSE(pass(10s, 4)->objectives.front().levels[2].needed);
 }
 
+// As after a start of the agent: how much traffic there is shows in the first blocks, and how slow
+// it is has no part in what is needed.
+TEST_F(JudgeTest, WithoutAHistoryTheFirstBlocksTellHowMuchOfTheTailIsNeeded) {
+  Slo slo = default_slo(0.001);
+  slo.pass_within = 1min;
+  Replay replay(slo);
+  for (size_t i = 0; i < readings(10); ++i) {
+    replay.step(draw(good_), draw(good_));
+    ASSERT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+  }
+  EXPECT_TRUE(replay.judge().verdict()->objectives.front().levels[3].needed);
+}
+
+// By night and at a weight of 100 nobody asks the baseline.
+TEST_F(JudgeTest, SilenceIsNoPartOfTheRate) {
+  Slo slo = default_slo(0.001);
+  slo.pass_within = 30s;
+  Replay replay(slo);
+  for (size_t i = 0; i < readings(3600); ++i) replay.step({}, {});
+  baseline_only(replay);
+  for (size_t i = 0; i < readings(2); ++i) replay.step(draw(good_), draw(good_));
+  EXPECT_TRUE(replay.judge().verdict()->objectives.front().levels[3].needed);
+}
+
 // With proofs that come and go by chance nearly each of these passes was taken back.
 TEST_F(JudgeTest, WhatWasShownStaysShown) {
   for (int run = 0; run < 6; ++run) {

@@ -280,7 +280,29 @@ TEST_F(TrafficWeightPace, ASuspicionThatComesAndGoesIsOneAndNothingRisesMeanwhil
 TEST_F(TrafficWeightPace, SuspicionNeedsBlocksAndAStallNone) {
   after(20, Standing::Passed, 4);
   EXPECT_EQ(after(100, Standing::Suspected, 0), 25);
+  EXPECT_EQ(after(10, Standing::Stalled, 0), 25);
   EXPECT_EQ(after(1, Standing::Stalled, 0), 12.5);
+}
+
+// As of a canary on a machine that is busy with something else.
+TEST_F(TrafficWeightPace, MomentsOfAStallTakeNothing) {
+  after(20, Standing::Passed, 4);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_GE(after(9, Standing::Stalled, 0), 25);
+    EXPECT_GE(after(1, Standing::Passed, 4), 25);
+  }
+  EXPECT_GT(after(10, Standing::Passed, 4), 25);
+}
+
+TEST_F(TrafficWeightPace, AnotherJudgeGoesOnFromWhereOneStood) {
+  after(20, Standing::Passed, 4);
+  Slo narrow = default_slo(0.001);
+  narrow.weight.most = 20;
+  TrafficWeight next(default_slo(0.001), 0s), capped(narrow, 0s);
+  next.go_on_from(weight_);
+  capped.go_on_from(weight_);
+  EXPECT_EQ(next.percent(), 25);
+  EXPECT_EQ(capped.percent(), 20);
 }
 
 TEST_F(TrafficWeightPace, OtherStepsHoldFromNowOn) {
@@ -358,6 +380,26 @@ TEST_F(WeightOfJudge, APassStaysOneWhereNothingIsLeftForTheBaseline) {
   EXPECT_THAT(replay.judge().verdict()->message, HasSubstr("nothing is judged any more"));
   // What it does now is compared with nothing.
   for (int i = 0; i < 400; ++i) ASSERT_EQ(step(replay, 250, 0, 0.5).decision, Decision::Pass);
+}
+
+// Who does not go by the weight may begin with all of it.
+TEST_F(WeightOfJudge, AllOfItIsNoProof) {
+  Replay replay(slo({.from = 100, .step = 20, .most = 100, .every = 5s}));
+  baseline_only(replay);
+  for (int i = 0; i < 400; ++i) {
+    const Verdict& verdict = step(replay, 50, 0);
+    ASSERT_EQ(verdict.decision, Decision::Hold) << verdict.message;
+  }
+}
+
+TEST_F(WeightOfJudge, AtAllOfItACanaryThatFallsSilentIsStalled) {
+  Replay replay(slo());
+  baseline_only(replay);
+  ASSERT_EQ(to_all(replay), 100);
+  for (int i = 0; i < 200; ++i) step(replay, 250, 0);
+  for (int i = 0; i < 12; ++i) step(replay, 0, 0);  // 3 s; longer ones take half of the weight
+  EXPECT_EQ(replay.judge().verdict()->decision, Decision::Hold);
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::Stalled) << replay.judge().verdict()->message;
 }
 
 TEST_F(WeightOfJudge, AtAllOfItObjectivesOfTheCanaryAloneAreJudged) {
