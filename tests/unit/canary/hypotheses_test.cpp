@@ -171,12 +171,12 @@ TEST(Hypotheses, OfATieBothQuantilesAreShown) {
   const auto canary_of = [](double x) { return x < 0.005 ? 1 : x < 0.070 ? 0.01 : 0.0; };
   const Hypothesis hypothesis = default_hypotheses()[kRequest];
   const Sampler good{support::Survival(stable_of)}, bad{support::Survival(canary_of)};
-  const LevelEdges edges = to_edges(hypothesis, tally_of(good, 12'000, 1));
+  const LevelEdges edges = to_edges(hypothesis, tally_of(good, 12'000, 6));
   ASSERT_TRUE(edges[1]);
   EXPECT_LT(edges[1]->at, edges[1]->next);
-  const Tally stable = tally_of(good, 6000, 2);
+  const Tally stable = tally_of(good, 40'000, 2);
   const auto proof_of_p99 = [&](const Sampler& canary, uint64_t seed) {
-    const Gains gains = weigh(hypothesis, tally_of(canary, 6000, seed), &stable, edges);
+    const Gains gains = weigh(hypothesis, tally_of(canary, 40'000, seed), &stable, edges);
     return log_mean_exp(Components{}.level(1).of(gains.proof));
   };
   EXPECT_GT(proof_of_p99(good, 3), 1);
