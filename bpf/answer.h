@@ -150,6 +150,10 @@ static __always_inline bool is_upper(__u8 byte) {
   return byte >= 'A' && byte <= 'Z';
 }
 
+static __always_inline bool is_letter(__u8 byte) {
+  return is_upper(byte) || (byte >= 'a' && byte <= 'z');
+}
+
 /* Where a byte first is in a word; 8 for nowhere. */
 static __always_inline __u32 find_in_word(__u64 word, __u8 byte) {
   __u64 zeros = word ^ (0x0101010101010101ull * byte);
@@ -289,8 +293,8 @@ ANSWER_PART int redis_reply(struct answer_reading* reading) {
       if (next < ' ' || next > '~') return ANSWER_MISFIT;
       end_line(reading);
       return SLOGATE_ANSWER_redis_success;
-    case '-': /* a code and a text; a value's middle that begins like that is none */
-      if (!is_upper(next)) return ANSWER_MISFIT;
+    case '-': /* words; a value's middle that begins with a number or a rule is none */
+      if (!is_letter(next)) return ANSWER_MISFIT;
       end_line(reading);
       return redis_error(reading);
     default:
@@ -843,12 +847,14 @@ static __always_inline void note_misfit(struct answer_reading* reading) {
 }
 
 /* Whether it is a reply of Redis, and not of one of those that begin the same way: what is a line
- * has an end as well. */
+ * has an end as well, and an error a code. That one has none is believed of a connection whose
+ * protocol is known: scripts and proxies say what they like. */
 ANSWER_PART int looks_like_redis(ANSWER_SOURCE* source, struct answer_reading* reading) {
   ANSWER_KEEP(source);
   if (!source || !reading || redis_reply(reading) < 0) return 0;
   struct answer_window end = reading->window;
   __u32 bytes = reading->bytes, rest = reading->rest;
+  if (BEGINS(end.low, "-") && !is_upper(byte_of(end.low, 1))) return 0;
   switch (byte_of(end.low, 0)) {
     case ':':
     case ',':

@@ -556,10 +556,20 @@ TEST_F(ArrivalAtRealClients, RedisCliAgreesWithRedis) {
   ask({"GET", "nothing"});
   ask({"LPUSH", "list", "1"});      // WRONGTYPE
   ask({"INCRBY", "list", "many"});  // ERR value is not an integer
-  expect_outcomes({{"redis/success", 2},
+  // Errors of scripts, which need no code: they do not make the connection opaque.
+  const Fd client = connect_to(client_, Address(kLoopback, port));
+  const auto say = [&](const std::string& command, const std::string& reply) {
+    send_text(client.get(), command + "\r\n");
+    EXPECT_EQ(read_exactly(client.get(), reply.size()), reply);
+  };
+  say("PING", "+PONG\r\n");
+  for (int i = 0; i < 5; ++i)
+    say("EVAL \"return {err = 'something failed'}\" 0", "-something failed\r\n");
+  say("PING", "+PONG\r\n");
+  expect_outcomes({{"redis/success", 4},
                    {"redis/miss", 1},
                    {"redis/client_error", 1},
-                   {"redis/server_error", 1}});
+                   {"redis/server_error", 6}});
 }
 
 }  // namespace

@@ -194,10 +194,20 @@ TEST(AnswerRedis, SaysItsReply) {
 }
 
 // The middle of a value may begin with anything.
-TEST(AnswerRedis, IsNoErrorWithoutACode) {
-  for (const char* sent : {"-err\r\n", "- a list\r\n", "-1\r\n", "--\r\n"})
+TEST(AnswerRedis, IsNoErrorWithoutAWord) {
+  for (const char* sent : {"- a list\r\n", "-1\r\n", "--\r\n", "-_\r\n"})
     EXPECT_EQ(read(sent, {.protocol = SLOGATE_PROTOCOL_redis}).answer, SLOGATE_ANSWER_redis_unknown)
         << sent;
+}
+
+// A script's error has what text it likes, and so has a proxy's; but nothing is learnt by that.
+TEST(AnswerRedis, IsAnErrorWithoutACodeWhereItsProtocolIsKnown) {
+  for (const char* sent : {"-something failed\r\n", "-upstream failure\r\n", "-err\r\n"}) {
+    const answer_reading known = read(sent, {.protocol = SLOGATE_PROTOCOL_redis, .misfits = 3});
+    EXPECT_EQ(known.answer, SLOGATE_ANSWER_redis_server_error) << sent;
+    EXPECT_EQ(known.misfits, 0) << sent;
+    EXPECT_EQ(read(sent).answer, SLOGATE_ANSWER_unknown_unknown) << sent;
+  }
 }
 
 TEST(AnswerRedis, OfALargeValueIsToldByItsBeginning) {
