@@ -26,6 +26,7 @@
 #ifndef SLOGATE_ANSWER_H
 #define SLOGATE_ANSWER_H
 
+#include "handshake.h"
 #include "maps/abi.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -64,15 +65,6 @@ enum answer_handshake {
   ANSWER_HANDSHAKE_full,
   ANSWER_HANDSHAKE_resumed,
   ANSWER_HANDSHAKE_failed,
-};
-
-/* How far a connection's handshake is: kept in `misfits` where the protocol is TLS. */
-enum answer_tls {
-  ANSWER_TLS_told,  /* full, resumed or failed has been said */
-  ANSWER_TLS_hello, /* of 1.2: what follows ServerHello tells */
-  ANSWER_TLS_retry, /* the client was asked for another hello */
-  ANSWER_TLS_data,  /* data of the application has been seen: never read again */
-  ANSWER_TLS_last,  /* of 1.3, and told: the client has to finish, and may be given tickets then */
 };
 
 /* So many answers in a row that fit no protocol, or not the one that was learnt: opaque. */
@@ -816,13 +808,6 @@ static __always_inline bool is_server_error(__u8 answer) {
          answer == SLOGATE_ANSWER_postgresql_server_error ||
          answer == SLOGATE_ANSWER_mysql_server_error ||
          answer == SLOGATE_ANSWER_memcached_server_error;
-}
-
-/* Whether so many bytes of a client may be all that ends its handshake of TLS 1.3: Finished with a
- * hash of 32 or 48 bytes, a change of cipher before it or not. A server that answers it then has
- * nothing to say but tickets. */
-static __always_inline bool may_be_finished(__u32 bytes) {
-  return bytes == 58 || bytes == 64 || bytes == 74 || bytes == 80;
 }
 
 /* Whether bytes are worth a look, by what is known before. What is not asked for is, at the

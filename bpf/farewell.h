@@ -9,6 +9,8 @@
 #define SLOGATE_FAREWELL_H
 
 #include "socket.h"
+/* after socket.h, which has the types */
+#include "handshake.h"
 
 /* MySQL's clients close what they prepared before they quit: COM_STMT_CLOSE, which has no answer
  * either. So many at most are looked for, where a statement was prepared at all: of other requests
@@ -40,20 +42,21 @@ static __always_inline bool may_be_farewell(const struct slogate_sock* state, __
     case SLOGATE_PROTOCOL_memcached:
       return bytes == 6;
     case SLOGATE_PROTOCOL_tls:
-      return may_be_alert(bytes);
+      return may_be_alert(bytes) || may_be_finished(state, bytes);
     default:
       return 0;
   }
 }
 
 /* Whether what looks like an open request waits for no answer, and the next message is the request:
- * it may be the rest of an upload, or it is nothing but statements that are closed, and a server
- * has read them, or a client has sent them. */
+ * it may be the rest of an upload, or it is nothing but statements that are closed or the end of a
+ * handshake, and a server has read that, or a client has sent it. */
 static __always_inline bool expects_nothing(const struct tcp_sock* tp,
                                             const struct slogate_sock* state) {
   if (state->flags & SLOGATE_SOCK_rest) return 1;
   __u32 bytes = state->role == SLOGATE_ROLE_client ? tp->write_seq : tp->copied_seq;
-  return may_be_closed_statements(state, bytes - state->begun);
+  bytes -= state->begun;
+  return may_be_closed_statements(state, bytes) || may_be_finished(state, bytes);
 }
 
 static __always_inline bool has_peer_ended(const struct tcp_sock* tp) {

@@ -50,6 +50,12 @@ static __always_inline void begin_request(const struct tcp_sock* tp, struct slog
   state->flags = SLOGATE_SOCK_unread | (may_be_rest(tp, state) ? SLOGATE_SOCK_rest : 0);
 }
 
+/* What comes behind the end of a handshake is a request, however long it is. */
+static __always_inline void pass_handshake(struct slogate_sock* state) {
+  if (state->protocol == SLOGATE_PROTOCOL_tls && state->misfits == ANSWER_TLS_last)
+    state->misfits = ANSWER_TLS_told;
+}
+
 static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp,
                                             struct slogate_sock* state, __u64 now) {
   __u64 opened = state->opened;
@@ -65,6 +71,7 @@ static __always_inline void request_arrived(struct sock* sk, struct tcp_sock* tp
     begin_request(tp, state);
     state->opened = now;
   } else if (expects_nothing(tp, state)) {
+    pass_handshake(state);
     begin_request(tp, state);
     state->opened = now;
   } else if (overlaps(tp, state, now - last)) {
@@ -164,8 +171,15 @@ static __always_inline void go_on(const struct tcp_sock* tp, struct slogate_sock
  * handshake. What the client says next may have come already. */
 static __always_inline bool gives_tickets(const struct tcp_sock* tp,
                                           const struct slogate_sock* state) {
-  return state->protocol == SLOGATE_PROTOCOL_tls && state->misfits == ANSWER_TLS_last &&
-         may_be_finished(tp->copied_seq - state->begun);
+  return may_be_finished(state, tp->copied_seq - state->begun);
+}
+
+/* Whether a server of TLS says something while it has not read a byte of the open request: that is
+ * no answer to it, but more tickets, which many servers send one by one, or a goodbye. */
+static __always_inline bool is_unheard(struct sock* sk, const struct slogate_sock* state) {
+  if (!read_answers || state->protocol != SLOGATE_PROTOCOL_tls) return 0;
+  const struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  return tp && tp->copied_seq == state->begun;
 }
 
 /* A server that is told goodbye by TLS, and says so in return: no request, and no answer. */
@@ -266,10 +280,14 @@ static __always_inline void answer_goes_on(struct slogate_sock* state,
 
 static __always_inline void client_asks(struct sock* sk, struct slogate_sock* state) {
   struct tcp_sock* tp = 0;
-  bool may_wait_in_vain = state->phase & SLOGATE_PHASE_prepares || state->flags & SLOGATE_SOCK_rest;
+  bool may_wait_in_vain = state->phase & SLOGATE_PHASE_prepares ||
+                          state->flags & SLOGATE_SOCK_rest || is_in_handshake(state);
   if (state->opened && !may_wait_in_vain) return;
   if (read_answers) tp = bpf_skc_to_tcp_sock(sk);
-  if (state->opened && !(tp && expects_nothing(tp, state))) return;
+  if (state->opened) {
+    if (!tp || !expects_nothing(tp, state)) return;
+    pass_handshake(state);
+  }
   if (tp) state->begun = tp->write_seq;
   if (tp && may_send_rest(tp, state)) state->flags |= SLOGATE_SOCK_rest;
   state->opened = bpf_ktime_get_ns();
@@ -284,7 +302,7 @@ static __always_inline void on_send_locked(struct sock* sk, const struct msghdr*
   __u64 opened = state->opened;
   if (state->role == SLOGATE_ROLE_client)
     client_asks(sk, state);
-  else if (state->role == SLOGATE_ROLE_server && opened)
+  else if (state->role == SLOGATE_ROLE_server && opened && !is_unheard(sk, state))
     answer_begins(sk, state, opened, message);
   else if (state->role == SLOGATE_ROLE_server && state->started)
     answer_goes_on(state, message);

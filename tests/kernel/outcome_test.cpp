@@ -64,6 +64,11 @@ class OutcomeTest : public KernelTest {
   [[nodiscard]] Connection connect() const { return connect_both(server_, client_); }
 };
 
+// Whether what arrives at clients is read, too.
+bool arrivals_are_read() {
+  return !hooks_of(kProbes[SLOGATE_PROBE_answer_arrived], features_of(Mode::Locked)).empty();
+}
+
 // Where the bytes of an answer can be seen.
 class Outcome : public OutcomeTest, public testing::WithParamInterface<Mode> {
  protected:
@@ -584,6 +589,85 @@ TEST_P(Outcome, AFarewellIsNoUnansweredRequest) {
 
 // ---- TLS ----
 
+std::string tls_record(char type, size_t bytes) {
+  return type + "\3\3"s + static_cast<char>(bytes >> 8) + static_cast<char>(bytes & 0xff) +
+         std::string(bytes, 'x');
+}
+// ServerHello of 1.3, in a record of its own.
+const std::string kTls13Hello =
+    "\x16\3\3\0\x32\2\0\0\x2e\3\3"s + std::string(32, 'r') + "\0\x13\1\0\0\6\0\x2b\0\2\3\4"s;
+const std::string kFinished = "\x14\3\3\0\1\1"s + tls_record(23, 69);
+const std::string kTicket = tls_record(23, 250), kData = tls_record(23, 100);
+
+// Many servers send two, one by one, and the request may be there already.
+TEST_P(Outcome, ASecondTicketAnswersNothingEither) {
+  enum { Before, Between, After };
+  for (const int request : {Before, Between, After}) {
+    SCOPED_TRACE(request);
+    const Connection connection = connect();
+    serve(connection, kTls13Hello);
+    send_text(connection.client.get(), request == Before ? kFinished + kData : kFinished);
+    read_exactly(connection.server.get(), kFinished.size());
+    answer(connection, kTicket);
+    if (request == Between) send_text(connection.client.get(), kData);
+    answer(connection, kTicket);
+    if (request == After) send_text(connection.client.get(), kData);
+    std::this_thread::sleep_for(110ms);
+    EXPECT_EQ(kernel().inflight(server_).size(), 1u);
+    read_exactly(connection.server.get(), kData.size());
+    EXPECT_EQ(answers()["tls_unknown"], static_cast<uint64_t>(request));
+    answer(connection, kData);
+    EXPECT_TRUE(kernel().inflight(server_).empty());
+  }
+  EXPECT_EQ(handshakes(), (Rows{{"tls_full", 3}}));
+  EXPECT_EQ(answers(), (Rows{{"tls_unknown", 3}}));
+  EXPECT_EQ(in(SLOGATE_SIGNAL_request), 3u);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 3u);
+}
+
+// Servers that gave their tickets before, or give none, say nothing to the end of a handshake.
+TEST_P(Outcome, TheEndOfAHandshakeThatIsNotAnsweredIsNoRequest) {
+  for (const bool tickets : {false, true}) {
+    SCOPED_TRACE(tickets);
+    Connection connection = connect();
+    serve(connection, kTls13Hello);
+    ask(connection, kFinished);
+    std::this_thread::sleep_for(110ms);
+    EXPECT_TRUE(kernel().inflight(server_).empty());
+    if (arrivals_are_read()) {
+      EXPECT_TRUE(kernel().inflight(client_).empty());
+    }
+    send_text(connection.client.get(), kFinished);  // a request of the same length is one
+    if (tickets) answer(connection, kTicket);
+    read_exactly(connection.server.get(), kFinished.size());
+    EXPECT_EQ(kernel().inflight(server_).size(), 1u);
+    answer(connection, kData);
+    EXPECT_TRUE(kernel().inflight(server_).empty());
+    ask(connection, kFinished);
+    EXPECT_EQ(kernel().inflight(server_).size(), 1u);
+    answer(connection, kData);
+  }
+  EXPECT_EQ(answers(), (Rows{{"tls_unknown", 4}}));
+  EXPECT_EQ(in(SLOGATE_SIGNAL_request), 4u);
+  EXPECT_EQ(in(SLOGATE_SIGNAL_queue), 4u);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 0u);
+  for (const bool server_first : {false, true}) {
+    Connection connection = connect();
+    serve(connection, kTls13Hello);
+    ask(connection, kFinished);
+    Fd& first = server_first ? connection.server : connection.client;
+    Fd& second = server_first ? connection.client : connection.server;
+    first.reset();
+    EXPECT_TRUE(at_end(second.get()));
+    second.reset();
+  }
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_client_gone), 0u);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_unanswered_server), 0u);
+  if (arrivals_are_read()) {
+    EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_unanswered_client), 0u);
+  }
+}
+
 class OutcomeOfTls : public OutcomeTest {
  protected:
   void SetUp() override {
@@ -594,27 +678,34 @@ class OutcomeOfTls : public OutcomeTest {
     if (server_program_) server_program_->stop(SIGKILL);
     OutcomeTest::TearDown();
   }
-  void start_server(const std::string& version) {
+  void start_server(const std::string& version, const std::vector<std::string>& more = {}) {
     Program(client_, {find_program("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
                       "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost", "-keyout",
                       files_.path() + "/key.pem", "-out", files_.path() + "/cert.pem"})
         .finish();
-    server_program_ = std::make_unique<Program>(
-        server_,
-        std::vector<std::string>{find_program("openssl"), "s_server", "-quiet", "-WWW", version,
-                                 "-accept", fmt::format("{}:{}", kLoopback, port_), "-cert",
-                                 files_.path() + "/cert.pem", "-key", files_.path() + "/key.pem"});
+    std::vector<std::string> words = {find_program("openssl"),
+                                      "s_server",
+                                      "-quiet",
+                                      "-WWW",
+                                      version,
+                                      "-accept",
+                                      fmt::format("{}:{}", kLoopback, port_),
+                                      "-cert",
+                                      files_.path() + "/cert.pem",
+                                      "-key",
+                                      files_.path() + "/key.pem"};
+    words.insert(words.end(), more.begin(), more.end());
+    server_program_ = std::make_unique<Program>(server_, words);
     server_program_->wait_until_listening(port_);
   }
   // Connects, asks for a file and hangs up when it has the answer; the session is kept in a file,
   // or taken from one.
-  void ask_by_tls(const std::string& more) {
-    Program(
-        client_,
-        {"/bin/sh", "-c",
-         fmt::format("{{ printf 'GET /none HTTP/1.0\\r\\n\\r\\n'; sleep 0.3; }} | openssl s_client "
-                     "-quiet -connect {}:{} {} 2>&1; true",
-                     kLoopback, port_, more)})
+  void ask_by_tls(const std::string& more, const std::string& idle = "0") {
+    Program(client_,
+            {"/bin/sh", "-c",
+             fmt::format("{{ sleep {}; printf 'GET /none HTTP/1.0\\r\\n\\r\\n'; sleep 0.3; }} | "
+                         "openssl s_client -quiet -connect {}:{} {} 2>&1; true",
+                         idle, kLoopback, port_, more)})
         .finish();
   }
 
@@ -648,6 +739,23 @@ TEST_F(OutcomeOfTls, HandshakesAreNoRequestsAndFullOrResumed) {
     server_program_->stop(SIGKILL);
     server_program_.reset();
   }
+}
+
+// A client that is idle at first, and then asks.
+TEST_F(OutcomeOfTls, TheTimeBeforeTheFirstRequestIsNotIts) {
+  if (find_program("openssl").empty()) GTEST_SKIP() << "openssl is not installed";
+  for (const char* tickets : {"0", "1", "2"}) {
+    SCOPED_TRACE(tickets);
+    const uint64_t requests = in(SLOGATE_SIGNAL_request);
+    start_server("-tls1_3", {"-num_tickets", tickets});
+    ask_by_tls("", "0.5");
+    EXPECT_TRUE(eventually([&] { return in(SLOGATE_SIGNAL_request) == requests + 1; }));
+    server_program_->stop(SIGKILL);
+    server_program_.reset();
+  }
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.4), 0u);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_client_gone), 0u);
+  EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_unanswered_server), 0u);
 }
 
 TEST_F(OutcomeOfTls, HandshakesThatFailAreToldByTheAlert) {
