@@ -289,6 +289,7 @@ static __always_inline void client_asks(struct sock* sk, struct slogate_sock* st
     pass_handshake(state);
   }
   if (tp) state->begun = tp->write_seq;
+  state->flags &= ~SLOGATE_SOCK_rest;
   if (tp && may_send_rest(tp, state)) state->flags |= SLOGATE_SOCK_rest;
   state->opened = bpf_ktime_get_ns();
 }

@@ -367,6 +367,18 @@ TEST_P(Arrival, NeedsAnAnswerOnlyForWhatAsksForOne) {
   end(std::move(upload));
   EXPECT_EQ(client_outcomes()["http/client_error"], 1u);
   EXPECT_EQ(unanswered(), 1u);
+
+  // What comes after that is a request, which may hang.
+  Connection next = connect();
+  exchange(next, kGet, http_answer(200));
+  ask(next, "POST / HTTP/1.1\r\n\r\n");
+  send_text(next.server.get(), http_answer(413));
+  ask(next, "body");
+  read_exactly(next.client.get(), http_answer(413).size());
+  ask(next);
+  EXPECT_EQ(kernel().inflight(client_).size(), 1u);
+  end(std::move(next));
+  EXPECT_EQ(unanswered(), 2u);
 }
 
 TEST_P(Arrival, OfARefusalIsOneServerError) {
