@@ -200,6 +200,23 @@ static __always_inline void record_answered(struct slogate_slot* slot, struct sl
   state->written = now;
 }
 
+/* More of an early answer, such as its body, while the rest of the upload comes in: it ends
+ * nothing, and that it is no answer of HTTP says nothing of the protocol. */
+static __always_inline bool is_more_of_early(const struct slogate_sock* state,
+                                             const struct answer_reading* reading) {
+  return state->flags & SLOGATE_SOCK_rest && reading->kind == ANSWER_outcome &&
+         reading->answer == SLOGATE_ANSWER_http_unknown;
+}
+
+/* What a server says in answer to anything, and is no handshake, ends that: even where no byte of
+ * it could be read. */
+static __always_inline void end_handshake(struct slogate_sock* state,
+                                          const struct answer_reading* reading) {
+  if (state->protocol == SLOGATE_PROTOCOL_tls && reading->kind != ANSWER_handshake &&
+      (state->misfits == ANSWER_TLS_last || state->misfits == ANSWER_TLS_told))
+    state->misfits = ANSWER_TLS_data;
+}
+
 /* Reads the first byte of an answer, or what looks like it; whether it ends the request. */
 static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot* slot,
                                        struct slogate_sock* state, __u64 opened, __u64 now,
@@ -207,7 +224,14 @@ static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot*
   struct sent source = {};
   struct answer_reading reading = {.asked = 1, .first = has_sent_nothing(tp)};
   bool last = gives_tickets(tp, state);
+  __u8 misfits = state->misfits;
   read_send(state, message, &source, &reading);
+  if (is_more_of_early(state, &reading)) {
+    state->protocol = SLOGATE_PROTOCOL_http;
+    state->misfits = misfits;
+    return 0;
+  }
+  end_handshake(state, &reading);
   if (takes_leave(tp, state, message) || (last && reading.kind == ANSWER_outcome))
     reading.kind = ANSWER_nothing;
   count_send(slot, &source, &reading);

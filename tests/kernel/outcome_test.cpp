@@ -540,6 +540,28 @@ TEST_P(Outcome, TheRestOfAnUploadIsNoRequest) {
   await(server_, SLOGATE_COUNTER_unanswered_server, 1);
 }
 
+// The head of the answer in one send, its body in the next; the upload goes on all the while.
+TEST_P(Outcome, TheBodyOfAnEarlyAnswerEndsNothing) {
+  const std::string part(4000, 'x'), body = "too large",
+                                     no = "HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\n";
+  Connection connection = connect();
+  for (int i = 0; i < 5; ++i) {  // more often than misfits are put up with
+    send_text(connection.client.get(), part);
+    read_exactly(connection.server.get(), 100);
+    send_text(connection.server.get(), no);
+    send_text(connection.client.get(), part);
+    send_text(connection.server.get(), body);
+    EXPECT_TRUE(kernel().inflight(server_).empty());
+    read_exactly(connection.server.get(), 2 * part.size() - 100);
+    read_exactly(connection.client.get(), no.size() + body.size());
+    std::this_thread::sleep_for(110ms);  // what the client says next is a request
+    serve(connection, kOk);
+  }
+  EXPECT_EQ(answers(), (Rows{{"http_client_error", 5}, {"http_success", 5}}));
+  EXPECT_EQ(in(SLOGATE_SIGNAL_request), 10u);
+  EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 0u);
+}
+
 // So does a pipeline's second request, which is answered.
 TEST_P(Outcome, APipelineIsStillOneRequestForEachThatFoundItOpen) {
   const Connection connection = connect();
@@ -623,6 +645,29 @@ TEST_P(Outcome, ASecondTicketAnswersNothingEither) {
   EXPECT_EQ(answers(), (Rows{{"tls_unknown", 3}}));
   EXPECT_EQ(in(SLOGATE_SIGNAL_request), 3u);
   EXPECT_EQ(samples_from(server_counts(), SLOGATE_SIGNAL_request, 0.1), 3u);
+}
+
+// As with kernel TLS and sendfile: it is over all the same.
+TEST_P(Outcome, AHandshakeEndsWithDataThatCannotBeRead) {
+  const Connection connection = connect();
+  serve(connection, kTls13Hello);
+  ask(connection, kFinished);
+  answer(connection, kTicket);
+  const Connection other = connect();
+  serve(other, kTls13Hello);
+  ask(other, kData);
+  const Fd file(check(memfd_create("answer", MFD_CLOEXEC), "memfd_create"));
+  check(write(file.get(), kData.data(), kData.size()), "write");
+  off_t offset = 0;
+  check(sendfile(other.server.get(), file.get(), &offset, kData.size()), "sendfile");
+  read_exactly(other.client.get(), kData.size());
+  for (const Connection* each : {&connection, &other}) {
+    ask(*each, kFinished);  // a request that is as long as the end of a handshake
+    EXPECT_EQ(kernel().inflight(server_).size(), 1u);
+    answer(*each, kData);
+  }
+  EXPECT_EQ(answers(), (Rows{{"tls_unknown", 3}}));
+  EXPECT_EQ(in(SLOGATE_SIGNAL_request), 3u);
 }
 
 // Servers that gave their tickets before, or give none, say nothing to the end of a handshake.
