@@ -33,7 +33,15 @@ struct Experiment {
   size_t most = 0;           // readings to wait for a pass
   size_t runs = 0;
   bool good = true;  // otherwise no more than 5 % may ever pass, and there is no limit
+  std::chrono::nanoseconds increase{0};  // of p99, where it is stated
 };
+
+Slo slo_of(const Experiment& what) {
+  Slo slo = support::default_slo(0.001);
+  if (what.increase.count() != 0)
+    slo.objectives = {LatencyObjective{.quantile = 0.99, .max = {}, .max_increase = what.increase}};
+  return slo;
+}
 
 struct Run {
   double seconds = INFINITY, samples = INFINITY;  // when it first passed
@@ -67,7 +75,7 @@ Observation observed(const Experiment& what, const Histogram& canary, const Hist
 
 Run run_once(const Experiment& what, const Sampler& stable, const Sampler& canary, uint64_t seed) {
   std::mt19937_64 random(seed);
-  Replay replay(support::default_slo(0.001));
+  Replay replay(slo_of(what));
   const double in_a_reading = what.rate / kReadingsASecond;
   Traffic good(stable, in_a_reading * static_cast<double>(what.stable_factor));
   Traffic judged(canary, in_a_reading);
@@ -212,6 +220,18 @@ void add_bad(std::vector<Experiment>& all, size_t runs) {
     }
     add("scale x1.5", shape, support::scaled(shape.of, 1.5), 1000, 60);
   }
+  // A bound of a bucket below p99 of 86 ms, and p99 beyond it by as much again.
+  const Shape& pareto = shapes()[2];
+  add("p99 + 18 ms of 9 stated", pareto, support::tail_stretched(pareto.of, 1.21), 1000, 60);
+  all.back().increase = std::chrono::milliseconds(9);
+  // p99 is 20 ms of one and 70 ms of the other, and by chance 5 ms of both.
+  const Shape tied{"three values, p99 on the edge", [](double x) {
+                     return x < 0.005 ? 1 : x < 0.020 ? 0.011 : x < 0.080 ? 0.003 : 0.0;
+                   }};
+  add(
+      "p99 x3.5", tied, [](double x) { return x < 0.005   ? 1
+                                              : x < 0.070 ? 0.011
+                                                          : 0.0; }, 100, 120);
 }
 
 std::vector<Experiment> experiments(size_t runs) {
