@@ -56,7 +56,7 @@
 enum answer_kind {
   ANSWER_nothing,   /* unasked, and no error: nothing to count */
   ANSWER_outcome,   /* the answer says `answer` */
-  ANSWER_interim,   /* 1xx of HTTP: the answer is still to come */
+  ANSWER_interim,   /* such as 1xx of HTTP: the answer is still to come */
   ANSWER_handshake, /* of TLS, so no answer; what it told is in `handshake` */
 };
 
@@ -169,7 +169,7 @@ static __always_inline __u32 find_byte(const struct answer_window* window, __u8 
 
 #define ANSWER_MISFIT (-1)  /* none of this protocol */
 #define ANSWER_SPLIT (-2)   /* of this protocol, or it may be: too little is here to tell */
-#define ANSWER_INTERIM (-3) /* 1xx */
+#define ANSWER_INTERIM (-3) /* 1xx, or a part of PostgreSQL's login */
 #define ANSWER_LEAVES (-4)  /* a success after which the protocol is another one */
 #define ANSWER_GREETS (-5)  /* words without a question, and no error */
 
@@ -458,6 +458,13 @@ static __always_inline bool is_postgresql_letter(const struct answer_reading* re
          (BEGINS(reading->window.low, "N") || BEGINS(reading->window.low, "S"));
 }
 
+/* Whether a send says that a SASL exchange is over, and nothing else: who one is, is proved, but
+ * there is no session yet. A pool says so, and then waits for a server (pgbouncer). */
+static __always_inline bool is_sasl_end(const struct answer_reading* reading) {
+  return BEGINS(reading->window.low, "R") && byte_of(reading->window.high, 0) == 12 &&
+         reading->bytes == 1 + postgresql_length(reading->window.low);
+}
+
 /* A server says 'R' in a login and nowhere else: which way to prove who one is, or, as 0 and in a
  * SASL exchange 12, that it is proved. The rest of the login is in the same send. An error ends a
  * login where an answer was missing, or where it is the first thing that the server says. */
@@ -467,7 +474,8 @@ static __always_inline void note_postgresql_login(struct answer_reading* reading
   bool letter = is_postgresql_letter(reading);
   reading->login = letter || type == 'R' || (type == 'E' && open);
   reading->phase &= ~SLOGATE_PHASE_login;
-  if (letter || (type == 'R' && asks && asks != 12)) reading->phase |= SLOGATE_PHASE_login;
+  if (letter || (type == 'R' && asks && asks != 12) || is_sasl_end(reading))
+    reading->phase |= SLOGATE_PHASE_login;
 }
 
 ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
@@ -477,6 +485,7 @@ ANSWER_PART int postgresql_answer(ANSWER_SOURCE* source, struct answer_reading* 
   struct answer_window window = reading->window;
   __u32 at = 0, base = 0;
   if (is_postgresql_letter(reading)) return SLOGATE_ANSWER_postgresql_success;
+  if (is_sasl_end(reading)) return ANSWER_INTERIM;
   ANSWER_UNROLL
   for (int i = 0; i < ANSWER_POSTGRESQL_MESSAGES; i++) {
     __u64 word = word_at(&window, at - base);
@@ -938,6 +947,7 @@ ANSWER_PART int read_window(ANSWER_SOURCE* source, struct answer_reading* readin
       (is_server_hello(&reading->window) || (reading->asked && is_alert(reading->window.low)))) {
     reading->protocol = SLOGATE_PROTOCOL_tls;
     reading->misfits = ANSWER_TLS_told;
+    reading->phase = 0; /* the login goes on unseen */
   }
   if (reading->protocol == SLOGATE_PROTOCOL_tls)
     tls_flight(source, reading);
@@ -1018,7 +1028,8 @@ static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_rea
     read_window(source, reading);
   else
     conclude(reading, said);
-  if (reading->kind == ANSWER_interim) read_interim(source, reading);
+  if (reading->kind == ANSWER_interim && reading->protocol == SLOGATE_PROTOCOL_http)
+    read_interim(source, reading);
 }
 
 #endif

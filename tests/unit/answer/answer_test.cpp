@@ -369,6 +369,11 @@ TEST(AnswerPostgresql, LoginIsKnownAsOne) {
   EXPECT_EQ(step(message('R', "\0\0\0\x0bserver first"s), kLogin), Step(true, true));
   EXPECT_EQ(step(message('R', "\0\0\0\x0cserver last"s) + welcome, kLogin), Step(true, false));
   EXPECT_EQ(step(welcome, 0, true), Step(true, false));
+  // A pool proves who is there, and then waits for a server.
+  const std::string proved = message('R', "\0\0\0\x0cserver last"s);
+  EXPECT_EQ(step(proved, kLogin), Step(true, true));
+  EXPECT_EQ(read(proved, {.protocol = SLOGATE_PROTOCOL_postgresql, .phase = kLogin}).kind,
+            ANSWER_interim);
   EXPECT_EQ(step(postgres_error("28P01", "FATAL"), kLogin), Step(true, false));
   EXPECT_EQ(step(postgres_error("53300", "FATAL"), 0, true), Step(true, false));
   EXPECT_EQ(step(message('R', "\0\0\0\0"s) + postgres_error("3D000", "FATAL"), 0, true),
@@ -644,6 +649,8 @@ TEST(AnswerTls, BeginsWithinOtherProtocols) {
     expect_handshake(
         read(record(22, hello(kTls13 + extension(51, 36))), {.protocol = before, .misfits = 2}),
         ANSWER_HANDSHAKE_full, ANSWER_TLS_last);
+  const Situation asked = {.protocol = SLOGATE_PROTOCOL_postgresql, .phase = SLOGATE_PHASE_login};
+  EXPECT_EQ(read(record(22, hello(kTls13 + extension(51, 36))), asked).phase, 0);
 }
 
 // ---- learning, giving up ----
