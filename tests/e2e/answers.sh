@@ -151,7 +151,9 @@ owed() {
   say "server $(counter "$1" '.counters.unanswered_requests.server'), its client gone" \
     "$(counter "$1" .counters.client_gone); client $(counter "$1-client" .counters.unanswered_requests.client)"
 }
-nothing_is_owed() { [ "$(owed "$1")" = "server 0, its client gone 0; client 0" ]; }
+# What curl sent after its kernel had acknowledged the answer, and before it read that, looks like a request
+# that it gives up: 0 or 1 of 100, and 41 where rests of uploads are not known.
+nothing_is_owed() { [[ $(owed "$1") =~ ^"server 0, its client gone "[0-5]"; client 0"$ ]]; }
 
 case_proxied() {
   need nginx || return 0
@@ -338,17 +340,18 @@ case_pipelined() {
 # A node of a cluster, half of whose slots are another's.
 case_cluster() {
   need redis-server redis-cli || return 0
-  local own other
+  local own other bus
   own=$(printf 'a%.0s' {1..40}) other=$(printf 'b%.0s' {1..40})
   new_port
+  bus=$(free_port $((port + 1))) # 10,000 more, as redis has it, may be a client's
   mkdir -p "$work/cluster-files"
   cat >"$work/cluster-files/nodes.conf" <<END
-$own 127.0.0.1:$port@$((port + 10000)) myself,master - 0 0 1 connected 0-8191
+$own 127.0.0.1:$port@$bus myself,master - 0 0 1 connected 0-8191
 $other 127.0.0.1:9@19 master - 0 0 2 connected 8192-16383
 vars currentEpoch 2 lastVoteEpoch 0
 END
   serve cluster redis-server --port "$port" --bind 127.0.0.1 --save "" --dir "$work/cluster-files" \
-    --cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 600000
+    --cluster-enabled yes --cluster-port "$bus" --cluster-config-file nodes.conf --cluster-node-timeout 600000
   cluster_is_ok() {
     local state
     state=$(from cluster redis-cli -p "$port" CLUSTER INFO | tr -d '\r' | sed -n 's/^cluster_state://p')
