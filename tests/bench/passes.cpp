@@ -221,7 +221,7 @@ void add_bad(std::vector<Experiment>& all, size_t runs) {
     add("scale x1.5", shape, support::scaled(shape.of, 1.5), 1000, 60);
   }
   // A bound of a bucket below p99 of 86 ms, and p99 beyond it by as much again.
-  const Shape& pareto = shapes()[2];
+  const Shape pareto = shapes()[2];
   add("p99 + 18 ms of 9 stated", pareto, support::tail_stretched(pareto.of, 1.21), 1000, 60);
   all.back().increase = std::chrono::milliseconds(9);
   // p99 is 20 ms of one and 70 ms of the other, and by chance 5 ms of both.
