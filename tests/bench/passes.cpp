@@ -127,10 +127,6 @@ double limit(const Experiment& what, double quantile, double tolerance) {
   return kProofThreshold / (events * information);
 }
 
-std::string number(double value) {
-  return std::isfinite(value) ? fmt::format("{:.6g}", value) : "null";
-}
-
 void report(const Experiment& what, size_t threads) {
   const size_t runs = std::max<size_t>(1, what.runs);
   const auto begin = std::chrono::steady_clock::now();
@@ -140,23 +136,22 @@ void report(const Experiment& what, size_t threads) {
   double taken_back = 0;
   for (const Run& run : results) taken_back += run.taken_back;
   const auto at = [&results](double share, auto member) {
-    std::ranges::sort(results, {}, member);
-    return results[static_cast<size_t>(share * static_cast<double>(results.size() - 1))].*member;
+    return support::json_number(support::quantile_of(results, share, member));
   };
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   const auto limit_at = [&](double quantile, double tolerance) {
-    return what.good ? number(limit(what, quantile, tolerance)) : "null";
+    return what.good ? support::json_number(limit(what, quantile, tolerance)) : "null";
   };
   fmt::print(
       "{{\"experiment\": \"{}\", \"runs\": {}, \"seconds\": {:g}, \"passed\": {}, "
       "\"share\": {:.5f}, \"median_seconds\": {}, \"p90_seconds\": {}, \"median_samples\": {}, "
       "\"p90_samples\": {}, \"taken_back\": {:g}, \"limit\": {}, \"limit_tolerant\": {}, "
-      "\"limit_p999\": {}, \"block_seconds\": {:g}, \"took_seconds\": {:.1f}}}\n",
+      "\"limit_p999\": {}, \"block_seconds\": {}, \"took_seconds\": {:.1f}}}\n",
       what.name, runs, static_cast<double>(what.most) / kReadingsASecond, passed,
-      static_cast<double>(passed) / static_cast<double>(runs), number(at(0.5, &Run::seconds)),
-      number(at(0.9, &Run::seconds)), number(at(0.5, &Run::samples)),
-      number(at(0.9, &Run::samples)), taken_back / static_cast<double>(runs), limit_at(0.99, 1),
-      limit_at(0.99, 1.5), limit_at(0.999, 1), at(0.5, &Run::block), took.count());
+      static_cast<double>(passed) / static_cast<double>(runs), at(0.5, &Run::seconds),
+      at(0.9, &Run::seconds), at(0.5, &Run::samples), at(0.9, &Run::samples),
+      taken_back / static_cast<double>(runs), limit_at(0.99, 1), limit_at(0.99, 1.5),
+      limit_at(0.999, 1), at(0.5, &Run::block), took.count());
   std::fflush(stdout);
 }
 

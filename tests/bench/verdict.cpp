@@ -122,10 +122,6 @@ double upper_bound(size_t hits, size_t runs) {
   return hits == runs ? 1 : high;
 }
 
-std::string number(double value) {
-  return std::isfinite(value) ? fmt::format("{:g}", value) : "null";
-}
-
 void report(const Experiment& what, size_t threads) {
   const size_t runs = std::max<size_t>(1, what.runs);
   const auto begin = std::chrono::steady_clock::now();
@@ -133,18 +129,16 @@ void report(const Experiment& what, size_t threads) {
   const auto hits = static_cast<size_t>(std::ranges::count_if(
       results, [](const Run& run) { return std::isfinite(run.vetoed_after); }));
   const auto at = [&results](double share, auto member) {
-    std::ranges::sort(results, {}, member);
-    return results[static_cast<size_t>(share * static_cast<double>(results.size() - 1))].*member;
+    return support::json_number(support::quantile_of(results, share, member));
   };
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   fmt::print(
       "{{\"experiment\": \"{}\", \"alpha\": {:g}, \"runs\": {}, \"requests\": {}, \"vetoed\": {}, "
       "\"share\": {:.5f}, \"upper95\": {:.5f}, \"median_requests\": {}, \"p90_requests\": {}, "
-      "\"block_seconds\": {:g}, \"took_seconds\": {:.1f}}}\n",
+      "\"block_seconds\": {}, \"took_seconds\": {:.1f}}}\n",
       what.name, what.alpha, runs, what.readings * what.requests, hits,
       static_cast<double>(hits) / static_cast<double>(runs), upper_bound(hits, runs),
-      number(at(0.5, &Run::vetoed_after)), number(at(0.9, &Run::vetoed_after)),
-      at(0.5, &Run::block), took.count());
+      at(0.5, &Run::vetoed_after), at(0.9, &Run::vetoed_after), at(0.5, &Run::block), took.count());
   std::fflush(stdout);
 }
 

@@ -80,11 +80,7 @@ Run run_once(const Traffic& traffic, uint64_t seed) {
 
 template <typename Member>
 std::string at(std::vector<Run>& runs, double share, const Member& member) {
-  std::vector<double> values;
-  for (const Run& run : runs) values.push_back(member(run));
-  std::ranges::sort(values);
-  const double value = values[static_cast<size_t>(share * static_cast<double>(runs.size() - 1))];
-  return std::isfinite(value) ? fmt::format("{:g}", value) : "null";
+  return support::json_number(support::quantile_of(runs, share, member));
 }
 
 }  // namespace

@@ -88,6 +88,15 @@ void Sampler::draw(std::mt19937_64& random, size_t requests, Histogram& to) cons
   }
 }
 
+Tally tally_of(const Sampler& sampler, size_t requests, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  ArmReading reading;
+  sampler.draw(random, requests, reading.added.histograms[SLOGATE_SIGNAL_request]);
+  Arm arm;
+  arm.add(reading);
+  return arm.tally();
+}
+
 void draw_answers(std::mt19937_64& random, const Saying& what, uint64_t requests, Counts& to) {
   if (what.tls) {
     to.counters[SLOGATE_COUNTER_server_tls_unknown] += requests;

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <random>
@@ -43,6 +45,9 @@ class Sampler {
   std::vector<uint32_t> other_;
 };
 
+// What an arm has done after so many requests.
+[[nodiscard]] Tally tally_of(const Sampler& sampler, size_t requests, uint64_t seed);
+
 // What a server's answers say of so many requests, one each: a share of them that it failed, unless
 // it speaks TLS and nobody can tell.
 struct Saying {
@@ -71,6 +76,19 @@ void for_each_run(size_t runs, size_t threads, const std::function<void(size_t)>
 // The seed of a run: the same in each benchmark and at each time.
 [[nodiscard]] constexpr uint64_t seed_of(size_t run) {
   return 20'261'121 + run * 7919;
+}
+
+// As JSON has it: what is not finite is null.
+[[nodiscard]] inline std::string json_number(double value) {
+  return std::isfinite(value) ? fmt::format("{:g}", value) : "null";
+}
+
+// What this share of the runs had at most; sorts them.
+template <typename Run, typename Member>
+[[nodiscard]] double quantile_of(std::vector<Run>& runs, double share, Member member) {
+  std::ranges::sort(runs, {}, member);
+  return std::invoke(member,
+                     runs[static_cast<size_t>(share * static_cast<double>(runs.size() - 1))]);
 }
 
 // main() of a benchmark of experiments, which have names: RUNS THREADS [PART OF A NAME].

@@ -17,6 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using support::Sampler;
+using support::tally_of;
 
 constexpr size_t kRequest = SLOGATE_SIGNAL_request;
 
@@ -24,15 +25,6 @@ std::vector<std::string> names(const std::vector<Hypothesis>& hypotheses) {
   std::vector<std::string> result;
   for (const Hypothesis& hypothesis : hypotheses) result.push_back(hypothesis.name);
   return result;
-}
-
-Tally tally_of(const Sampler& sampler, size_t requests, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  ArmReading reading;
-  sampler.draw(random, requests, reading.added.histograms[kRequest]);
-  Arm arm;
-  arm.add(reading);
-  return arm.tally();
 }
 
 // The most that any component of the hypothesis gained.

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 using support::default_slo;
 using support::Replay;
 using support::Sampler;
+using support::tally_of;
 using ::testing::HasSubstr;
 
 constexpr size_t kRequest = SLOGATE_SIGNAL_request;
@@ -143,15 +144,6 @@ TEST(TrafficWeight, WhatTheSloAllowsMoreOfIsNotBoundedByTheFormula) {
   for (int block = 0; block < 100; ++block)
     sums.add(answered({0, 1000}), answered({0, 1000}), kRequest, {30, 30});
   EXPECT_EQ(sums.bounds(0.01).latency_high, kNever);
-}
-
-Tally tally_of(const Sampler& sampler, size_t requests, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  ArmReading reading;
-  sampler.draw(random, requests, reading.added.histograms[kRequest]);
-  Arm arm;
-  arm.add(reading);
-  return arm.tally();
 }
 
 TEST(TrafficWeight, BoundsHoldTheTruth) {
