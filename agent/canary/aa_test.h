@@ -18,8 +18,8 @@ class AaTest {
   // accuse a canary, too.
   explicit AaTest(double alpha);
 
-  // What both arms have done up to now.
-  // Without traffic of the baseline (`silent`) a reading teaches nothing.
+  // What both arms have done up to now. Without traffic of the baseline (`silent`) a reading
+  // teaches nothing.
   void add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
                    const Edges& edges, bool silent = false);
   // What is known of a canary is about another one from now on.
@@ -53,7 +53,7 @@ class AaTest {
   std::array<std::array<Trial, 3>, kTestedQuantiles.size()> before_{};
   Edges used_;
   bool young_ = true, calm_ = false;  // as of the last plan
-  bool measured_ = false;             // blocks were found to have to be long, at some time
+  bool measured_ = false;             // when blocks could be measured last, they had to be long
   size_t canary_readings_ = 0;        // in this rollout, those in which it did anything
   uint64_t canary_before_ = 0;        // what it had done until the last
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;

@@ -109,6 +109,7 @@ size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
   return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
                             : edge_above(bucket_edge(edge) + hypothesis.bound);
 }
+
 // What is less than the evidence at each of two edges is evidence of both.
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
                             const Tally& baseline, const LevelEdge& edge, Cell cell) {
@@ -121,7 +122,7 @@ void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const
   const auto prove = [&](const Grid& grid, const auto& gain) {
     for (size_t i = 0; i < grid.size(); ++i) least[i] = std::min(least[i], gain(grid[i]));
   };
-  for (const auto& [at, gap] : {std::pair(edge.at, edge.gap), {edge.next, edge.next_gap}}) {
+  const auto prove_at = [&](size_t at, bool gap) {
     const size_t proof = proof_edge(hypothesis, at);
     const Trial slow = latency_trial(canary, signal, proof);
     if (gap) {
@@ -132,7 +133,9 @@ void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const
       const Trial beyond_it = latency_trial(baseline, signal, at);
       prove(kLatencyGrid, [&](double r) { return worse(beyond_it, slow, {}, r); });
     }
-  }
+  };
+  prove_at(edge.at, edge.gap);
+  if (edge.next != edge.at) prove_at(edge.next, edge.next_gap);
   cell.proof(least);
 }
 

@@ -49,13 +49,13 @@ class Judge {
 
   // A new rollout: no evidence, no veto. What is known of the baseline stays.
   void reset(std::string rollout, TickTime now);
-  // From now on the weight moves by these.
   // Of a judge of the same canary, of which something else is asked from now on.
   void go_on_with_weight_of(const Judge& before) {
     rollout_.traffic_weight.go_on_from(before.rollout_.traffic_weight);
   }
   // More of the tail may come to be needed in this rollout, less only in the next.
   void set_pass_within(std::chrono::nanoseconds pass_within);
+  // From now on the weight moves by these.
   void set_weight_steps(const WeightSteps& steps);
   // Takes up a veto of another agent, with its evidence as it was.
   void restore(Verdict veto);

@@ -380,8 +380,9 @@ std::string Judge::time_text(const Verdict& facts) const {
                   main_signal() == judged(SLOGATE_SIGNAL_request) ? "requests" : "samples");
   const auto known = static_cast<double>(exposures(history_, main_signal()));
   if (!facts.expected_seconds && slo_.baseline && known * (1 - kAlwaysShown) < kTailSamples)
-    return fmt::format("; no time can be told before more is known of the baseline ({}, {})", rate,
-                       fmt::format("{} samples", count_text(known)));
+    return fmt::format(
+        "; no time can be told before more is known of the baseline ({}, {} samples)", rate,
+        count_text(known));
   if (!facts.expected_seconds)
     return fmt::format("; no time can be told: at {} its proof does not grow", rate);
   const std::string time =
