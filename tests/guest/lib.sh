@@ -4,27 +4,10 @@
 # guest runs is packed into its initramfs, with the shared libraries it needs.
 # shellcheck source=../e2e/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../e2e/lib.sh"
+# shellcheck source=../e2e/debian.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../e2e/debian.sh"
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate/kernels
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-
-# apt_of SUITE...: sets $apt to an apt-get that knows these suites of Debian and leaves the system's
-# own alone.
-apt_of() {
-  local state=$cache/apt/$*
-  mkdir -p "$state/lists/partial" "$state/archives/partial"
-  local suite mirror
-  for suite; do
-    mirror=http://deb.debian.org/debian
-    [[ $suite != *-security ]] || mirror+=-security
-    say "deb [arch=amd64 signed-by=$keyring] $mirror $suite main"
-  done >"$state/sources.list"
-  apt=(apt-get -qq -o APT::Sandbox::User=root -o Acquire::Retries=3
-    -o "Dir::Etc::SourceList=$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
-    -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
-    -o "Dir::State=$state" -o Dir::State::Status=/dev/null -o "Dir::Cache=$state")
-  "${apt[@]}" update
-}
+cache=$debian_cache/kernels
 
 # unpack PACKAGE DIR: and what it consists of: since 6.19 a kernel is several packages, and the
 # newest of a kind is a package that only depends on it.

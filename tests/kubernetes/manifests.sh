@@ -39,7 +39,7 @@ fi
 ln -s "$packages/node_modules" "$work/node_modules"
 cp "$here/schema.mjs" "$here/package.json" "$work"
 check_schemas() { (cd "$work" && node schema.mjs "$@"); }
-check_schemas "$work"/{plain,prometheus-operator}.yaml "$deployed"/{argo,flagger}/*.yaml ||
+check_schemas "$work"/{plain,prometheus-operator,prometheus-operator-native}.yaml "$deployed"/{argo,flagger}/*.yaml ||
   fail "a manifest does not fit its schema"
 # That a mistake is found at all.
 sed 's/jobLabel:/jobLabels:/' "$work/prometheus-operator.yaml" >"$work/misspelt.yaml"

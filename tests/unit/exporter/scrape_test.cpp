@@ -313,6 +313,14 @@ TEST(Negotiation, Format) {
       {proto + ";q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
                "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
        Format::Native},
+      // Prometheus 3 without: it would take names in UTF-8, of which there are none here.
+      {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+       "application/openmetrics-text;version=0.0.1;q=0.5,"
+       "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/"
+       "*;q=0.2",
+       Format::Text},
+      {proto + ";escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+       Format::Native},
       {"text/plain;version=0.0.4;q=0.9," + proto + ";q=0.3", Format::Text},
       {"text/plain;version=1.0.0," + proto + ";q=0.3", Format::Native},
       {"text/*;q=0.9, " + proto + " ; q=0.3", Format::Text},
