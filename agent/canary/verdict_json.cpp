@@ -4,15 +4,11 @@
 #include <fmt/chrono.h>
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 
 #include "agent/base/tick_time.h"
 
 namespace slogate {
 namespace {
-
-using std::chrono::system_clock;
 
 Json number(std::optional<double> value) {
   return value ? slogate::number(*value) : Json(nullptr);
@@ -57,9 +53,6 @@ uint64_t parse_count(const Json& json) {
   return json.get<uint64_t>();
 }
 
-constexpr int kFirstYear = 1970, kLastYear = 2200;  // system_clock ends in 2262
-constexpr int kTmYear = 1900;
-
 LevelVerdict parse_level(const Json& json) {
   return {.quantile = json.at("quantile").get<double>(),
           .log_proof = parse_number(json.at("log_proof")).value_or(0),
@@ -100,14 +93,10 @@ Verdict parse(const Json& json) {
   verdict.rate = parse_number(json.value("rate", Json()));
   verdict.log_e = parse_number(json.at("log_e")).value_or(0);
   verdict.threshold = parse_number(json.at("threshold")).value_or(0);
-  // Only now and the far past can be told by a wrong clock; what is no time at all is refused, and
-  // so is what the clock cannot hold.
-  std::istringstream since(json.at("since").get<std::string>());
-  std::tm parts{};
-  since >> std::get_time(&parts, "%Y-%m-%dT%H:%M:%S");
-  if (since.fail() || parts.tm_year < kFirstYear - kTmYear || parts.tm_year > kLastYear - kTmYear)
-    throw std::invalid_argument("\"since\" is not a time");
-  verdict.since = system_clock::from_time_t(timegm(&parts));
+  // Only now and the far past can be told by a wrong clock; what is no time at all is refused.
+  const auto since = parse_rfc3339(json.at("since").get<std::string>());
+  if (!since) throw std::invalid_argument("\"since\" is not a time");
+  verdict.since = *since;
   verdict.rollout = json.at("rollout").get<std::string>();
   verdict.block = std::chrono::nanoseconds(
       static_cast<int64_t>(std::clamp(json.at("block_seconds").get<double>(), 0.0, 3600.0) * 1e9));

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "tools/cli/live.h"
 #include "tools/cli/maps.h"
 #include "tools/cli/probes.h"
+#include "tools/cli/report.h"
 #include "tools/cli/rules.h"
 #include "tools/cli/terminal.h"
 #include "tools/cli/verdicts.h"
@@ -34,6 +36,7 @@ struct Arguments {
   GateOptions gate{.slo = {}, .timeout = std::chrono::minutes(10)};
   bool follow = false;
   RulesOptions rules;
+  ReportOptions report;
 };
 
 using Command = std::function<Outcome<Report>()>;
@@ -250,6 +253,59 @@ void add_rules(CLI::App& app, Arguments& arguments, Command& command) {
   });
 }
 
+// parse_duration() as well as days: "7d".
+std::chrono::nanoseconds parse_span(const std::string& text) {
+  if (text.ends_with('d')) {
+    int days = 0;
+    const char* const end = text.data() + text.size() - 1;
+    const auto done = std::from_chars(text.data(), end, days);
+    if (done.ec == std::errc() && done.ptr == end && days > 0 && days <= 3650)
+      return std::chrono::days(days);
+    throw CLI::ValidationError("--since", "days are a whole number up to 3650: 7d");
+  }
+  const auto span = parse_duration(text);
+  if (!span) throw CLI::ValidationError("--since", span.error().line());
+  return *span;
+}
+
+void add_report(CLI::App& app, Arguments& arguments, Command& command) {
+  CLI::App* sub =
+      app.add_subcommand("report", "What became of rollouts, from the audit log; needs no agent");
+  ReportOptions& options = arguments.report;
+  sub->add_option("log", options.logs,
+                  "State directories or files of an audit log, one for each node; "
+                  "/var/lib/slogate unless told")
+      ->type_name("LOG");
+  sub->add_option_function<std::string>(
+         "--since", [&](const std::string& text) { options.since = parse_span(text); },
+         "How far back: 24h, 7d; all there is unless told")
+      ->type_name("DURATION");
+  sub->add_option_function<std::string>(
+         "-o",
+         [&](const std::string& form) {
+           options.form = form == "html"   ? ReportForm::HtmlFile
+                          : form == "json" ? ReportForm::JsonText
+                                           : ReportForm::Table;
+         },
+         "How to print: text, json, html")
+      ->check(CLI::IsMember({"text", "json", "html"}).description(""))
+      ->type_name("FORMAT");
+  const auto cost = [&](const char* name, std::optional<double>& to, const char* help) {
+    sub->add_option_function<double>(
+           name, [&to](double value) { to = value; }, help)
+        ->check(CLI::Range(0.0, 1e12).description(""))
+        ->type_name("COST");
+  };
+  cost("--incident-cost", options.costs.incident, "Of a bad release that reaches all users");
+  cost("--rollback-cost", options.costs.rollback, "Of a release that is rolled back");
+  cost("--hold-cost", options.costs.held_hour, "Of an hour in which a rollout waits");
+  sub->callback([&] {
+    command = [&] {
+      return show_report(options, arguments.output, std::chrono::system_clock::now());
+    };
+  });
+}
+
 void add_globals(CLI::App& app, Arguments& arguments) {
   app.set_version_flag("--version", std::string(SLOGATE_VERSION));
   app.add_option("--socket", arguments.socket, "The agent's socket")
@@ -292,6 +348,7 @@ int main(int argc, char** argv) {
   add_verdicts(app, arguments, command);
   add_gate(app, arguments, command);
   add_rules(app, arguments, command);
+  add_report(app, arguments, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
