@@ -27,31 +27,8 @@
 #define SLOGATE_ANSWER_H
 
 #include "handshake.h"
-#include "maps/abi.h"
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the first of several bytes is taken to be the lowest one"
-#endif
-
-#ifndef __always_inline
-#define __always_inline inline __attribute__((always_inline))
-#endif
-#ifdef __bpf__
-#define ANSWER_PART __attribute__((noinline))
-#else
-#define ANSWER_PART static inline
-#endif
-/* At the beginning of each that reads, for an includer to whom the verifier lets no address of a
- * caller's be kept but in a register. */
-#ifndef ANSWER_KEEP
-#define ANSWER_KEEP(source)
-#endif
-/* 6.1 takes no loop that begins again by anything but a jump, which is up to clang. */
-#ifdef __clang__
-#define ANSWER_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define ANSWER_UNROLL
-#endif
+/* after handshake.h, which has the types */
+#include "parser.h"
 
 enum answer_kind {
   ANSWER_nothing,   /* unasked, and no error: nothing to count */
@@ -110,17 +87,6 @@ static __always_inline bool look(ANSWER_SOURCE* source, __u32 here, __u32 offset
   if (n > ANSWER_WINDOW) n = ANSWER_WINDOW;
   return peek(source, offset, window, n);
 }
-
-/* A text of up to 8 characters as the word it makes, and whether a word begins with it. */
-#define ANSWER_CHAR(text, i) \
-  ((__u64)(__u8)((i) < sizeof(text) - 1 ? (text)[(i) < sizeof(text) - 1 ? (i) : 0] : 0) << 8 * (i))
-#define ANSWER_TEXT(text)                                                                      \
-  (ANSWER_CHAR(text, 0) | ANSWER_CHAR(text, 1) | ANSWER_CHAR(text, 2) | ANSWER_CHAR(text, 3) | \
-   ANSWER_CHAR(text, 4) | ANSWER_CHAR(text, 5) | ANSWER_CHAR(text, 6) | ANSWER_CHAR(text, 7))
-#define BEGINS(word, text) \
-  (((word) & (~0ull >> (64 - 8 * (sizeof(text) - 1)))) == ANSWER_TEXT(text))
-/* The same for a window and a text in two parts, the first of 8 characters. */
-#define BEGINS_2(window, text, more) (BEGINS((window)->low, text) && BEGINS((window)->high, more))
 
 static __always_inline __u8 byte_of(__u64 word, __u32 i) {
   return (__u8)(word >> 8 * i);
@@ -922,7 +888,10 @@ static __always_inline void conclude(struct answer_reading* reading, int said) {
   reading->kind = said == ANSWER_INTERIM ? ANSWER_interim : ANSWER_outcome;
   if (said >= 0 || said == ANSWER_INTERIM || said == ANSWER_LEAVES) reading->misfits = 0;
   if (said == ANSWER_MISFIT) note_misfit(reading);
-  if (said == ANSWER_LEAVES) reading->protocol = SLOGATE_PROTOCOL_opaque;
+  if (said == ANSWER_LEAVES) {
+    reading->protocol = SLOGATE_PROTOCOL_opaque;
+    reading->phase |= SLOGATE_PHASE_upgraded;
+  }
   if (said >= 0)
     reading->answer = (__u8)said;
   else if (said == ANSWER_LEAVES)
@@ -931,9 +900,18 @@ static __always_inline void conclude(struct answer_reading* reading, int said) {
     reading->answer = unknown_answer(reading->protocol);
 }
 
+/* SETTINGS of HTTP/2, which its servers say first. The client's preface was not seen, then, as
+ * where it came with the handshake's last ACK (deferred accept). */
+static __always_inline bool is_settings(const struct answer_window* window) {
+  __u64 low = window->low;
+  return !(low & 0xffffffff0000ffffull) && byte_of(low, 3) == 4 && byte_of(low, 2) % 6 == 0 &&
+         !byte_of(window->high, 0);
+}
+
 static __always_inline void read_asked(ANSWER_SOURCE* source, struct answer_reading* reading) {
   bool untold = reading->protocol == SLOGATE_PROTOCOL_untold;
   if (untold) reading->protocol = learn(source, reading);
+  if (untold && is_settings(&reading->window)) reading->phase |= SLOGATE_PHASE_unknown;
   reading->rest = 0;
   conclude(reading, answer_of(source, reading));
 }

@@ -13,7 +13,7 @@
 #include "histogram.h"
 
 /* Rises with every change of layout or meaning below. */
-#define SLOGATE_ABI_VERSION 4
+#define SLOGATE_ABI_VERSION 5
 
 enum slogate_signal {
 #define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
@@ -185,6 +185,10 @@ struct slogate_control {
   __u32 list_sockets;   /* 1: the inventory reports every socket, not only open requests */
   __u64 node_netns;     /* cookie of the network namespace that the node's addresses are of */
   __u32 answers;        /* 1: answers of every cgroup are read, else those of slots that say so */
+  /* Connections of HTTP/2, and streams that are open on them, as the inventory that was begun last
+   * has found so far; the agent clears them before it begins one. */
+  __u32 http2_connections;
+  __u32 http2_streams;
   __u32 zero;
 };
 
@@ -246,6 +250,7 @@ enum slogate_protocol {
   SLOGATE_PROTOCOL_memcached,
   SLOGATE_PROTOCOL_tls,    /* in its handshake */
   SLOGATE_PROTOCOL_opaque, /* given up: never read again */
+  SLOGATE_PROTOCOL_http2,  /* told by the client's preface: see struct slogate_http2 */
 };
 
 /* What of a connection's course tells how its messages are to be taken: bits. */
@@ -253,6 +258,8 @@ enum slogate_phase {
   SLOGATE_PHASE_login = 1, /* its server has asked who is there, and has not heard enough yet */
   SLOGATE_PHASE_prepares =
       2, /* MySQL: a statement was prepared, so that statements may be closed */
+  SLOGATE_PHASE_unknown = 4,  /* its first bytes were not seen: it may be HTTP/2 nevertheless */
+  SLOGATE_PHASE_upgraded = 8, /* HTTP's 101: HTTP/2 may be next */
 };
 
 enum slogate_sock_flags {
@@ -296,7 +303,87 @@ struct slogate_sock {
   __u8 zero[4];
 };
 
-/* Written to the iterator's output for each socket with an open request, or for every one. */
+/* ---- HTTP/2 ---- */
+
+/* Streams that are told apart on one connection. Servers allow 100 to 128 as a rule; what finds no
+ * room is counted, and not timed. */
+#define SLOGATE_STREAMS 128
+/* Entries of a connection's table of headers (HPACK) that are remembered: those that are a status.
+ */
+#define SLOGATE_HTTP2_KNOWN 16
+/* Bytes of a frame that are kept until all of its beginning is there, and of a block of headers. */
+#define SLOGATE_HTTP2_HEAD 20
+#define SLOGATE_HTTP2_KEPT 32
+/* Where a block of headers is decoded, piece by piece; a power of 2. */
+#define SLOGATE_HTTP2_SCRATCH 256
+
+/* One direction of a connection: how far its frames were followed, see bpf/http2.h. */
+struct slogate_http2_way {
+  __u32 next;    /* sequence number of the first byte that was not looked at */
+  __u32 stream;  /* of the block of headers that is being read */
+  __u32 block;   /* bytes of it that are still to come in this frame */
+  __u32 padding; /* bytes that follow them */
+  __u32 skip;    /* bytes of a field to pass over */
+  __u16 status;  /* what the block says so far: `:status`, 0 for nothing */
+  __u16 grpc;    /* and 1 + `grpc-status` */
+  __u8 lost;     /* where the next frame begins is not known */
+  __u8 have;     /* bytes in `head` */
+  __u8 need;     /* bytes that are to be there; 0 for those that every frame has */
+  __u8 flags;    /* of the HEADERS that began the block */
+  __u8 part;     /* enum http2_part: whether the block goes on after this frame */
+  __u8 kept;     /* bytes in `rest` */
+  __u8 in_value; /* the next byte of the block is the beginning of a field's value */
+  __u8 kind;     /* enum http2_field_kind of that field */
+  __u8 inserts;  /* it is to be entered in the table */
+  __u8 zero[3];
+  __u8 head[SLOGATE_HTTP2_HEAD]; /* the beginning of the frame that is being read */
+  __u8 rest[SLOGATE_HTTP2_KEPT]; /* the beginning of a field whose end is not there yet */
+};
+
+/* An entry of the table of headers: the number-th that was inserted. */
+struct slogate_http2_known {
+  __u32 number;
+  __u16 value;
+  __u8 kind; /* enum http2_field_kind */
+  __u8 zero;
+};
+
+enum slogate_stream_flags {
+  SLOGATE_STREAM_answered = 1, /* the first frame of its answer has been seen */
+  SLOGATE_STREAM_unread = 2,   /* nobody has read its request yet */
+};
+
+struct slogate_stream {
+  __u64 opened; /* start of the request, 0 where it was not seen */
+  __u64 mark;   /* its latest frame; once it is answered, the first frame of the answer */
+  __u32 id;     /* 0 for none */
+  __u16 status; /* `:status` of the answer, 0 for none that is known */
+  __u8 flags;   /* enum slogate_stream_flags */
+  __u8 zero;
+};
+
+/* What is remembered with a socket of HTTP/2 besides struct slogate_sock, so that others pay
+ * nothing for it. Written under the socket's lock. */
+struct slogate_http2 {
+  struct slogate_http2_way in, out;
+  __u32 inserted;  /* entries of the table of the answers' headers since the beginning */
+  __u32 last;      /* the latest stream that was opened */
+  __u32 doubt;     /* streams up to this one may have ended unseen */
+  __u32 accepted;  /* GOAWAY: later ones are refused */
+  __u32 unread;    /* servers: the first stream that may not have been read; 0 for none */
+  __u16 open;      /* streams that have an entry */
+  __u16 displaced; /* those that are not in the place of their number */
+  __u8 grpc;       /* 1: a grpc-status has been seen */
+  __u8 resumed;    /* 1: frames were lost since `last`: a gap in the numbers are missed streams */
+  __u8 unsure;     /* 1: there are streams without an entry that have not ended */
+  __u8 newest;     /* entry of `known` that is written next */
+  __u8 zero[4];
+  struct slogate_http2_known known[SLOGATE_HTTP2_KNOWN];
+  struct slogate_stream streams[SLOGATE_STREAMS];
+  __u8 scratch[SLOGATE_HTTP2_SCRATCH];
+};
+
+/* Written to the iterator's output for each open request, or for every socket. */
 struct slogate_inflight {
   struct slogate_ref ref;
   __u64 opened; /* as in struct slogate_sock */
