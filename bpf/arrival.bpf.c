@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * What the answers to a client say, from their first bytes as they arrive.
+ * What the answers to a client say, from their first bytes as they arrive; and what arrives on
+ * connections of HTTP/2, at either end.
  *
  * tcp_probe runs under the socket's lock for each segment that comes in on an established
  * connection, in softirq or from the backlog, before TCP looks at it. If TCP takes the segment,
@@ -36,6 +37,7 @@ static __always_inline bool peek(const struct bpf_dynptr* bytes, __u32 offset, v
 
 #include "answer.h"
 /* after answer.h */
+#include "follow.h"
 #include "replies.h"
 
 /* How many bytes of data a segment has. TCP has read its header, so this need not: that it is a
@@ -79,13 +81,16 @@ static __always_inline __u8 arrived_of(const struct answer_reading* reading) {
   }
 }
 
+/* The new bytes of a packet, `n` at its end. */
+static __always_inline bool new_bytes(struct sk_buff* skb, __u32 n, struct bpf_dynptr* bytes) {
+  return !bpf_dynptr_from_skb(skb, 0, bytes) && !bpf_dynptr_adjust(bytes, skb->len - n, skb->len);
+}
+
 /* `reading` knows how many bytes there are, at the end of the packet. */
 static __always_inline void read_packet(struct sock* sk, struct slogate_sock* state,
                                         struct sk_buff* skb, struct answer_reading* reading) {
   struct bpf_dynptr bytes;
-  if (bpf_dynptr_from_skb(skb, 0, &bytes) ||
-      bpf_dynptr_adjust(&bytes, skb->len - reading->bytes, skb->len))
-    return;
+  if (!new_bytes(skb, reading->bytes, &bytes)) return;
   read_answer(&bytes, reading);
   state->protocol = reading->protocol;
   state->misfits = reading->misfits;
@@ -95,9 +100,63 @@ static __always_inline void read_packet(struct sock* sk, struct slogate_sock* st
   if (slot) count_more_replies(slot, 1, &bytes, reading);
 }
 
+/* ---- HTTP/2 ---- */
+
+/* Follows the frames that arrive. What came before a gap was closed is not looked at again when it
+ * is: its frames have gone by unseen. */
+static __noinline int frames_arrived(struct sock* sk, struct slogate_sock* state,
+                                     struct sk_buff* skb, __u32 n) {
+  struct slogate_http2* http2 = http2_of(sk);
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!http2 || !tp) return 0;
+  __u8 client = state->role == SLOGATE_ROLE_client;
+  struct http2_walk walk = {.begin = tp->rcv_nxt, .end = tp->rcv_nxt + n, .answers = client};
+  /* The middle of a frame. */
+  if (!http2->in.lost && (__s32)(walk.end - http2->in.next) <= 0) return 0;
+  struct slogate_slot* slot = slot_of(sk, state);
+  struct bpf_dynptr bytes;
+  if (!slot || !new_bytes(skb, n, &bytes)) return 0;
+  struct http2_booking booking = {.now = bpf_ktime_get_ns(), .client = client};
+  if (http2->in.lost) http2_resume(&bytes, http2, &walk);
+  for (int i = 0; i < HTTP2_STEPS; i++) {
+    if (!http2_step(&bytes, http2, &walk)) break;
+    if (walk.event != HTTP2_nothing) book_step(slot, http2, &walk, &booking);
+  }
+  if (http2->unread) state->flags |= SLOGATE_SOCK_unread;
+  return 0;
+}
+
+/* Whether a server is spoken to in HTTP/2 from here on. */
+static __noinline int hears_preface(struct sock* sk, struct slogate_sock* state,
+                                    struct sk_buff* skb, __u32 n) {
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  struct bpf_dynptr bytes;
+  if (!tp || is_subflow(tp) || !is_read(sk, state) || !new_bytes(skb, n, &bytes)) return 0;
+  struct http2_walk walk = {.begin = tp->rcv_nxt, .end = tp->rcv_nxt + n};
+  return begins_http2(sk, tp, state, &bytes, &walk);
+}
+
+/* What arrives on a connection that may be one of HTTP/2, now or from here on. */
+static __always_inline void frames_may_arrive(struct sock* sk, struct slogate_sock* state,
+                                              struct sk_buff* skb, __u32 data) {
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (!tp) return;
+  __u32 old = old_of(tp, skb);
+  if (old >= data) return;
+  bool follows = state->protocol == SLOGATE_PROTOCOL_http2;
+  if (!follows && !may_begin_http2(state, !tp->bytes_received)) return;
+  if (follows || hears_preface(sk, state, skb, data - old))
+    frames_arrived(sk, state, skb, data - old);
+}
+
 static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u32 data) {
   struct slogate_sock* state = known_socket(sk);
-  if (!state || state->role != SLOGATE_ROLE_client) return;
+  if (!state) return;
+  if (state->role != SLOGATE_ROLE_client || state->protocol == SLOGATE_PROTOCOL_http2) {
+    if (follow_http2 && (state->role == SLOGATE_ROLE_client || state->role == SLOGATE_ROLE_server))
+      frames_may_arrive(sk, state, skb, data);
+    return;
+  }
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return;
   struct answer_reading reading = {.asked = state->opened || send_is_unseen(sk, tp, state),

@@ -2,6 +2,7 @@
 /* Connections: how they open, how long that takes, how they break. */
 #include "farewell.h"
 #include "refusal.h"
+#include "streams.h"
 #include "upload.h"
 
 /* Set by the agent before loading: whether the kernel tells of resets without a socket (since
@@ -142,16 +143,19 @@ static __always_inline void close_answered(struct sock* sk, struct slogate_sock*
     close_request(sk, state, opened, bpf_ktime_get_ns());
 }
 
+/* What became of the requests of a connection that has one at a time is counted here, the streams
+ * of another one by streams.h. */
 static __always_inline void count_end(struct slogate_slot* slot, struct slogate_sock* state,
                                       const struct ending* end, const struct tcp_sock* tp) {
   bool gone = is_client_gone(end);
   bool unanswered = end->open && !gone && end->from != TCP_SYN_SENT;
+  bool one = state->protocol != SLOGATE_PROTOCOL_http2;
   if (is_error(end, tp)) {
     add(slot, error_counter(end->client, end->error), 1);
     if (state->flags & SLOGATE_SOCK_reset) add(slot, SLOGATE_COUNTER_harmful_in, 1);
   }
-  if (gone) add(slot, SLOGATE_COUNTER_client_gone, 1);
-  if (unanswered)
+  if (gone && one) add(slot, SLOGATE_COUNTER_client_gone, 1);
+  if (unanswered && one)
     add(slot, end->client ? SLOGATE_COUNTER_unanswered_client : SLOGATE_COUNTER_unanswered_server,
         1);
   /* If a reset follows, which goes out after this. */
@@ -170,6 +174,17 @@ static __always_inline bool says_goodbye(const struct slogate_slot* slot, const 
   return may_be_farewell(state, bytes) || may_be_cancel(slot, tp, state, bytes);
 }
 
+static __always_inline void end_connection(struct slogate_slot* slot, struct slogate_sock* state,
+                                           struct slogate_http2* http2, const struct ending* end,
+                                           struct tcp_sock* tp) {
+  struct http2_booking booking = {
+      .now = bpf_ktime_get_ns(), .client = end->client, .asker = is_client_gone(end)};
+  count_end(slot, state, end, tp);
+  end_streams(slot, http2, &booking);
+  settle(slot, state, tp);
+  sample_rtt(slot, state, tp);
+}
+
 static __always_inline void closed(struct sock* sk, int from) {
   struct slogate_sock* state = known_socket(sk);
   if (!state) return;
@@ -182,15 +197,21 @@ static __always_inline void closed(struct sock* sk, int from) {
   }
   close_answered(sk, state, tp);
   finish_answer(slot, state);
+  struct slogate_http2* http2 = state->protocol == SLOGATE_PROTOCOL_http2 ? http2_of(sk) : 0;
+  bool waits = http2 && has_waiting(http2);
   struct ending end = {.from = from,
                        .error = sk->sk_err,
                        .client = state->role == SLOGATE_ROLE_client,
                        .in_use = sk->sk_socket != 0,
                        .peer_first = from == TCP_CLOSE_WAIT || from == TCP_LAST_ACK,
                        .crossed = from == TCP_CLOSING,
-                       .open = state->opened && !says_goodbye(slot, tp, state, from),
+                       .open = waits || (state->opened && !says_goodbye(slot, tp, state, from)),
                        .undelivered = is_undelivered(tp, state, from),
-                       .idle = is_idle(tp, state)};
+                       .idle = !waits && is_idle(tp, state)};
+  if (http2) {
+    end_connection(slot, state, http2, &end, tp);
+    return;
+  }
   if (end.open && state->flags & SLOGATE_SOCK_read) record_queue(slot, state, state->opened);
   state->opened = 0;
   count_end(slot, state, &end, tp);

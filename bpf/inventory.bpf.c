@@ -5,6 +5,7 @@
  * to, reports every socket.
  */
 #include "farewell.h"
+#include "streams.h"
 
 static __always_inline void report(struct seq_file* seq, const struct sock* sk,
                                    const struct slogate_sock* state, bool open) {
@@ -18,6 +19,36 @@ static __always_inline void report(struct seq_file* seq, const struct sock* sk,
   bpf_seq_write(seq, &one, sizeof(one));
 }
 
+/* Each stream that waits for its answer, since its latest frame: as long as one comes in every
+ * second, a call that streams its request is not overdue. */
+static __always_inline void report_streams(struct seq_file* seq, const struct sock* sk,
+                                           const struct slogate_sock* state,
+                                           const struct slogate_http2* http2) {
+  struct slogate_inflight one = {.ref = state->ref,
+                                 .role = state->role,
+                                 .port = sk->__sk_common.skc_num,
+                                 .state = sk->__sk_common.skc_state};
+  for (__u32 i = 0; i < SLOGATE_STREAMS; i++) {
+    const struct slogate_stream* stream = &http2->streams[i];
+    if (!is_waiting(http2, stream)) continue;
+    one.opened = stream->mark;
+    bpf_seq_write(seq, &one, sizeof(one));
+  }
+}
+
+static __always_inline void visit_http2(struct seq_file* seq, struct sock* sk,
+                                        const struct slogate_sock* state) {
+  const struct slogate_http2* http2 = http2_of(sk);
+  struct slogate_control* c = control();
+  if (!http2 || !c) return;
+  c->http2_connections++;
+  c->http2_streams += http2->open;
+  if (c->list_sockets)
+    report(seq, sk, state, 0);
+  else if (http2->open)
+    report_streams(seq, sk, state, http2);
+}
+
 /* A connection that is not watched: what happened meanwhile is not ours, and nothing of it may be
  * left when it is watched again. */
 static __always_inline void pass_over(struct sock* sk, struct slogate_sock* state) {
@@ -25,6 +56,9 @@ static __always_inline void pass_over(struct sock* sk, struct slogate_sock* stat
   if (!tp) return;
   state->opened = state->started = 0;
   state->flags = 0;
+  struct slogate_http2* http2 = state->protocol == SLOGATE_PROTOCOL_http2 ? http2_of(sk) : 0;
+  /* Where its frames are is found out again, as after any gap. */
+  if (http2) http2->doubt = http2->last;
   state->sent = tp->write_seq;
   state->segs_in = state->rtt_segs = tp->segs_in;
   state->segs_out = tp->segs_out;
@@ -63,6 +97,10 @@ static __always_inline void visit(struct seq_file* seq, struct sock* sk,
     settle(slot, state, tp);
     sample_rtt(slot, state, tp);
     if (is_established(sk)) count_use(slot, state, tp);
+  }
+  if (state->protocol == SLOGATE_PROTOCOL_http2) {
+    visit_http2(seq, sk, state);
+    return;
   }
   bool open = state->opened && sk->__sk_common.skc_state != TCP_SYN_SENT;
   report(seq, sk, state, open && !(tp && expects_nothing(tp, state)));

@@ -61,6 +61,14 @@ struct {
   __type(value, struct slogate_sock);
 } slogate_sockets SEC(".maps");
 
+/* Of those that speak HTTP/2. */
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct slogate_http2);
+} slogate_http2 SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);

@@ -22,6 +22,7 @@ static __always_inline bool peek(struct sent* sent, __u32 offset, void* to, __u3
 
 #include "answer.h"
 /* after answer.h */
+#include "follow.h"
 #include "replies.h"
 
 static __always_inline __u32 at_most_32_bits(__u64 n) {

@@ -6,11 +6,6 @@
 
 #include "socket.h"
 
-static __always_inline void count_answer(struct slogate_slot* slot, bool client, __u32 answer,
-                                         __u64 n) {
-  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(client, answer), n);
-}
-
 /* Counts all but the first, which closes the request. */
 static __always_inline void count_more_replies(struct slogate_slot* slot, bool client,
                                                ANSWER_SOURCE* source,

@@ -14,6 +14,7 @@
  */
 #include "arrived.h"
 #include "farewell.h"
+#include "frames_sent.h"
 #include "outcome.h"
 #include "send_length.h"
 #include "upload.h"
@@ -138,6 +139,10 @@ static __always_inline void on_data_ready(struct sock* sk) {
   if (!tp) return;
 
   if (!has_unread(tp)) return;
+  if (is_followed(state)) {
+    state->last = arrival_time(tp);
+    return;
+  }
   if (state->role == SLOGATE_ROLE_server && !can_be_answered(sk, state)) return;
   if (state->role == SLOGATE_ROLE_server)
     request_arrived(sk, tp, state, arrival_time(tp));
@@ -324,6 +329,10 @@ static __always_inline void on_send_locked(struct sock* sk, const struct msghdr*
   struct slogate_sock* state = known_socket(sk);
   if (!state) state = adopt(sk);
   if (!state) return;
+  if (is_followed(state) || (may_say_preface(sk, state) && says_preface(sk, state, message))) {
+    frames_sent(sk, state, message);
+    return;
+  }
   __u64 opened = state->opened;
   if (state->role == SLOGATE_ROLE_client)
     client_asks(sk, state);
@@ -390,6 +399,10 @@ static __always_inline void on_first_read(struct sock* sk) {
   if (!state || !(state->flags & SLOGATE_SOCK_unread)) return;
   state->flags &= ~SLOGATE_SOCK_unread;
   __u64 opened = state->opened, now = bpf_ktime_get_ns();
+  if (is_followed(state)) {
+    frames_read(sk, state, now);
+    return;
+  }
   if (!opened) return;
   if (is_in_doubt(state)) {
     state->flags |= SLOGATE_SOCK_read;

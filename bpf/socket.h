@@ -277,7 +277,8 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   state->flags = 0;
   state->opened = state->started = 0;
   state->protocol = SLOGATE_PROTOCOL_untold;
-  state->misfits = state->arrived = state->phase = 0;
+  state->misfits = state->arrived = 0;
+  state->phase = adopted ? SLOGATE_PHASE_unknown : 0;
   struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
   state->ref = ref;
   state->drops = sk->sk_drops.counter;
@@ -333,6 +334,11 @@ static __always_inline bool are_all_answers_read(void) {
 /* Whether those of one are. */
 static __always_inline bool has_answers_read(const struct slogate_slot* slot) {
   return read_answers && (slot->answers || are_all_answers_read());
+}
+
+static __always_inline void count_answer(struct slogate_slot* slot, bool client, __u32 answer,
+                                         __u64 n) {
+  if (answer < SLOGATE_ANSWER_KINDS) add(slot, SLOGATE_ANSWER_COUNTER(client, answer), n);
 }
 
 /* When a request was read whose answer was to tell first whether it is one. */

@@ -47,7 +47,9 @@ struct Activity {
 // Of these families most workloads have few rows or none: those of one role and protocol are
 // written together, once one of them has counted.
 constexpr bool is_sparse(const CounterInfo& counter) {
-  return counter.family == "answers" || counter.family == "tls_handshakes";
+  return counter.family == "answers" || counter.family == "tls_handshakes" ||
+         counter.family == "streams_reset" || counter.family == "streams_missed" ||
+         counter.family == "goaways";
 }
 
 // Alike but for the last label that they have.

@@ -203,12 +203,17 @@ Result<MapContents> events(const Maps&) {
               "what they said is in slogate_slab");
 }
 
+Result<MapContents> http2(const Maps&) {
+  return fail("the entries of slogate_http2 lie with their sockets",
+              "slogate maps shows how many streams are open, slogate_sockets the sockets");
+}
+
 struct Reader {
   std::string_view name;
   Result<MapContents> (*read)(const Maps&);
 };
 
-constexpr std::array<Reader, 11> kReaders = {{{"slogate_slab", slab},
+constexpr std::array<Reader, 12> kReaders = {{{"slogate_slab", slab},
                                               {"slogate_index", index},
                                               {"slogate_free", free_slots},
                                               {"slogate_left_out", left_out},
@@ -218,7 +223,8 @@ constexpr std::array<Reader, 11> kReaders = {{{"slogate_slab", slab},
                                               {"slogate_control", control},
                                               {"slogate_runs", runs},
                                               {"slogate_schema", schema},
-                                              {"slogate_events", events}}};
+                                              {"slogate_events", events},
+                                              {"slogate_http2", http2}}};
 
 // include/net/tcp_states.h
 std::string state_name(uint32_t state) {

@@ -40,6 +40,19 @@ void Control::list_sockets(bool all) {
   __atomic_store_n(&words()->list_sockets, all ? 1 : 0, __ATOMIC_RELEASE);
 }
 
+void Control::begin_inventory() {
+  __atomic_store_n(&words()->http2_connections, 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&words()->http2_streams, 0, __ATOMIC_RELAXED);
+}
+
+uint64_t Control::http2_connections() const {
+  return __atomic_load_n(&words()->http2_connections, __ATOMIC_RELAXED);
+}
+
+uint64_t Control::http2_streams() const {
+  return __atomic_load_n(&words()->http2_streams, __ATOMIC_RELAXED);
+}
+
 void Control::read_answers(bool all) {
   __atomic_store_n(&words()->answers, all ? 1 : 0, __ATOMIC_RELEASE);
 }

@@ -27,6 +27,11 @@ class Control {
   void spare(uint32_t programs, uint32_t hash_bits);
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
+  // Clears what the inventory counts anew each time.
+  void begin_inventory();
+  // Connections of HTTP/2, and streams open on them, as the last one found.
+  [[nodiscard]] uint64_t http2_connections() const;
+  [[nodiscard]] uint64_t http2_streams() const;
   // Whether the answers of every cgroup are read, or only those of slots that say so
   // (Slab::read_answers).
   void read_answers(bool all);

@@ -269,11 +269,16 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   // net size.
   MapStatus remembered = whole("slogate_sockets", "sk_storage", sockets, 0);
   remembered.bytes += sockets * sizeof(slogate_sock);
+  const uint64_t http2 = control().http2_connections();
+  MapStatus streams =
+      whole("slogate_http2", "sk_storage", control().http2_streams(), http2 * SLOGATE_STREAMS);
+  streams.bytes += http2 * sizeof(slogate_http2);
   return {
       losing(std::move(slabs), SLOGATE_SITE_no_slot),
       losing(std::move(owners), SLOGATE_SITE_index_full),
       whole("slogate_free", "array", slab().listed(), SLOGATE_FREE_SLOTS),
       losing(std::move(remembered), SLOGATE_SITE_no_storage),
+      losing(std::move(streams), SLOGATE_SITE_no_stream),
       losing(whole("slogate_events", "ringbuf", 0, 0), SLOGATE_SITE_no_name),
       whole("slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT),
       whole("slogate_listeners", "lru_hash", listeners(), SLOGATE_LISTENERS),

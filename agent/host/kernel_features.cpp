@@ -195,6 +195,12 @@ std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features)
   return reason;
 }
 
+std::string why_no_http2(const KernelFeatures& features) {
+  for (const slogate_probe needed : {SLOGATE_PROBE_answer_arrived, SLOGATE_PROBE_send_locked})
+    if (hooks_of(kProbes[needed], features).empty()) return why_no_hooks(kProbes[needed], features);
+  return features.no_http2;
+}
+
 uint32_t refusing_drop_reason(const KernelFeatures& features) {
   if (features.resets_without_socket && features.tracepoints.contains("tcp_send_reset")) return 0;
   const auto found = std::ranges::find(features.drop_reasons, "NO_SOCKET");

@@ -17,12 +17,13 @@ namespace slogate {
 struct KernelFeatures {
   using Names = std::set<std::string, std::less<>>;
   Names tracepoints;
-  Names functions;                        // those of signals.def
-  std::string no_fentry;                  // why no program can be attached to them; "": it can
-  std::string no_packets;                 // why no program can read packets; "": it can
-  bool read_answers = true;               // not the kernel's word but the configuration's
-  bool kfree_skb_has_socket = false;      // its fourth argument, since 6.11
-  bool resets_without_socket = false;     // tcp_send_reset tells of them, since 6.10
+  Names functions;                     // those of signals.def
+  std::string no_fentry;               // why no program can be attached to them; "": it can
+  std::string no_packets;              // why no program can read packets; "": it can
+  std::string no_http2;                // why the programs that follow HTTP/2 are refused; "": not
+  bool read_answers = true;            // not the kernel's word but the configuration's
+  bool kfree_skb_has_socket = false;   // its fourth argument, since 6.11
+  bool resets_without_socket = false;  // tcp_send_reset tells of them, since 6.10
   std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_
 };
 
@@ -64,6 +65,9 @@ struct Hook {
 // Whether there is anything for the probe to do: there is nothing where it stands in for one that
 // can be attached, or reads answers only and the configuration lets none be read.
 [[nodiscard]] bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features);
+
+// Why HTTP/2 is not followed, "" where it is: that takes what is sent and what arrives.
+[[nodiscard]] std::string why_no_http2(const KernelFeatures& features);
 
 // Why a probe has no hooks.
 [[nodiscard]] std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features);

@@ -155,6 +155,7 @@ void Collector::take_inventory(TickTime now, std::chrono::nanoseconds interval) 
   if (walked_ && now.monotonic - *walked_ < interval - kTickJitter) return;
   walked_ = now.monotonic;
   const uint64_t before = maps_.runs().runs[SLOGATE_PROBE_inventory];
+  maps_.control().begin_inventory();
   auto open = probes_.take_inventory();
   sockets_ = maps_.runs().runs[SLOGATE_PROBE_inventory] - before;
   log_result("inventory", open);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "agent/measure/program_objects.h"
 #include "maps/bpf_map.h"
@@ -125,6 +126,8 @@ Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const 
   // Programs of epoch 0 would count while nobody has said so.
   const uint32_t epoch = same ? before : std::max<uint32_t>(before + 1, 1);
   probes.load(maps, features, epoch, same);
+  if (!probes.refused_.empty() && why_no_http2(features).empty())
+    probes.load_without_http2(maps, features, epoch, same);
   probes.attach_all(maps, features);
   if (auto complete = probes.require_needed(); !complete) return fail(complete.error());
   // Before the programs begin to count, so that from then on they outlive this agent.
@@ -177,6 +180,23 @@ void Probes::load(const Maps& maps, const KernelFeatures& features, uint32_t epo
   }
 }
 
+// What follows HTTP/2 is more than some kernels' verifiers look through; the rest goes on without
+// it, and says so with the program that reads what arrives.
+void Probes::load_without_http2(const Maps& maps, KernelFeatures features, uint32_t epoch,
+                                bool adopted) {
+  const auto refused = std::exchange(refused_, {});
+  auto with = std::exchange(objects_, {});
+  features.no_http2 = refused.begin()->second;
+  load(maps, features, epoch, adopted);
+  if (refused_.size() < refused.size()) {
+    no_http2_ = features.no_http2;
+    return;
+  }
+  // That was not it.
+  refused_ = refused;
+  objects_ = std::move(with);
+}
+
 void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
   for (ProbeStatus& status : status_) {
     const ProbeInfo& info = kProbes[status.probe];
@@ -188,6 +208,8 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
     else
       attach_one(status, hooks, maps);
     status.attached = !hooks.empty() && status.reason.empty();
+    if (status.attached && status.probe == SLOGATE_PROBE_answer_arrived && !no_http2_.empty())
+      status.reason = "HTTP/2 is not followed: " + no_http2_;
     // Of two that stand in for each other one is enough; the other says what is lost.
     status.degraded =
         !status.attached && is_wanted(info, features) && stood_in_for(info) == nullptr;

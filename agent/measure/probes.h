@@ -59,6 +59,7 @@ class Probes {
 
   Probes();
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
+  void load_without_http2(const Maps& maps, KernelFeatures features, uint32_t epoch, bool adopted);
   void attach_all(const Maps& maps, const KernelFeatures& features);
   void attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps);
   // Why the program could not be attached, "" when it is.
@@ -71,7 +72,8 @@ class Probes {
   // By the name of the program.
   std::map<std::string, Attached, std::less<>> attached_;
   std::array<std::vector<std::string>, SLOGATE_PROBES> programs_of_;  // those attached for each
-  std::map<std::string, std::string, std::less<>> refused_;           // objects, with the reason
+  std::string no_http2_;  // what the kernel had against following HTTP/2
+  std::map<std::string, std::string, std::less<>> refused_;  // objects, with the reason
   std::array<ProbeStatus, SLOGATE_PROBES> status_;
 };
 

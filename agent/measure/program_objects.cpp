@@ -116,6 +116,7 @@ std::vector<Constant> constants_of(const KernelFeatures& features, uint32_t epoc
       {"no_socket", bytes_of(refusing_drop_reason(features))},
       {"resets_without_socket", bytes_of(features.resets_without_socket)},
       {"read_answers", bytes_of(features.read_answers)},
+      {"follow_http2", bytes_of(why_no_http2(features).empty())},
   };
 }
 

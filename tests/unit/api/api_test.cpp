@@ -123,7 +123,7 @@ TEST(Api, Status) {
   EXPECT_EQ(status.dump(), Json::parse(R"({
     "version": "0.1.0", "kernel": "6.18.44", "started": "2026-11-21T08:00:00Z",
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
-    "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_name": 0},
+    "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_stream": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
     "cpu": {"budget": 0.005, "agent": 0.002, "programs": 0.01, "step": 2, "watched": 0.5,
             "off": ["first_read"]},
@@ -154,6 +154,11 @@ TEST(Api, Cgroups) {
       "answers": {"server": 0, "client": 0},
       "tls_handshakes": {"server": {"full": 0, "resumed": 0, "failed": 0},
                          "client": {"full": 0, "resumed": 0, "failed": 0}},
+      "streams_reset": {"server": {"no_error": 0, "internal_error": 0, "refused_stream": 0,
+                                   "cancel": 0, "enhance_your_calm": 0, "other": 0},
+                        "client": {"no_error": 0, "internal_error": 0, "refused_stream": 0,
+                                   "cancel": 0, "enhance_your_calm": 0, "other": 0}},
+      "streams_missed": 0, "goaways": {"server": 0, "client": 0},
       "drops": {"OTHER": 5, "TCP_CSUM": 1}},
     "inflight": {"server": {"requests": 2, "oldest_seconds": 1.5},
                  "client": {"requests": 0, "oldest_seconds": 0.0}},
@@ -175,6 +180,7 @@ TEST(Api, Cgroups) {
     answers["postgresql"] = known;
     answers["mysql"] = known;
     answers["memcached"] = with_misses;
+    answers["http2"] = answers["grpc"] = known;
     answers["tls"] = unknown;
     answers["unknown"] = unknown;
   }
