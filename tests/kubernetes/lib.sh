@@ -34,6 +34,26 @@ need_kubernetes() {
     skip "kube-apiserver can't be built here"
 }
 
+# The packages of package.json are found from $work; they come with the first run, and without a network there
+# is no second opinion.
+need_schemas() {
+  local program here=$root/tests/kubernetes packages
+  command -v kubectl >/dev/null || skip "kubectl is not installed: tools/deps kubernetes"
+  for program in npm node; do
+    command -v "$program" >/dev/null || skip "$program is not installed, which brings the schemas"
+  done
+  packages=${XDG_CACHE_HOME:-$HOME/.cache}/slogate/npm-$(sha256sum "$here/package.json" | cut -c 1-12)
+  if [ ! -e "$packages/complete" ]; then
+    mkdir -p "$packages"
+    cp "$here/package.json" "$packages"
+    (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error) ||
+      skip "npm cannot install the schemas"
+    touch "$packages/complete"
+  fi
+  ln -s "$packages/node_modules" "$work/node_modules"
+  cp "$here/package.json" "$work"
+}
+
 # A CA and a certificate of it for $subject_names, the key that signs tokens of service accounts, and
 # the administrator's token.
 make_certificates() {
