@@ -3,8 +3,9 @@
 # they are not part of `all`.
 set(pages ${CMAKE_BINARY_DIR}/package)
 add_custom_target(package_files
-  COMMAND ${CMAKE_SOURCE_DIR}/packaging/man.sh ${CMAKE_BINARY_DIR} ${PROJECT_VERSION} ${pages}
-  COMMAND cp ${CMAKE_SOURCE_DIR}/packaging/changelog ${pages}/changelog
+  COMMAND ${CMAKE_COMMAND} -E env "emulator=${CMAKE_CROSSCOMPILING_EMULATOR}"
+    ${CMAKE_SOURCE_DIR}/packaging/man.sh ${CMAKE_BINARY_DIR} ${PROJECT_VERSION} ${pages}
+  COMMAND sh -c "\"$0\" >\"$1\"" ${CMAKE_SOURCE_DIR}/packaging/changelog.sh ${pages}/changelog
   COMMAND sh -c "\"$0\" \"$1\" \"$2\" >\"$3\"" ${CMAKE_SOURCE_DIR}/tools/sbom
     $<TARGET_FILE:slogate-agent> $<TARGET_FILE:slogate> ${pages}/sbom.cdx.json
   COMMAND gzip -n9f ${pages}/slogate.1 ${pages}/slogate-agent.8 ${pages}/slogate.yaml.5

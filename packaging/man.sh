@@ -6,6 +6,8 @@ set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 programs=$1 version=$2 output=$3
 mkdir -p "$output"
+# help_of PROGRAM [COMMAND...]; what is not for this machine runs by $emulator.
+help_of() { ${emulator-} "$programs/$1" "${@:2}" --help; }
 
 # title NAME SECTION SUMMARY
 title() {
@@ -46,19 +48,19 @@ takes root or a uid in \fBadmin_uids\fR of
 .SH OPTIONS
 They may stand behind the command as well.
 END
-  "$programs/slogate" --help | options
+  help_of slogate | options
   printf '.SH COMMANDS\n'
   # describe COMMAND...
   describe() {
     local help sub
-    help=$("$programs/slogate" "$@" --help)
+    help=$(help_of slogate "$@")
     printf '.SS %s\n' "$(sed -n 's/^Usage: slogate \(.*\)/\1/p' <<<"$help" | sed 's/ \[SUBCOMMAND\]//' | plain)"
     head -n 1 <<<"$help" | sed 's/$/./' | plain
     options <<<"$help"
     for sub in $(subcommands <<<"$help"); do describe "$@" "$sub"; done
   }
   subcommands() { awk '/^[A-Z][a-z]+:$/ { inside = $1 == "Subcommands:" } inside && /^  [a-z]/ { print $1 }'; }
-  for command in $("$programs/slogate" --help | subcommands); do describe "$command"; done
+  for command in $(help_of slogate | subcommands); do describe "$command"; done
   cat <<'END'
 .SH EXIT STATUS
 .TP
@@ -110,7 +112,7 @@ once it serves, it keeps CAP_BPF alone. \fBslogate doctor\fR says what is missin
 .SH OPTIONS
 They go over the configuration file.
 END
-  "$programs/slogate-agent" --help | options
+  help_of slogate-agent | options
   cat <<'END'
 .SH SIGNALS
 .TP

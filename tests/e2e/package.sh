@@ -20,7 +20,7 @@ depends=$(dpkg-deb -f "$package" Depends)
 lintian --allow-root --fail-on error,warning \
   --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "$package" ||
   fail "lintian finds something"
-shellcheck "$root"/packaging/{postinst,prerm,postrm,man.sh,completion.bash}
+shellcheck "$root"/packaging/{postinst,prerm,postrm,man.sh,changelog.sh,completion.bash}
 
 dpkg-deb -x "$package" "$work/files"
 for page in "$work"/files/usr/share/man/*/*; do
