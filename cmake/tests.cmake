@@ -3,8 +3,9 @@
 # that look at the machine, or at how long something takes, run when no other does.
 
 # What GoogleTest's programs run by: ctest looks for the command before it is built. The sanitizers of gcc
-# 12 can't place their shadow under the address randomization of new kernels.
-set(steady env)
+# 12 can't place their shadow under the address randomization of new kernels. What was built for another
+# architecture runs in its emulator.
+set(steady env ${CMAKE_CROSSCOMPILING_EMULATOR})
 if(SLOGATE_SANITIZE)
   execute_process(COMMAND setarch -R true RESULT_VARIABLE no_setarch OUTPUT_QUIET ERROR_QUIET)
   if(NOT no_setarch)

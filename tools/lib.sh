@@ -23,16 +23,46 @@ case ${1-} in
 esac
 project_version() { sed -n 's/^project(slogate VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt"; }
 
+# The machine a program is for, as Debian names its folders of libraries, and Debian's name of that architecture.
+machine_of() {
+  case $(od -An -j 18 -N 1 -t u1 "$1" | tr -d ' ') in
+    62) say x86_64 ;;
+    183) say aarch64 ;;
+    *) die "$1 is of no architecture that is known here" ;;
+  esac
+}
+architecture_of() {
+  case $(machine_of "$1") in
+    x86_64) say amd64 ;;
+    aarch64) say arm64 ;;
+    *) return 1 ;;
+  esac
+}
+# preset_of ARCHITECTURE: by which what is shipped is built for it here.
+preset_of() { if [ "$1" = "$(dpkg --print-architecture)" ]; then say release; else say "$1"; fi; }
+
+# loads FILE...: as ldd says it, of whatever machine they are for.
+loads() {
+  local machine file
+  machine=$(machine_of "$1")
+  if [ "$machine" = "$(uname -m)" ]; then
+    ldd "$@"
+    return
+  fi
+  for file; do "qemu-$machine-static" "/lib/ld-linux-$machine.so.1" --list "$file" || return; done
+}
 # libraries_of FILE...: what ld.so finds for them, and for what the agent among them loads when it is on
 # a node of Kubernetes (agent/kubernetes/curl.cpp).
 libraries_of() {
-  local later=() name=libcurl.so.4 found
+  local later=() name=libcurl.so.4 found machine
+  machine=$(machine_of "$1")
   if grep -aqF "$name" "$@"; then
-    later=("$(ldconfig -p | awk -v name="$name" '$1 == name && !found++ { print $NF }')")
+    later=("$(ldconfig -p | awk -v name="$name" -v of="/$machine-linux-gnu/" \
+      '$1 == name && index($NF, of) && !found++ { print $NF }')")
     [ -n "${later[0]}" ] || die "$name is not installed: tools/deps build"
   fi
-  found=$({ printf '%s\n' "${later[@]}" && ldd "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u) ||
-    die "ldd finds no libraries of $*"
+  found=$({ printf '%s\n' "${later[@]}" && loads "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u) ||
+    die "ld.so finds no libraries of $*"
   say "$found"
 }
 # package_of FILE: Debian's name of the package it came with, wherever /lib leads.
