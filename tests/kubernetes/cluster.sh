@@ -8,6 +8,9 @@
 # A test sources this, which starts it again in there, and calls start_cluster. What needs the
 # machine's network, packages and servers, is made before: there is none inside. No function of a
 # test may be called `install`, as coreutils' is used here.
+#
+# The servers are Kubernetes 1.20, the newest whose source is in Debian 12, or those in the folder
+# $SLOGATE_BINARIES. What only 1.20 takes, or needs, says so.
 # shellcheck source=../../tools/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../../tools/lib.sh"
 
@@ -25,7 +28,7 @@ in_cluster() {
     command -v "$program" >/dev/null ||
       { say "${program##*/} is not installed: tools/deps kubernetes cluster" && exit 77; }
   done
-  SLOGATE_BINARIES=$("$root/tests/kubernetes/binaries.sh" \
+  [ -n "${SLOGATE_BINARIES-}" ] || SLOGATE_BINARIES=$("$root/tests/kubernetes/binaries.sh" \
     kube-apiserver kube-controller-manager kube-scheduler kubelet) ||
     { say "Kubernetes can't be built here" && exit 77; }
   export SLOGATE_BINARIES
@@ -122,6 +125,9 @@ import_load_image() {
 }
 import_image() { ctr -n k8s.io images import "$1" >>"$work/import.log" 2>&1 || fail "cannot import $1"; }
 
+# Of 1.MINOR, which these servers are.
+minor_version() { "$binaries/kubelet" --version | sed -n 's/^Kubernetes v1\.\([0-9]*\).*/\1/p'; }
+
 node_is_ready() { kubectl get node "$node" 2>/dev/null | grep ' Ready' >/dev/null; }
 
 # Returns when the node is Ready; kubectl is administrator.
@@ -140,12 +146,15 @@ start_cluster() {
   import_load_image
   run_server controllers "$binaries/kube-controller-manager" --kubeconfig="$work/kubeconfig" \
     --service-account-private-key-file="$work/pki/sa.key" --root-ca-file="$work/pki/ca.crt" \
-    --leader-elect=false --bind-address=127.0.0.1 --port=0
+    --leader-elect=false --bind-address=127.0.0.1
   run_server scheduler "$binaries/kube-scheduler" --kubeconfig="$work/kubeconfig" --leader-elect=false \
-    --bind-address=127.0.0.1 --port=0
+    --bind-address=127.0.0.1
+  # Before 1.24 the kubelet takes docker where nothing is said; since 1.27 it knows no other than this.
+  local runtime=()
+  (($(minor_version) >= 24)) || runtime=(--container-runtime=remote)
   run_server kubelet "$binaries/kubelet" --kubeconfig="$work/kubeconfig" --hostname-override="$node" \
     --node-ip="$node_ip" --root-dir="$work/kubelet" --cert-dir="$work/kubelet-pki" \
-    --container-runtime=remote --container-runtime-endpoint=unix:///run/containerd/containerd.sock \
+    "${runtime[@]}" --container-runtime-endpoint=unix:///run/containerd/containerd.sock \
     --cgroup-driver=cgroupfs --cgroups-per-qos=false --enforce-node-allocatable= --fail-swap-on=false \
     --authorization-mode=AlwaysAllow --oom-score-adj=0 --eviction-hard= \
     --image-gc-high-threshold=100 --healthz-port=0 --read-only-port=0 --max-pods=200 \

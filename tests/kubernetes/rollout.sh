@@ -54,11 +54,12 @@ deploy() { web "$@" | kubectl apply -f - >>"$work/kubectl.log"; }
 rolled_out() { kubectl -n shop rollout status "deployment/$1" --timeout="$2s" >>"$work/kubectl.log" 2>&1; }
 
 # Clients of a Service as a proxy would send them: 200 requests a second to each pod that is Ready.
+# Its few pods are in one slice.
 follow_endpoints() {
   local -A drivers=()
   local line ip wanted
-  kubectl -n shop get endpoints "$1" --watch --output-watch-events=false \
-    -o 'jsonpath={.subsets[*].addresses[*].ip}{"\n"}' | while read -r line; do
+  kubectl -n shop get endpointslices --selector="kubernetes.io/service-name=$1" --watch --output-watch-events=false \
+    -o 'jsonpath={.endpoints[?(@.conditions.ready==true)].addresses[*]}{"\n"}' | while read -r line; do
     for ip in $line; do
       [ -z "${drivers[$ip]-}" ] || continue
       "$programs/slogate-load" --max-seconds 3600 drive --host "$ip" --port 8080 --connections 10 \
@@ -98,14 +99,14 @@ set_up() {
   agent_is_ready() {
     [ "$(kubectl -n slogate-system get daemonset slogate -o 'jsonpath={.status.numberReady}')" = 1 ]
   }
-  wait_until 60 agent_is_ready || fail "the DaemonSet is not Ready: $(kubectl -n slogate-system describe pods | tail -n 20)"
+  wait_until 60 agent_is_ready || fail "the DaemonSet is not Ready: $(kubectl -n slogate-system describe pods --show-events | tail -n 20)"
   knows_pods() { api /v1/status 2>/dev/null | jq -e '.kubernetes.synced and .kubernetes.trouble == ""' >"$work/answer"; }
   wait_until 20 knows_pods || fail "the agent does not know its pods: $(kubectl -n slogate-system logs daemonset/slogate | tail -n 5)"
   say "the DaemonSet is Ready"
   deploy web "$good" "$slo" 1
   follow_endpoints web &
   track $!
-  rolled_out web 120 || fail "the first version does not roll out: $(kubectl -n shop describe pods | tail -n 30)"
+  rolled_out web 120 || fail "the first version does not roll out: $(kubectl -n shop describe pods --show-events | tail -n 30)"
   passed "the first version serves"
 }
 
@@ -114,7 +115,8 @@ privileges() {
   [ "$(api /v1/status | jq '[.notes[] | select(test("^CAP_|^bpffs"))] | length')" = 0 ] ||
     fail "it lacks $(api /v1/status | jq -c .notes)"
   kubectl -n slogate-system exec daemonset/slogate -- slogate probes >"$work/probes"
-  ! tail -n +2 "$work/probes" | grep -vE '^$| attached | not needed|^send_.*: ' ||
+  # On a busy machine the kernel, or the budget, leaves out a run.
+  ! tail -n +2 "$work/probes" | grep -vE '^$| attached | not needed|^send_.*: | runs were left out ' ||
     fail "not all is attached: $(cat "$work/probes")"
   local status
   status=/proc/$(pgrep -x slogate-agent)/status
@@ -135,9 +137,9 @@ bad_version() {
   began=$(awk -v ip="$ip" '$2 == ip && $3 == "begins" { print $1; exit }' "$work/traffic")
   passed "the slow version's pod is turned away $((away_at - began)) ms after its first request"
   [ "$(verdict .verdict)" = veto ] || fail "the verdict is $(verdict .verdict)"
-  described() { [[ $(kubectl -n shop describe pod "$pod") == *SLOVeto* ]]; }
-  wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" | tail -n 15)"
-  kubectl -n shop describe pod "$pod" | grep "SLOVeto"
+  described() { [[ $(kubectl -n shop describe pod "$pod" --show-events) == *SLOVeto* ]]; }
+  wait_until 10 described || fail "the pod does not say why: $(kubectl -n shop describe pod "$pod" --show-events | tail -n 15)"
+  kubectl -n shop describe pod "$pod" --show-events | grep "SLOVeto"
   sleep 25 # longer than minReadySeconds: a rollout that was not held would have gone on
   [ "$(ready_of web)" -eq 3 ] || fail "$(ready_of web) pods are Ready, not the three of before"
   [ "$(of_pods web '.items | length')" -eq 4 ] || fail "the rollout went on"
@@ -208,8 +210,8 @@ upgrade() {
 # A pod whose SLO cannot be parsed serves, and says why it is not judged.
 invalid() {
   deploy invalid "$good" "p99(requests) < 5ms" 1
-  says_why() { [[ $(kubectl -n shop describe pods -l app=invalid) == *InvalidSLO*"unknown signal"* ]]; }
-  wait_until 60 says_why || fail "no event: $(kubectl -n shop describe pods -l app=invalid | tail -n 12)"
+  says_why() { [[ $(kubectl -n shop describe pods -l app=invalid --show-events) == *InvalidSLO*"unknown signal"* ]]; }
+  wait_until 60 says_why || fail "no event: $(kubectl -n shop describe pods -l app=invalid --show-events | tail -n 12)"
   is_listed() {
     slogate -o json slos | jq -e '.[] | select(.name == "shop.invalid").error | contains("unknown signal")' >"$work/answer"
   }
