@@ -15,14 +15,14 @@ cd "$work"
 rendered() {
   kubectl kustomize "$deployed/overlays/$2" | awk -v RS='---\n' -v ORS='---\n' '!/kind: Namespace/' >"$2.yaml"
   node chart.mjs text "$chart" "$1" >chart.yaml || fail "the chart's templates"
-  node chart.mjs same chart.yaml "$2.yaml" >same || fail "with $1 the chart makes other objects than overlays/$2"
+  node chart.mjs same chart.yaml "$2.yaml" >compared || fail "with $1 the chart makes other objects than overlays/$2"
   node schema.mjs chart.yaml >schemas || fail "an object of the chart does not fit its schema: $(cat schemas)"
 }
 rendered '{}' plain
-grep -q DaemonSet same || fail "no DaemonSet was compared: $(cat same)"
+grep -q DaemonSet compared || fail "no DaemonSet was compared: $(cat compared)"
 passed "by default the chart makes what overlays/plain makes"
 rendered '{"scrape": "podMonitor", "rules": true}' prometheus-operator
-grep -q 'PodMonitor.*PrometheusRule\|PrometheusRule.*PodMonitor' same || fail "not all was compared: $(cat same)"
+grep -q 'PodMonitor.*PrometheusRule\|PrometheusRule.*PodMonitor' compared || fail "not all was compared: $(cat compared)"
 rendered '{"scrape": "podMonitor", "rules": true, "podMonitor": {"nativeHistograms": true}}' prometheus-operator-native
 passed "with a PodMonitor and rules it makes what the overlays of the Prometheus Operator make"
 
