@@ -51,14 +51,22 @@ loads() {
   fi
   for file; do "qemu-$machine-static" "/lib/ld-linux-$machine.so.1" --list "$file" || return; done
 }
+# where_is LIBRARY MACHINE; ldconfig knows this machine's alone.
+where_is() {
+  local there=/lib/$2-linux-gnu/$1
+  if [ "$2" = "$(uname -m)" ]; then
+    ldconfig -p | awk -v name="$1" '$1 == name && !found++ { print $NF }'
+  elif [ -e "$there" ]; then
+    say "$there"
+  fi
+}
 # libraries_of FILE...: what ld.so finds for them, and for what the agent among them loads when it is on
 # a node of Kubernetes (agent/kubernetes/curl.cpp).
 libraries_of() {
   local later=() name=libcurl.so.4 found machine
   machine=$(machine_of "$1")
   if grep -aqF "$name" "$@"; then
-    later=("$(ldconfig -p | awk -v name="$name" -v of="/$machine-linux-gnu/" \
-      '$1 == name && index($NF, of) && !found++ { print $NF }')")
+    later=("$(where_is "$name" "$machine")")
     [ -n "${later[0]}" ] || die "$name is not installed: tools/deps build"
   fi
   found=$({ printf '%s\n' "${later[@]}" && loads "$@" "${later[@]}"; } | grep -oE '/[^ ]+\.so[^ :]*' | sort -u) ||
