@@ -10,6 +10,15 @@ locations= # see serve_nginx
 chmod 711 "$work" # databases run as users of their own
 postgresql=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1 || true)
 running=() # what was started since the last stop_running
+case=      # which of a script's cases runs
+
+# need PROGRAM...: else leaves the case out.
+need() {
+  local program
+  for program; do
+    command -v "$program" >/dev/null || { left_out "$case: $program is not installed" && return 1; }
+  done
+}
 
 # begin CGROUP COMMAND...
 begin() {
