@@ -12,9 +12,12 @@ from() { run_in_cgroup "$(make_cgroup "$1-client")" "${@:2}"; }
 # outcome_of PROTOCOL CODE: the table of docs/method.md, written anew.
 outcome_of() {
   case $1.$2 in
-    http.[123]??) say success ;;
-    http.4??) say client_error ;;
-    http.5??) say server_error ;;
+    http.[123]?? | http2.[123]??) say success ;;
+    http.4?? | http2.4??) say client_error ;;
+    http.5?? | http2.5??) say server_error ;;
+    grpc.0) say success ;;
+    grpc.2 | grpc.4 | grpc.12 | grpc.13 | grpc.14 | grpc.15) say server_error ;;
+    grpc.*) say client_error ;;
     redis.OK | postgresql.N | postgresql.login | postgresql.00000 | mysql.0) say success ;;
     redis.nil | memcached.END | memcached.EN) say miss ;;
     redis.MOVED | redis.ASK) say redirect ;;

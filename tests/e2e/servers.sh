@@ -122,3 +122,53 @@ CREATE TABLE test.locked (a INT PRIMARY KEY);
 INSERT INTO test.locked VALUES (1);
 END
 }
+
+# ---- gRPC ----
+
+http2=$root/tests/e2e/http2
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/slogate
+# Each makes the server and the client of one gRPC, or leaves the case out.
+make_grpc_js() {
+  [ ! -e "$work/grpc.js" ] || return 0
+  need npm || return 1
+  local packages
+  packages=$cache/npm-$(sha256sum "$http2/package.json" | cut -c 1-12)
+  if [ ! -e "$packages/complete" ]; then
+    mkdir -p "$packages"
+    cp "$http2/package.json" "$packages"
+    (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error) ||
+      { left_out "$case: npm cannot install grpc-js" && return 1; }
+    touch "$packages/complete"
+  fi
+  ln -s "$packages/node_modules" "$work/node_modules"
+  cp "$http2/grpc.js" "$work"
+}
+make_grpc_go() {
+  [ ! -e "$work/grpc_go" ] || return 0
+  need go || return 1
+  local path=/usr/share/gocode # where Debian puts libraries
+  [ -d $path/src/google.golang.org/grpc ] || { left_out "$case: golang-google-grpc-dev is not installed" && return 1; }
+  GOCACHE=$cache/go GOPATH=$path GO111MODULE=off go build -o "$work/grpc_go" "$http2/grpc.go" ||
+    fail "grpc.go does not build"
+}
+make_grpc_cpp() {
+  [ ! -e "$work/grpc_cpp" ] || return 0
+  need g++ pkg-config || return 1
+  pkg-config --exists grpc++ || { left_out "$case: libgrpc++-dev is not installed" && return 1; }
+  # shellcheck disable=SC2046 # words
+  g++ -std=c++20 -o "$work/grpc_cpp" "$http2/grpc.cpp" $(pkg-config --cflags --libs grpc++) ||
+    fail "grpc.cpp does not build"
+}
+
+serve_grpc_js() {
+  new_port
+  serve "$1" node "$work/grpc.js" serve "$port"
+}
+serve_grpc_go() {
+  new_port
+  serve "$1" "$work/grpc_go" serve -port "$port"
+}
+serve_grpc_cpp() {
+  new_port
+  serve "$1" "$work/grpc_cpp" serve "$port"
+}
