@@ -4,7 +4,8 @@
 # tests/e2e/failing.sh [--rounds N] [--all | CASE...]
 #
 # Canaries that fail fast are vetoed: nginx that answers 500, to everything, to 5 % and to 1 %; Redis that
-# says -OOM and -ERR; PostgreSQL whose connections are all taken; and clients of a cache that misses. Arms
+# says -OOM and -ERR; PostgreSQL whose connections are all taken; and clients of a cache that misses. So are
+# gRPC servers whose calls share one connection, where 5 % of them fail, or the slowest take twice as long. Arms
 # that fail alike, or differ in nothing but how long their connections live, are not.
 # Without arguments only a few of them, so that they are not in each other's way on two CPUs.
 # N: how many canaries of each kind (default 1); from 20 on the medians are held to what docs/verdict.md
@@ -25,8 +26,8 @@ rounds=1
 baseline_seconds=${SLOGATE_BASELINE:-65}
 
 # What fails, and within how many seconds it is to be vetoed: the median of 20 in quiet, and one anywhere.
-declare -A promised=([all]=5 [five]=20 [one]=20 [oom]=20 [error]=20 [pool]=20 [misses]=20)
-declare -A limits=([all]=90 [five]=120 [one]=120 [oom]=90 [error]=90 [pool]=120 [misses]=120)
+declare -A promised=([all]=5 [five]=20 [one]=20 [oom]=20 [error]=20 [pool]=20 [misses]=20 [grpc]=20 [grpc-slow]=5)
+declare -A limits=([all]=90 [five]=120 [one]=120 [oom]=90 [error]=90 [pool]=120 [misses]=120 [grpc]=120 [grpc-slow]=90)
 declare -A what=(
   [all]="nginx, every answer 500, 150/s"
   [five]="nginx, 5 % of the answers 500, 300/s"
@@ -35,11 +36,15 @@ declare -A what=(
   [error]="Redis, -ERR, 100/s"
   [pool]="PostgreSQL, every connection taken, 40/s"
   [misses]="Redis, a client that misses 80 % instead of 2 %, 200/s"
+  [grpc]="grpc-go, 5 % of the calls INTERNAL, 300/s"
+  [grpc-slow]="grpc-go, twice as slow at p99, 1,000/s"
 )
-failing=(all five one oom error pool misses)
-calm=(same lifetimes mysql-lifetimes tickets)
-calm_names='same|lifetimes|mysql-lifetimes|tickets'
-[ $# -ne 0 ] || set -- all error misses same
+# What the veto is for, if not for what fails.
+declare -A reasons=([grpc-slow]='of request')
+failing=(all five one oom error pool misses grpc grpc-slow)
+calm=(same grpc-same lifetimes mysql-lifetimes tickets)
+calm_names='same|grpc-same|lifetimes|mysql-lifetimes|tickets'
+[ $# -ne 0 ] || set -- all error misses grpc same
 [ "${1-}" = --all ] || {
   mapfile -t failing < <(printf '%s\n' "$@" | grep -vxE "$calm_names")
   mapfile -t calm < <(printf '%s\n' "$@" | grep -xE "$calm_names")
@@ -52,6 +57,11 @@ calm_names='same|lifetimes|mysql-lifetimes|tickets'
 command -v mariadbd >/dev/null || {
   left_out "MariaDB's connections of different lifetimes: it is not installed"
   mapfile -t calm < <(printf '%s\n' "${calm[@]}" | grep -vx mysql-lifetimes)
+}
+
+[[ " ${failing[*]} ${calm[*]} " != *" grpc"* ]] || make_grpc_go || {
+  mapfile -t failing < <(printf '%s\n' "${failing[@]}" | grep -v '^grpc')
+  mapfile -t calm < <(printf '%s\n' "${calm[@]}" | grep -v '^grpc')
 }
 
 # serve_failing CGROUP FAILING [LISTEN-OPTION...]: an nginx whose answers fail where 32 random hexadecimal
@@ -76,6 +86,11 @@ ask_http() {
 # ask CGROUP KIND ARGUMENT...: for an hour at most.
 ask() { begin "$1" /usr/bin/python3 "$clients/ask.py" "$2" "$port" 1000000 "${@:3}"; }
 ask_oom() { begin load redis-cli -p "$port" -r 360000 -i 0.01 SET key value; }
+# ask_grpc RATE [ARGUMENT...]: over one connection, on which calls do not wait for one another.
+ask_grpc() { begin load "$work/grpc_go" ask -port "$port" -number 10000000 -rate "$@"; }
+# The methods of which one in twenty fails.
+grpc_failing=(/answer/13)
+for ((i = 0; i < 19; i++)); do grpc_failing+=(/answer/0); done
 ask_pgbench() {
   begin load "${postgresql_client[@]}" PGPORT="$port" pgbench -n -R 40 -T 3600 -f "$work/one.sql" "$@"
 }
@@ -114,6 +129,16 @@ arm() {
     misses)
       port=$cache_port
       if [ "$2" = canary ]; then ask "$1-$2" redis_gets 200 80; else ask "$1-$2" redis_gets 200 2; fi
+      ;;
+    grpc | grpc-same)
+      serve_grpc_go "$1-$2"
+      rate=300
+      [ "$1.$2" != grpc-same.canary ] || rate=100
+      if [ "$1.$2" = grpc.stable ]; then ask_grpc $rate /answer/0; else ask_grpc $rate "${grpc_failing[@]}"; fi
+      ;;
+    grpc-slow)
+      serve_grpc_go "$1-$2"
+      if [ "$2" = canary ]; then ask_grpc 1000 -sleep 2ms:0.5:2; else ask_grpc 1000 -sleep 2ms:0.5:1; fi
       ;;
     same)
       serve_failing "$1-$2" "${patterns[two]}"
@@ -164,7 +189,7 @@ slos:"
       # of a session is one, and slower than the next, as it fills the caches of its backend.
       lifetimes) slo lifetimes "{ signal: request, quantile: 0.99, max_increase: 10s },
       { signal: answer, quantile: 0.99, max_increase: 10s }" ;;
-      mysql-lifetimes) slo "$case" "" ;;
+      mysql-lifetimes | grpc-slow) slo "$case" "" ;;
       *) slo "$case" "$objective" ;;
     esac
   done
@@ -208,7 +233,7 @@ for case in "${failing[@]}"; do
     arm "$case" canary
     ms_until "${limits[$case]}" vetoed "$case" ||
       fail "${what[$case]}: no veto after ${limits[$case]} s, but $(of "$case" verdict), $(of "$case" reason): $(of "$case" message)"
-    [[ $(of "$case" message) =~ errors|misses ]] || fail "${what[$case]}: vetoed for something else: $(of "$case" message)"
+    [[ $(of "$case" message) =~ ${reasons[$case]-errors|misses} ]] || fail "${what[$case]}: vetoed for something else: $(of "$case" message)"
     say "$case $took" >>"$work/times"
     stop_running
     remove_cgroup "$cgroup_dir/$case-canary"
