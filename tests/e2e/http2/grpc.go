@@ -3,7 +3,7 @@
 //
 //	grpc serve -port PORT
 //	grpc ask -port PORT [-number N] [-concurrent N] [-connections N] [-rate N] [-deadline D] [-bytes N]
-//	         [-cancel D] [-sleep MEDIAN:SIGMA[:TAIL]] METHOD...
+//	         [-cancel D] [-for D] [-sleep MEDIAN:SIGMA[:TAIL]] METHOD...
 //
 // The method says what the server does, so that a client decides what every call comes to:
 //
@@ -14,7 +14,8 @@
 //	/stream/N     N messages with 20 ms ahead of each
 //	/sleep/US     answers after so many microseconds, and says how many it took
 //
-// A client prints a line `CODE NUMBER` for each grpc-status that it saw. With -sleep it draws the times
+// A client prints a line `CODE NUMBER` for each grpc-status that it saw; with -for it ends after that time if
+// not before. With -sleep it draws the times
 // of /sleep itself, those above the 98th percentile TAIL times as long, and prints the quantiles
 // `served P50 P90 P99` that the server told, and `waited P50 P90 P99`, its own, in seconds.
 package main
@@ -114,7 +115,7 @@ func serve(port int) error {
 type plan struct {
 	port, number, concurrent, connections, bytes int
 	rate                                         float64
-	deadline, cancel                             time.Duration
+	deadline, cancel, length                     time.Duration
 	sleep                                        string
 	methods                                      []string
 }
@@ -241,7 +242,8 @@ func ask(p plan) {
 				}
 			}()
 		}
-		for i := 0; i < p.number; i++ {
+		begin := time.Now()
+		for i := 0; i < p.number && (p.length == 0 || time.Since(begin) < p.length); i++ {
 			work <- i
 		}
 	}
@@ -275,6 +277,7 @@ func main() {
 	flags.Float64Var(&p.rate, "rate", 0, "")
 	flags.DurationVar(&p.deadline, "deadline", time.Minute, "")
 	flags.DurationVar(&p.cancel, "cancel", 0, "")
+	flags.DurationVar(&p.length, "for", 0, "")
 	flags.StringVar(&p.sleep, "sleep", "", "")
 	_ = flags.Parse(os.Args[2:])
 	p.methods = flags.Args()
