@@ -75,14 +75,16 @@ resets() { cgroup_json "$1" | jq -Sc --arg role "$2" '[.[].counters.streams_rese
 resets_are() { [ "$(resets "$1" "$2")" = "$3" ]; }
 # reset_shown CGROUP ROLE JSON: streams that ended by RST_STREAM, by code.
 reset_shown() { wait_until 5 resets_are "$@" || fail "$1 as $2: RST_STREAM $(resets "$1" "$2") instead of $3"; }
+counter_is() { [ "$(counter "$1" "$2 // 0")" = "$3" ]; }
+# counter_shown CGROUP JQ-PATH NUMBER
+counter_shown() { wait_until 5 counter_is "$@" || fail "$1: $2 is $(counter "$1" "$2") instead of $3"; }
 missed() { counter "$1" '.counters.streams_missed // 0'; }
-is_zero() { [ "$(counter "$1" "$2 // 0")" = 0 ]; }
 # settled CGROUP: no stream is open still, and of none it is doubted what it was.
 settled() {
-  wait_until 5 is_zero "$1" '.inflight[].count' ||
+  wait_until 5 counter_is "$1" '.inflight[].requests' 0 ||
     fail "$1: streams in flight when all are over: $(cgroup_json "$1" | jq -c '.[].inflight')"
-  is_zero "$1" .counters.streams_missed || fail "$1: $(missed "$1") streams missed without any loss"
-  is_zero "$1" .counters.overlapped_requests || fail "$1: taken for something else that is multiplexed"
+  counter_is "$1" .counters.streams_missed 0 || fail "$1: $(missed "$1") streams missed without any loss"
+  counter_is "$1" .counters.overlapped_requests 0 || fail "$1: taken for something else that is multiplexed"
 }
 # streams_shown NAME WHAT: every stream was one request, with an answer.
 streams_shown() {
@@ -299,6 +301,9 @@ case_cancelled() {
     took "cancelled-$kind" grpc "ask_grpc_$kind" "cancelled-$kind" 50 10 get /answer/0
     "ask_grpc_$kind" "cancelled-$kind" 100 20 cancel /never/0 >"$work/cancelled.seen"
     [ "$(cat "$work/cancelled.seen")" = "1 100" ] || fail "not cancelled: $(xargs <"$work/cancelled.seen")"
+    # Clients that gave up; of what they asked nothing is known, and it takes no request's time.
+    counter_shown "cancelled-$kind" .counters.client_gone 100
+    counter_shown "cancelled-$kind-client" .counters.unanswered_requests.client 100
     reset_shown "cancelled-$kind" server '{"cancel":100}'
     reset_shown "cancelled-$kind-client" client '{"cancel":100}'
     streams_shown "cancelled-$kind" "calls that grpc-$kind gives up, and such as it does not"
@@ -309,11 +314,22 @@ case_resets() {
   h2_node resets
   took resets http2 ask_node resets 100 10 get /200
   ask_node resets 300 10 get /reset/2 /reset/7 /reset/8 >"$work/resets.seen"
+  counter_shown resets .counters.unanswered_requests.server 300
+  counter_shown resets-client .counters.unanswered_requests.client 300
   reset_shown resets server '{"cancel":100,"internal_error":100,"refused_stream":100}'
   reset_shown resets-client client '{"cancel":100,"internal_error":100,"refused_stream":100}'
   equal resets
   equal resets resets-client client
-  done_with resets "node: RST_STREAM by code"
+  signal_shows resets request 100
+  done_with resets "node: RST_STREAM instead of an answer, by code"
+  h2_node cut
+  # What a server breaks off has failed, unless it says that nobody waits for it.
+  ask_node cut 200 10 get /cut/2 /cut/8 >"$work/cut.seen"
+  grep -qx "200 200" "$work/cut.seen" || fail "not cut after headers: $(xargs <"$work/cut.seen")"
+  must_show cut http2.server_error 100
+  must_show cut http2.success 100
+  reset_shown cut server '{"cancel":100,"internal_error":100}'
+  streams_shown cut "node: RST_STREAM in the middle of an answer"
 }
 
 # ---- times ----
@@ -365,7 +381,10 @@ lose() {
   nft add chain inet slogate in '{ type filter hook input priority 0; }'
   nft add rule inet slogate in numgen random mod 100 "<" "$1" drop
 }
-seen_and_missed() { say $(($(counted "$1" "$2" | awk '{ n += $2 } END { print n + 0 }') + $(missed "$1"))); }
+seen_and_counter_is() { [ "$(counter "$1" "$2 // 0")" = "$3" ]; }
+# counter_shown CGROUP JQ-PATH NUMBER
+counter_shown() { wait_until 5 counter_is "$@" || fail "$1: $2 is $(counter "$1" "$2") instead of $3"; }
+missed() { say $(($(counted "$1" "$2" | awk '{ n += $2 } END { print n + 0 }') + $(missed "$1"))); }
 adds_up() { [ "$(seen_and_missed "$1" "$2")" = "$(sum_of "$3" .)" ]; }
 case_lossy() {
   local name=lossy cgroup role files=$work/lossy-files all
