@@ -8,7 +8,7 @@
 //	/upload      200 when the body has been read
 //	/never       no answer: the client gives up
 //	/reset/CODE  RST_STREAM with that code instead of an answer
-//	/cut/CODE    the same after the answer's headers and a part of its body
+//	/cut         RST_STREAM with INTERNAL_ERROR after the answer's headers and a part of its body
 //	/push        200, and a second one that nobody asked for
 //	/sleep/MS    answers after that, and says how many milliseconds it took
 'use strict';
@@ -31,9 +31,10 @@ const answers = {
   },
   never: () => {},
   reset: (stream, code) => stream.close(code),
-  cut: (stream, code) => {
+  // close() would end the answer first.
+  cut: (stream) => {
     stream.respond({ ':status': 200 });
-    stream.write('we', () => stream.close(code));
+    stream.write('we', () => stream.destroy(new Error('cut')));
   },
   push: (stream) => {
     stream.pushStream({ ':path': '/pushed' }, (error, pushed) => {
