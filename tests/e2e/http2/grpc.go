@@ -249,6 +249,10 @@ func ask(p plan) {
 	}
 	close(work)
 	waiting.Wait()
+	if p.cancel > 0 {
+		// RST_STREAM is sent by another thread, and not at all when the connection ends first.
+		time.Sleep(200 * time.Millisecond)
+	}
 	for _, connection := range connections {
 		connection.Close()
 	}
