@@ -169,6 +169,45 @@ void read_maps(const YamlNode& node, ConfigProblems& problems, MapLimits& to) {
        {"grace", [&](const YamlNode& v) { read_value(v, problems, to.grace, parse_grace); }}});
 }
 
+PeerTls read_peer_tls(const YamlNode& node, ConfigProblems& problems) {
+  constexpr std::string_view what = "the certificates of agents";
+  PeerTls tls;
+  const bool is_map = read_fields(
+      node, what, problems,
+      {{"cert", [&](const YamlNode& v) { read_value(v, problems, tls.cert, parse_path); }},
+       {"key", [&](const YamlNode& v) { read_value(v, problems, tls.key, parse_path); }},
+       {"ca", [&](const YamlNode& v) { read_value(v, problems, tls.ca, parse_path); }}});
+  if (is_map)
+    for (const char* key : {"cert", "key", "ca"}) require_key(node, key, what, problems);
+  return tls;
+}
+
+Result<ListenAddress> parse_peer_address(std::string_view text) {
+  auto address = parse_address(text);
+  if (!address)
+    return fail(fmt::format("{} is not the address of an agent", in_quotes(text)),
+                "write ADDR:PORT, like 10.0.0.7:9938 or [fd00::7]:9938");
+  return address;
+}
+
+void read_peers(const YamlNode& node, ConfigProblems& problems, std::vector<ListenAddress>& to) {
+  read_list(node, problems, kMaxPeers, [&](const YamlNode& item) {
+    ListenAddress address;
+    const size_t before = problems.size();
+    read_value(item, problems, address, parse_peer_address);
+    if (problems.size() > before) return;
+    if (std::ranges::find(to, address) != to.end())
+      return problems.add(item, fmt::format("{} is there twice", in_quotes(item.text)),
+                          "remove one");
+    to.push_back(std::move(address));
+  });
+}
+
+Result<size_t> parse_lenders(std::string_view text) {
+  if (const auto lenders = parse_integer<size_t>(text, 1, 64)) return *lenders;
+  return fail(fmt::format("{} is not a number of lenders", in_quotes(text)), "from 1 to 64");
+}
+
 void read_admins(const YamlNode& node, ConfigProblems& problems, std::vector<uint32_t>& to) {
   read_list(node, problems, kMaxAdmins, [&](const YamlNode& item) {
     read_value(item, problems, to.emplace_back(), parse_uid);
@@ -176,10 +215,33 @@ void read_admins(const YamlNode& node, ConfigProblems& problems, std::vector<uin
 }
 
 void check_addresses(const YamlNode& node, const Config& config, ConfigProblems& problems) {
-  if (!config.listen || config.listen != config.api_listen) return;
-  const YamlNode* api = node.find("api_listen");
-  problems.add(api ? *api : node, "the address of listen and api_listen is the same",
-               "give one of them another port");
+  const auto check = [&](const char* a, const auto& of_a, const char* b, const auto& of_b) {
+    if (!of_a || of_a != of_b) return;
+    const YamlNode* at = node.find(b);
+    problems.add(at ? *at : node, fmt::format("the address of {} and {} is the same", a, b),
+                 "give one of them another port");
+  };
+  check("listen", config.listen, "api_listen", config.api_listen);
+  check("listen", config.listen, "peer_listen", config.peer_listen);
+  check("api_listen", config.api_listen, "peer_listen", config.peer_listen);
+}
+
+// Readings say how busy a service is, and a lender is believed: nobody may ask or answer unknown.
+void check_peers(const YamlNode& node, const Config& config, ConfigProblems& problems) {
+  const bool has_key = !config.peer_key_file.empty();
+  if (config.peer_tls && has_key)
+    problems.add(*node.find("peer_key_file"), "peer_tls and peer_key_file are both given",
+                 "remove one of them");
+  if (config.peer_tls || has_key) return;
+  for (const char* key : {"peer_listen", "peers"}) {
+    const YamlNode* at = node.find(key);
+    const bool used =
+        key == std::string_view("peers") ? !config.peers.empty() : config.peer_listen.has_value();
+    if (at && used)
+      problems.add(*at, fmt::format("{} without a way to know who is there", key),
+                   "add peer_key_file: /etc/slogate/peer.key, the same on every node, made by "
+                   "openssl rand -hex 32; or peer_tls");
+  }
 }
 
 // An SLO for a port that no request of class `service` can come to would wait forever.
@@ -251,6 +313,11 @@ constexpr std::array kRows = {
     row<&Config::kubernetes, whole<read_kubernetes>>("kubernetes"),
     row<&Config::state_dir, single<parse_path>>("state_dir"),
     row<&Config::outcomes, single<parse_outcomes>>("outcomes"),
+    row<&Config::peer_listen, single<parse_listen>>("peer_listen"),
+    row<&Config::peer_tls, whole<read_peer_tls>>("peer_tls"),
+    row<&Config::peer_key_file, single<parse_path>>("peer_key_file"),
+    row<&Config::peers, read_peers>("peers"),
+    row<&Config::lenders, single<parse_lenders>>("lenders"),
     row<&Config::classes, whole<read_classes>>("classes"),
     row<&Config::slos, whole<read_slos>>("slos"),
 };
@@ -272,6 +339,7 @@ Config to_config(const YamlNode& root, ConfigProblems& problems) {
         {row.key.name, [&](const YamlNode& node) { row.read(node, problems, config); }});
   read_fields(root, "the configuration", problems, fields);
   check_addresses(root, config, problems);
+  check_peers(root, config, problems);
   check_ports(root, config, problems);
   return config;
 }

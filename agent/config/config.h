@@ -14,6 +14,7 @@
 #include "agent/base/units.h"
 #include "agent/config/cgroup_filter.h"
 #include "agent/config/metrics_settings.h"
+#include "agent/config/peers_config.h"
 #include "agent/config/slo.h"
 #include "maps/abi.h"
 
@@ -65,6 +66,11 @@ struct StartConfig {
   std::optional<ListenAddress> listen = ListenAddress{.host = "0.0.0.0", .port = 9937};
   std::optional<ListenAddress> api_listen;
   std::string socket = "/run/slogate/agent.sock";
+  // Where other nodes' agents ask for readings, and how it is known that they are agents: there is
+  // no listening, and no asking, without one of the two.
+  std::optional<ListenAddress> peer_listen;
+  std::optional<PeerTls> peer_tls;
+  std::string peer_key_file;         // "" for none
   std::vector<uint32_t> admin_uids;  // who may change something besides root
   // Nothing where a pod's own environment says it, or there is no Kubernetes.
   std::optional<KubernetesConfig> kubernetes;
@@ -84,6 +90,9 @@ struct LiveConfig {
   MetricsSettings metrics;
   std::vector<ClassRule> classes;  // no two with the same conditions
   std::vector<Slo> slos;           // no two with the same name
+  // Agents of other nodes, to be asked for baselines, and how many of them for each SLO.
+  std::vector<ListenAddress> peers;
+  size_t lenders = 8;  // 1 to 64
 
   bool operator==(const LiveConfig&) const = default;
 };
@@ -118,6 +127,7 @@ inline constexpr size_t kMaxAdmins = 100;
 inline constexpr size_t kMaxSlos = 1000;
 inline constexpr size_t kMaxObjectives = 100;
 inline constexpr size_t kMaxGlobs = 1000;
+inline constexpr size_t kMaxPeers = 1000;
 
 // The configuration that a text describes, or every problem it has, by line and column; `file_name`
 // is only repeated in those. A text that is not YAML at all has one problem.

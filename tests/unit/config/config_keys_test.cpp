@@ -29,10 +29,19 @@ const std::multimap<std::string_view, std::string_view> kChanges = {
     {"admin_uids", "admin_uids: [7]"},
     {"kubernetes", "kubernetes: { server: 'https://a', token_file: /t, ca_file: /c, node: n }"},
     {"state_dir", "state_dir: /d"},
+    {"peer_listen", "peer_listen: 127.0.0.1:3"},
+    {"peer_tls", "peer_tls: { cert: /c, key: /k, ca: /a }"},
+    {"peer_key_file", "peer_key_file: /k"},
+    {"peers", "peers: [127.0.0.1:3]"},
+    {"lenders", "lenders: 3"},
     {"outcomes", "outcomes: all"},
     {"outcomes", "outcomes: off"},
     {"classes", "classes: [{ class: probe, port: 1 }]"},
     {"slos", "slos: [{ name: a, canary: { cgroup: /a }, baseline: { cgroup: /b } }]"}};
+
+// What a key cannot be without, where it cannot stand alone.
+const std::map<std::string_view, std::string_view> kCompany = {
+    {"peer_listen", "peer_key_file: /k\n"}, {"peers", "peer_key_file: /k\n"}};
 
 Config parsed(std::string_view yaml) {
   const auto config = parse_config(yaml, "test.yaml");
@@ -49,13 +58,15 @@ const StartConfig& at_start(const Config& config) {
 
 // Each key changes what a running agent takes, or needs a restart and says so, and no other key.
 TEST(ConfigKeys, EachTakesEffectWhileRunningOrNeedsARestart) {
-  const Config before = parsed("");
   for (const ConfigKey& key : config_keys()) {
+    const auto company = kCompany.find(key.name);
+    const std::string around(company == kCompany.end() ? "" : company->second);
+    const Config before = parsed(around);
     const auto [first, last] = kChanges.equal_range(key.name);
     ASSERT_NE(first, last) << "no change of " << key.name;
     for (auto change = first; change != last; ++change) {
       SCOPED_TRACE(change->second);
-      const Config after = parsed(change->second);
+      const Config after = parsed(around + std::string(change->second));
       for (const ConfigKey& other : config_keys())
         EXPECT_EQ(other.same(before, after), other.name != key.name) << other.name;
       EXPECT_EQ(live(before) == live(after), key.needs_restart);
