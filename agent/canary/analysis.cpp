@@ -10,6 +10,8 @@ namespace {
 
 // More than a node has pods, several times over.
 constexpr size_t kMostAside = 1000;
+// Readings of an SLO that wait to be taken for lending: a quarter of a minute.
+constexpr size_t kMostLendable = 60;
 
 // A rollout of cgroups has no name of its own: when it began tells it from others.
 std::string rollout_name(const Slo& slo, TickTime now) {
@@ -47,6 +49,15 @@ bool same_canary(const Slo& a, const Slo& b) {
   return a.name == b.name && selector_text(a.canary) == selector_text(b.canary);
 }
 
+LentQuestion question_of(const Slo& slo) {
+  if (!slo.baseline) return {.slo = slo.name, .baseline = "", .rollout = slo.rollout};
+  return {.slo = slo.name,
+          .baseline =
+              fmt::format("{}; port {}; container {}; warm-up {} ns", selector_text(*slo.baseline),
+                          slo.port.value_or(0), slo.container.value_or(""), slo.warmup.count()),
+          .rollout = slo.rollout};
+}
+
 std::vector<std::string> notes_of(const Slo& slo, bool pods_known) {
   std::vector<std::string> notes = slo.notes;
   if (selects_pods(slo) && !pods_known)
@@ -80,6 +91,10 @@ void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
       if (same_canary((*old)->slo, slo)) fresh->judge.go_on_with_weight_of((*old)->judge);
     }
     if (!take_up(*fresh)) note(*fresh, now);
+  }
+  for (const auto& one : cases_) {
+    one->question = question_of(one->slo);
+    one->judge.know_peers(peers_known_);
   }
   for (const auto& old : before)
     if (old && !old->slo.rollout.empty()) put_aside(*old);
@@ -169,6 +184,7 @@ void CanaryAnalysis::read(const CgroupCounts& counts, TickTime now) {
 
 void CanaryAnalysis::observe(Case& one, const CgroupCounts& counts, TickTime now) {
   const Observation seen = one.arms.read(counts, now);
+  if (peers_known_) keep_lendable(one, seen);
   one.judge.observe(seen);
   end_empty(one, seen.canary.cgroups, now);
   note(one, now);
@@ -200,6 +216,80 @@ void CanaryAnalysis::note(Case& one, TickTime now) {
   changes_.push_back({now.system, began ? "" : one.decision, verdict});
   one.decision = decision;
   one.rollout = verdict->rollout;
+}
+
+void CanaryAnalysis::know_peers(bool known) {
+  peers_known_ = known;
+  for (const auto& one : cases_) one->judge.know_peers(known);
+  if (!known) lendable_.clear();
+}
+
+CanaryAnalysis::Case* CanaryAnalysis::find(std::string_view slo) const {
+  const auto found =
+      std::ranges::find_if(cases_, [slo](const auto& one) { return one->slo.name == slo; });
+  return found == cases_.end() ? nullptr : found->get();
+}
+
+std::vector<LentQuestion> CanaryAnalysis::wanted() const {
+  std::vector<LentQuestion> questions;
+  for (const auto& one : cases_)
+    if (one->judge.wants_lenders()) questions.push_back(one->question);
+  return questions;
+}
+
+std::vector<LentQuestion> CanaryAnalysis::wanted_evidence() const {
+  std::vector<LentQuestion> questions;
+  for (const auto& one : cases_)
+    if (peers_known_ && !one->slo.rollout.empty() && !one->arms.canary().empty())
+      questions.push_back(one->question);
+  return questions;
+}
+
+void CanaryAnalysis::set_canary_nodes(std::string_view slo, const std::vector<std::string>& nodes) {
+  if (Case* one = find(slo)) one->judge.set_canary_nodes(nodes);
+}
+
+void CanaryAnalysis::ask_lender(std::string_view slo, const std::string& lender, TickTime now) {
+  if (Case* one = find(slo)) one->judge.ask(lender, now);
+}
+
+void CanaryAnalysis::lend(const LentQuestion& question, const std::string& lender,
+                          LentAnswer answer, TickTime now) {
+  Case* one = find(question.slo);
+  if (one && one->question == question) one->judge.lend(lender, std::move(answer), now);
+}
+
+void CanaryAnalysis::drop_lender(std::string_view slo, const std::string& lender, TickTime now) {
+  if (Case* one = find(slo)) one->judge.drop_lender(lender, now);
+}
+
+// Of a rollout that this node has not heard of yet its baseline's requests are the same.
+LentAnswer::State CanaryAnalysis::matches(const LentQuestion& question) const {
+  const Case* one = find(question.slo);
+  if (!one) return LentAnswer::State::NoSuchSlo;
+  return one->slo.baseline && one->question.baseline == question.baseline
+             ? LentAnswer::State::Lends
+             : LentAnswer::State::OtherQuestion;
+}
+
+void CanaryAnalysis::keep_lendable(Case& one, const Observation& seen) {
+  const auto before = std::exchange(one.read_at, seen.now.monotonic);
+  if (seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0) return;
+  lendable_.emplace_back(
+      one.question, LentReading{.number = ++one.readings,
+                                .lasted = seen.now.monotonic - before.value_or(seen.now.monotonic),
+                                .halves = seen.baseline});
+  // Nobody takes them: what is not taken soon is too old for anyone.
+  if (lendable_.size() > kMostLendable * cases_.size()) lendable_.erase(lendable_.begin());
+}
+
+std::vector<std::pair<LentQuestion, LentReading>> CanaryAnalysis::take_lendable() {
+  return std::exchange(lendable_, {});
+}
+
+std::optional<LentEvidence> CanaryAnalysis::evidence_of(std::string_view slo) const {
+  const Case* one = find(slo);
+  return one ? one->judge.evidence() : std::nullopt;
 }
 
 std::unordered_set<uint64_t> CanaryAnalysis::cgroups() const {

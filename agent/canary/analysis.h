@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "agent/canary/arms.h"
+#include "agent/canary/fleet.h"
+#include "agent/canary/lent.h"
 
 namespace slogate {
 
@@ -48,6 +50,38 @@ class CanaryAnalysis {
   void read(const CgroupCounts& counts, TickTime now);
   [[nodiscard]] std::unordered_set<uint64_t> cgroups() const;
 
+  // ---- what agents lend each other ----
+
+  // Whether there is anyone to ask. Where nobody is, no SLO keeps a part of its alpha for what
+  // others lend, and nothing is made ready for lending.
+  void know_peers(bool known);
+  // SLOs whose canary is here beside too little of a baseline: what to ask nodes that have one. Who
+  // is no longer named is asked no more, and need not be dropped.
+  [[nodiscard]] std::vector<LentQuestion> wanted() const;
+  // SLOs whose canary is here and whose rollout has a name: what to ask the other nodes that have
+  // canaries of it, for their evidence.
+  [[nodiscard]] std::vector<LentQuestion> wanted_evidence() const;
+  // Which other nodes those are, by the names that lend() has; unknown SLOs are passed over. A node
+  // that was once named counts until the rollout ends, whether it says anything or not.
+  void set_canary_nodes(std::string_view slo, const std::vector<std::string>& nodes);
+  // A node begins to be asked for its baseline.
+  void ask_lender(std::string_view slo, const std::string& lender, TickTime now);
+  // An answer of a node. The readings of a lender's first answer are history and never judged; from
+  // the second on each is judged once, in the order of their numbers. An answer to a question that
+  // is not asked any more is passed over.
+  void lend(const LentQuestion& question, const std::string& lender, LentAnswer answer,
+            TickTime now);
+  // The node will not be asked any more, for whatever reason.
+  void drop_lender(std::string_view slo, const std::string& lender, TickTime now);
+
+  // The other side: whether this node means the same by a question,
+  [[nodiscard]] LentAnswer::State matches(const LentQuestion& question) const;
+  // what its baselines did in each reading since the last call (at most the last 60 of each SLO),
+  // in the order of their numbers,
+  std::vector<std::pair<LentQuestion, LentReading>> take_lendable();
+  // and what its own canary has shown; nothing where none was judged.
+  [[nodiscard]] std::optional<LentEvidence> evidence_of(std::string_view slo) const;
+
   // A new rollout; fails when there is no such SLO.
   Result<void> reset(std::string_view slo, TickTime now);
 
@@ -65,9 +99,12 @@ class CanaryAnalysis {
         : slo(of), arms(of), judge(of, name, now) {}
     Slo slo;
     Arms arms;
-    Judge judge;
-    std::shared_ptr<const SloStatus> status;  // as of the last tick or change of the SLO
-    std::string decision;                     // as last reported
+    Fleet judge;
+    LentQuestion question;                            // what is asked of it, and answered
+    uint64_t readings = 0;                            // how many were made ready for lending
+    std::optional<std::chrono::nanoseconds> read_at;  // when the last was
+    std::shared_ptr<const SloStatus> status;          // as of the last tick or change of the SLO
+    std::string decision;                             // as last reported
     bool blind = false;  // that outcomes are unknown was reported of this rollout
     std::string rollout;
     std::optional<std::chrono::nanoseconds> empty_since;
@@ -81,11 +118,14 @@ class CanaryAnalysis {
   void observe(Case& one, const CgroupCounts& counts, TickTime now);
   void end_empty(Case& one, size_t canary_cgroups, TickTime now);
   void note(Case& one, TickTime now);
+  void keep_lendable(Case& one, const Observation& seen);
+  [[nodiscard]] Case* find(std::string_view slo) const;
 
   std::vector<std::unique_ptr<Case>> cases_;
   std::vector<LatchedVeto> aside_;  // oldest first
   std::vector<SloProblem> problems_;
-  bool pods_known_ = false;
+  bool pods_known_ = false, peers_known_ = false;
+  std::vector<std::pair<LentQuestion, LentReading>> lendable_;
   std::vector<VerdictChange> changes_;
 };
 

@@ -37,13 +37,25 @@ enum class Reason {
   SamplesLost,
   Multiplexed,
   OutcomesUnknown,
+  RegressedElsewhere,  // veto: the canaries of this rollout are worse on most of their nodes
 };
 
 // Names of Reason, in its order.
-inline constexpr std::array<std::string_view, 14> kReasons = {
-    "proven",      "regressed",         "exceeded",           "insufficient_samples", "no_canary",
-    "no_baseline", "baseline_unstable", "baseline_breaching", "warming_up",           "restarting",
-    "stalled",     "samples_lost",      "multiplexed",        "outcomes_unknown"};
+inline constexpr std::array<std::string_view, 15> kReasons = {"proven",
+                                                              "regressed",
+                                                              "exceeded",
+                                                              "insufficient_samples",
+                                                              "no_canary",
+                                                              "no_baseline",
+                                                              "baseline_unstable",
+                                                              "baseline_breaching",
+                                                              "warming_up",
+                                                              "restarting",
+                                                              "stalled",
+                                                              "samples_lost",
+                                                              "multiplexed",
+                                                              "outcomes_unknown",
+                                                              "regressed_elsewhere"};
 
 // How one objective stands.
 enum class ObjectiveState { Open, Proven, Against };
@@ -88,6 +100,28 @@ struct ArmSamples {
   uint64_t canary = 0, baseline = 0;
 };
 
+// How it stands with a node that is asked for its baseline.
+enum class LenderState {
+  Asked,          // it has not answered yet
+  Lends,          //
+  Silent,         // it did, and nothing has come of late: nothing is decided before it is replaced
+  NoSuchSlo,      // it knows nothing of the SLO
+  OtherQuestion,  // its SLO of that name is about something else
+};
+
+// Names of LenderState, in its order.
+inline constexpr std::array<std::string_view, 5> kLenderStates = {"asked", "lends", "silent",
+                                                                  "no_such_slo", "other_question"};
+
+// A node that is asked for its baseline, and how the canary stands beside that alone.
+struct LenderStatus {
+  std::string node;
+  LenderState state = LenderState::Asked;
+  uint64_t samples = 0;  // of its baseline, that were judged
+  Decision decision = Decision::Hold;
+  double log_e = 0;  // what a veto needs of it at most is Verdict::threshold
+};
+
 // Everything that is said of one SLO at one moment.
 struct Verdict {
   std::string slo;
@@ -110,6 +144,8 @@ struct Verdict {
   std::string rollout;                            // names the evidence; another after a reset
   std::chrono::nanoseconds block{0};              // how much time one block of evidence spans
   size_t blocks = 0;                              // how many there were
+  // The nodes that were asked because too little of a baseline is beside the canary; by name.
+  std::vector<LenderStatus> lenders = {};
 };
 
 // An SLO as it is judged now: what /v1/slos shows.

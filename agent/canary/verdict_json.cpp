@@ -35,6 +35,14 @@ Json objective_json(const ObjectiveVerdict& objective) {
           {"baseline", number(objective.baseline)}};
 }
 
+Json lender_json(const LenderStatus& lender) {
+  return {{"node", lender.node},
+          {"state", kLenderStates[static_cast<size_t>(lender.state)]},
+          {"samples", lender.samples},
+          {"verdict", kDecisions[static_cast<size_t>(lender.decision)]},
+          {"log_e", number(lender.log_e)}};
+}
+
 // The place of a name among `names`; throws where it has none, like the library does for what is
 // not there.
 template <typename Enum, size_t N>
@@ -75,6 +83,14 @@ ObjectiveVerdict parse_objective(const Json& json) {
   return objective;
 }
 
+LenderStatus parse_lender(const Json& json) {
+  return {.node = json.at("node").get<std::string>(),
+          .state = parse_name<LenderState>(json.at("state"), kLenderStates),
+          .samples = parse_count(json.at("samples")),
+          .decision = parse_name<Decision>(json.at("verdict"), kDecisions),
+          .log_e = parse_number(json.at("log_e")).value_or(0)};
+}
+
 Verdict parse(const Json& json) {
   Verdict verdict;
   verdict.slo = json.at("slo").get<std::string>();
@@ -101,6 +117,8 @@ Verdict parse(const Json& json) {
   verdict.block = std::chrono::nanoseconds(
       static_cast<int64_t>(std::clamp(json.at("block_seconds").get<double>(), 0.0, 3600.0) * 1e9));
   verdict.blocks = parse_count(json.at("blocks"));
+  for (const Json& lender : json.value("lenders", Json::array()))  // newer than others
+    verdict.lenders.push_back(parse_lender(lender));
   return verdict;
 }
 
@@ -110,6 +128,8 @@ Json verdict_json(const Verdict& verdict) {
   Json objectives = Json::array();
   for (const ObjectiveVerdict& objective : verdict.objectives)
     objectives.push_back(objective_json(objective));
+  Json lenders = Json::array();
+  for (const LenderStatus& lender : verdict.lenders) lenders.push_back(lender_json(lender));
   return {{"slo", verdict.slo},
           {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]},
           {"reason", kReasons[static_cast<size_t>(verdict.reason)]},
@@ -126,7 +146,8 @@ Json verdict_json(const Verdict& verdict) {
           {"since", to_rfc3339_ms(verdict.since)},
           {"rollout", verdict.rollout},
           {"blocks", verdict.blocks},
-          {"block_seconds", number(seconds(verdict.block))}};
+          {"block_seconds", number(seconds(verdict.block))},
+          {"lenders", std::move(lenders)}};
 }
 
 Result<Verdict> parse_verdict(const Json& json) {

@@ -90,6 +90,9 @@ struct Slo {
   std::chrono::nanoseconds warmup = std::chrono::seconds{30};
   // How much of the tail a pass shows: as much as the baseline's rate lets it in about this time.
   std::chrono::nanoseconds pass_within = std::chrono::seconds{10};
+  // How many times slower than the slowest node whose baseline is lent the canary's own node may
+  // be; 1 to 10.
+  double node_margin = 1.25;
   WeightSteps weight = {};
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
