@@ -34,7 +34,7 @@ Connection::Connection(boost::asio::io_context& io, Fd socket, const TlsKeys& ke
                        TlsStream::Side side, Handlers handlers, Time now)
     : io_(io),
       socket_(io),
-      tls_(keys, side),
+      keys_(keys),
       side_(side),
       handlers_(std::move(handlers)),
       frames_left_(kFramesPerSecond),
@@ -58,8 +58,8 @@ void Connection::connected() {
   if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_ERROR, &error, &size) != 0)
     error = errno;
   if (error != 0) return end(errno_text(error));
+  tls_.emplace(keys_, side_);
   work();  // the handshake is ours to begin
-  await_input();
 }
 
 void Connection::trust(size_t frame_bytes) {
@@ -69,7 +69,7 @@ void Connection::trust(size_t frame_bytes) {
 
 // A lender whose answers are not read, or who is asked too often, reads no more for now.
 bool Connection::must_wait() const {
-  return side_ == TlsStream::Side::Lender && (!out_.empty() || frames_left_ < 1);
+  return side_ == TlsStream::Side::Lender && (held_ || !out_.empty() || frames_left_ < 1);
 }
 
 void Connection::await_input() {
@@ -91,6 +91,14 @@ void Connection::await_room() {
 }
 
 void Connection::on_input() {
+  if (!tls_) {
+    char first = 0;  // who only hangs up costs no handshake
+    if (::recv(socket_.native_handle(), &first, 1, MSG_DONTWAIT | MSG_PEEK) == 0)
+      return end("it closed the connection");
+    held_ = !handlers_.admits();
+    if (held_) return;  // look() tries again
+    tls_.emplace(keys_, side_);
+  }
   std::array<char, kReadBytes> buffer;
   for (int i = 0; i < kReadBatch && is_open(); ++i) {
     const ssize_t got = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
@@ -100,7 +108,7 @@ void Connection::on_input() {
     bytes_in_ += static_cast<uint64_t>(got);
     if (!trusted_ && bytes_in_ > kStrangerBytes)
       return end("it sent too much before it said who it is");
-    if (auto fed = tls_.feed({buffer.data(), static_cast<size_t>(got)}); !fed)
+    if (auto fed = tls_->feed({buffer.data(), static_cast<size_t>(got)}); !fed)
       return end(fed.error().message);
     work();
     if (static_cast<size_t>(got) < buffer.size()) break;
@@ -110,9 +118,10 @@ void Connection::on_input() {
 
 // Whatever can be done with what has come.
 void Connection::work() {
+  if (!tls_) return await_input();
   for (bool more = true; more && is_open();) {
-    auto read = tls_.read(in_, frame_bytes_ + kReadBytes);
-    if (!open_ && tls_.is_open()) {
+    auto read = tls_->read(in_, frame_bytes_ + kReadBytes);
+    if (!open_ && tls_->is_open()) {
       open_ = true;
       handlers_.opened();
     }
@@ -121,7 +130,7 @@ void Connection::work() {
     if (!is_open()) return;
     if (!taken) return end(taken.error().message);
     if (!read) return end(read.error().message);
-    if (tls_.is_over()) return end("it closed the connection");
+    if (tls_->is_over()) return end("it closed the connection");
     more = *taken;
   }
   await_input();
@@ -146,14 +155,14 @@ Result<bool> Connection::take_frames() {
 }
 
 void Connection::send(std::string_view frame) {
-  if (!is_open()) return;
-  if (auto done = tls_.write(frame); !done) return end(done.error().message);
-  out_ += tls_.take_output();
+  if (!is_open() || !tls_) return;
+  if (auto done = tls_->write(frame); !done) return end(done.error().message);
+  out_ += tls_->take_output();
 }
 
 void Connection::flush() {
-  if (!is_open()) return;
-  out_ += tls_.take_output();
+  if (!is_open() || !tls_) return;
+  out_ += tls_->take_output();
   while (!out_.empty()) {
     const ssize_t put =
         ::send(socket_.native_handle(), out_.data(), out_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -201,7 +210,7 @@ std::string Connection::lateness(Time now) const {
 void Connection::look(Time now) {
   if (!is_open()) return;
   if (std::string late = lateness(now); !late.empty()) return end(std::move(late));
-  const bool waited = frames_left_ < 1;
+  const bool waited = std::exchange(held_, false) || frames_left_ < 1;
   frames_left_ = std::min(
       kFramesPerSecond,
       frames_left_ + kFramesPerSecond * std::chrono::duration<double>(now - looked_).count());

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "agent/peers/tls.h"
@@ -22,6 +23,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   using Time = std::chrono::nanoseconds;  // of CLOCK_MONOTONIC
   struct Handlers {
+    // Of a lender: whether a handshake with somebody unknown may be paid for now; else it is asked
+    // again.
+    std::function<bool()> admits;
     std::function<void()> opened;  // the handshake is done
     // An error ends the connection.
     std::function<Result<void>(const Frame&)> frame;
@@ -52,6 +56,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void look(Time now);
 
   [[nodiscard]] bool is_trusted() const { return trusted_; }
+  // Whether anything was read of it.
+  [[nodiscard]] bool has_spoken() const { return bytes_in_ > 0; }
   [[nodiscard]] uint64_t bytes_in() const { return bytes_in_; }
   [[nodiscard]] uint64_t bytes_out() const { return bytes_out_; }
 
@@ -69,13 +75,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   boost::asio::io_context& io_;
   boost::asio::posix::stream_descriptor socket_;
-  TlsStream tls_;
+  const TlsKeys& keys_;
   TlsStream::Side side_;
+  std::optional<TlsStream> tls_;  // from its first byte on: who says nothing costs little
   Handlers handlers_;
   std::string in_, out_;  // in_: in the clear; out_: encrypted
   size_t frame_bytes_ = kMaxHelloBytes;
   double frames_left_;  // that may be taken before it has to wait
-  bool ended_ = false, open_ = false, trusted_ = false, reads_ = false, writes_ = false;
+  bool ended_ = false, held_ = false, open_ = false, trusted_ = false, reads_ = false,
+       writes_ = false;
   Time began_, looked_, last_frame_, unread_since_{0};
   uint64_t bytes_in_ = 0, bytes_out_ = 0;
 };

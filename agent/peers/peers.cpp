@@ -28,15 +28,17 @@ using namespace std::chrono_literals;
 using boost::system::error_code;
 using Time = std::chrono::nanoseconds;
 
-// Those who have not shown who they are yet; a newcomer takes the place of the one that has taken
-// longest, so that who is quick gets in whatever others do.
+// Those who have not shown who they are yet; a newcomer takes the place of the one that has said
+// nothing for longest, else of the one that has taken longest to say it: who is quick gets in
+// whatever others do.
 constexpr size_t kMostStrangers = 64;
 // Those who have. With eight lenders for each SLO a lender has as many askers as there are nodes
 // with canaries at the most.
 constexpr size_t kMostAskers = 256;
-// Connections that are taken a second, and at once: a handshake costs a millisecond of CPU, and
-// whoever can reach the port may begin one. The rest waits in the kernel.
-constexpr double kAcceptsPerSecond = 25, kAcceptsAtOnce = 64;
+// Connections that are taken a second, and at once; and handshakes, which cost up to a millisecond
+// of CPU each, and whoever can reach the port may begin one. The rest waits in the kernel.
+constexpr double kAcceptsPerSecond = 250, kAcceptsAtOnce = 64;
+constexpr double kHandshakesPerSecond = 25, kHandshakesAtOnce = 64;
 constexpr Time kStatusInterval = 1s;
 // What waits for a thread that does not come: readings of a quarter of a minute, and answers.
 constexpr size_t kMostLendable = kKeptReadings, kMostLent = 16384;
@@ -164,6 +166,7 @@ class Peers::Impl {
   void accept_batch();
   int accept_one();
   void welcome(Fd socket);
+  bool admits_handshake();
   void make_room();
   Result<void> on_asker_frame(uint64_t id, const Frame& frame);
   Result<void> on_asker_hello(Incoming& from, uint64_t id, std::string_view fields);
@@ -189,7 +192,7 @@ class Peers::Impl {
   std::map<uint64_t, Incoming> incoming_;  // by a number that rises: the oldest first
   uint64_t last_incoming_ = 0, last_outgoing_ = 0;
   std::map<std::string, Outgoing> outgoing_;  // by address
-  double accepts_left_ = kAcceptsAtOnce;
+  double accepts_left_ = kAcceptsAtOnce, handshakes_left_ = kHandshakesAtOnce;
   bool accepting_ = false;
   Time tended_{0}, next_status_{0};
   uint64_t turned_away_ = 0, closed_in_ = 0, closed_out_ = 0;
@@ -218,12 +221,12 @@ void Peers::Impl::tend_later(std::chrono::milliseconds after) {
 void Peers::Impl::tend() {
   const Time now = monotonic();
   for (Lendable& one : lendable.take()) book_.add(std::move(one), now);
+  const double passed = std::chrono::duration<double>(now - tended_).count();
+  accepts_left_ = std::min(kAcceptsAtOnce, accepts_left_ + kAcceptsPerSecond * passed);
+  handshakes_left_ = std::min(kHandshakesAtOnce, handshakes_left_ + kHandshakesPerSecond * passed);
+  tended_ = now;
   for (auto& [id, from] : incoming_) from.connection->look(now);
   for (auto& [address, to] : outgoing_) to.connection->look(now);
-  accepts_left_ = std::min(
-      kAcceptsAtOnce,
-      accepts_left_ + kAcceptsPerSecond * std::chrono::duration<double>(now - tended_).count());
-  tended_ = now;
   accept_when_ready();
   tend_asker(now);
   if (now >= next_status_) publish_status(now);
@@ -320,7 +323,11 @@ int Peers::Impl::accept_one() {
 void Peers::Impl::make_room() {
   const auto stranger = [](const auto& entry) { return !entry.second.connection->is_trusted(); };
   if (static_cast<size_t>(std::ranges::count_if(incoming_, stranger)) < kMostStrangers) return;
-  const auto oldest = std::ranges::find_if(incoming_, stranger);
+  const auto silent = std::ranges::find_if(incoming_, [&](const auto& entry) {
+    return stranger(entry) && !entry.second.connection->has_spoken();
+  });
+  const auto oldest =
+      silent != incoming_.end() ? silent : std::ranges::find_if(incoming_, stranger);
   ++turned_away_;
   last_refusal_ = "there were too many that did not say who they are";
   forget_bytes(*oldest->second.connection);
@@ -343,12 +350,19 @@ void Peers::Impl::welcome(Fd socket) {
   auto connection = std::make_shared<Connection>(
       io_, std::move(socket), keys_, TlsStream::Side::Lender,
       Connection::Handlers{
+          .admits = [this] { return admits_handshake(); },
           .opened = [] {},
           .frame = [this, id](const Frame& frame) { return on_asker_frame(id, frame); },
           .closed = closed},
       monotonic());
   connection->start();
   incoming_[id].connection = std::move(connection);
+}
+
+bool Peers::Impl::admits_handshake() {
+  if (handshakes_left_ < 1) return false;
+  handshakes_left_ -= 1;
+  return true;
 }
 
 Result<void> Peers::Impl::on_asker_frame(uint64_t id, const Frame& frame) {
@@ -423,6 +437,7 @@ void Peers::Impl::connect(const std::string& address) {
   to.connection = std::make_shared<Connection>(
       io_, std::move(*socket), keys_, TlsStream::Side::Asker,
       Connection::Handlers{
+          .admits = {},
           .opened = [this, address] { on_lender_opened(address); },
           .frame = [this, address](const Frame& frame) { return on_lender_frame(address, frame); },
           .closed = [this, address,
