@@ -210,6 +210,7 @@ class Kubernetes {
   }
   void write(PodWrites writes) {
     if (!client_) return;  // it has not started: the first cluster will bring us here again
+    client_->follow(std::move(writes.vetoed));
     client_->set_conditions(std::move(writes.conditions));
     for (PodEvent& event : writes.events) client_->post(std::move(event));
   }

@@ -14,6 +14,7 @@
 #include "agent/host/syscalls.h"
 #include "agent/kubernetes/pods.h"
 #include "agent/kubernetes/reflector.h"
+#include "agent/kubernetes/siblings.h"
 #include "agent/kubernetes/text.h"
 #include "agent/kubernetes/transport.h"
 #include "agent/kubernetes/workloads.h"
@@ -53,7 +54,8 @@ std::string join(const std::string& a, const std::string& b) {
 
 bool same(const Cluster& a, const Cluster& b) {
   return a.synced == b.synced && a.trouble == b.trouble && a.write_trouble == b.write_trouble &&
-         a.deployments == b.deployments;
+         a.deployments == b.deployments && a.revision_pods == b.revision_pods &&
+         a.capacities == b.capacities;
 }
 
 }  // namespace
@@ -67,6 +69,7 @@ class KubernetesClient::Impl {
   ~Impl();
 
   [[nodiscard]] std::shared_ptr<const Cluster> cluster() const;
+  void follow(std::set<std::string> replica_sets);
   void set_conditions(std::vector<PodCondition> conditions);
   void post(PodEvent event);
 
@@ -84,6 +87,7 @@ class KubernetesClient::Impl {
   Pods pods_;
   Reflector reflector_;
   Workloads workloads_;
+  Siblings siblings_;
   Writer writer_;
   SteadyTime published_at_ = SteadyTime::min();
   uint64_t published_pods_ = 0;  // their version
@@ -91,6 +95,8 @@ class KubernetesClient::Impl {
   mutable std::mutex mutex_;  // of what follows
   std::shared_ptr<const Cluster> cluster_ = std::make_shared<const Cluster>();
   std::optional<std::vector<PodCondition>> conditions_;
+  std::set<std::string> asked_;                    // what follow() said last
+  std::optional<std::set<std::string>> followed_;  // if the thread does not know it yet
   std::vector<PodEvent> events_;
   size_t dropped_events_ = 0;
 
@@ -106,6 +112,7 @@ KubernetesClient::Impl::Impl(const KubernetesAccess& access, std::unique_ptr<Tra
       pods_(&read_clock),
       reflector_(world_, settings_for(access.node), pods_),
       workloads_(world_, pods_),
+      siblings_(world_, workloads_),
       writer_(world_, access.node, pods_),
       thread_([this] { run(); }) {}
 
@@ -117,6 +124,17 @@ KubernetesClient::Impl::~Impl() {
 std::shared_ptr<const Cluster> KubernetesClient::Impl::cluster() const {
   const std::lock_guard lock(mutex_);
   return cluster_;
+}
+
+// Most often it is the same as before, with every tick: nothing to wake the thread for.
+void KubernetesClient::Impl::follow(std::set<std::string> replica_sets) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (asked_ == replica_sets) return;
+    asked_ = replica_sets;
+    followed_ = std::move(replica_sets);
+  }
+  transport_->wake();
 }
 
 void KubernetesClient::Impl::set_conditions(std::vector<PodCondition> conditions) {
@@ -160,6 +178,7 @@ void KubernetesClient::Impl::turn() {
   SteadyTime due = reflector_.step();
   due = std::min(due, pods_.expire());
   due = std::min(due, workloads_.step());
+  due = std::min(due, siblings_.step());
   due = std::min(due, writer_.step());
   log_troubles();
   due = std::min(due, publish());
@@ -173,14 +192,17 @@ void KubernetesClient::Impl::turn() {
 
 void KubernetesClient::Impl::take_orders() {
   std::optional<std::vector<PodCondition>> conditions;
+  std::optional<std::set<std::string>> followed;
   std::vector<PodEvent> events;
   size_t dropped = 0;
   {
     const std::lock_guard lock(mutex_);
     conditions = std::exchange(conditions_, std::nullopt);
+    followed = std::exchange(followed_, std::nullopt);
     events = std::exchange(events_, {});
     dropped = std::exchange(dropped_events_, 0);
   }
+  if (followed) siblings_.follow(std::move(*followed));
   if (conditions) writer_.set_conditions(std::move(*conditions));
   writer_.post(std::move(events), dropped);
 }
@@ -188,6 +210,7 @@ void KubernetesClient::Impl::take_orders() {
 void KubernetesClient::Impl::log_troubles() {
   log_change("kubernetes: pods", reflector_.problem());
   log_change("kubernetes: workloads", workloads_.problem());
+  log_change("kubernetes: capacity", siblings_.problem());
   log_change("kubernetes: conditions", writer_.condition_problem());
   log_change("kubernetes: events", writer_.event_problem());
 }
@@ -197,6 +220,7 @@ Cluster KubernetesClient::Impl::without_pods() const {
                   .trouble = join(reflector_.problem(), workloads_.problem()),
                   .write_trouble = join(writer_.condition_problem(), writer_.event_problem())};
   workloads_.add_to(cluster);
+  siblings_.add_to(cluster);
   return cluster;
 }
 
@@ -237,6 +261,9 @@ Result<std::unique_ptr<KubernetesClient>> KubernetesClient::start(const Kubernet
 
 std::shared_ptr<const Cluster> KubernetesClient::cluster() const {
   return impl_->cluster();
+}
+void KubernetesClient::follow(std::set<std::string> replica_sets) {
+  impl_->follow(std::move(replica_sets));
 }
 void KubernetesClient::set_conditions(std::vector<PodCondition> conditions) {
   impl_->set_conditions(std::move(conditions));

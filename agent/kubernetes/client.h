@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ class KubernetesClient {
 
   // From any thread; never null.
   [[nodiscard]] std::shared_ptr<const Cluster> cluster() const;
+  // From any thread: of which revisions, by the uids of their ReplicaSets, Cluster::revision_pods
+  // and Cluster::capacities are wanted. Those of Deployments that are not known yet come later.
+  void follow(std::set<std::string> replica_sets);
   // From any thread: all conditions that should be written; replaces what was said before and was
   // not written yet. A write that fails is tried again, until another set is given.
   void set_conditions(std::vector<PodCondition> conditions);

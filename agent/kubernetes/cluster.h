@@ -35,7 +35,8 @@ struct Revision {
   // deployment.kubernetes.io/revision (rollout.argoproj.io/revision of Argo): the highest is the
   // newest, whatever is older: undo reuses ReplicaSets. 0 where it has none.
   int64_t number = 0;
-  uint64_t pods = 0, ready = 0;                    // in the whole cluster, as its status says
+  // In the whole cluster, as its status says; `available` are Ready for minReadySeconds.
+  uint64_t pods = 0, ready = 0, available = 0;
   std::map<std::string, std::string> annotations;  // ours, of its template, without the prefix
 
   bool operator==(const Revision&) const = default;
@@ -48,6 +49,23 @@ struct Deployment {
 
   bool operator==(const Deployment&) const = default;
 };
+
+// How many pods a Deployment or Rollout wants, and how many of them it can do without.
+struct Capacity {
+  uint64_t replicas = 1, max_unavailable = 0;
+
+  bool operator==(const Capacity&) const = default;
+};
+
+// One pod of a revision, on whatever node.
+struct RevisionPod {
+  std::string uid, name;
+  std::string created;  // as Pod::created
+  bool able = false;    // as Pod::able
+
+  bool operator==(const RevisionPod&) const = default;
+};
+using RevisionPods = std::vector<RevisionPod>;
 
 struct Cluster {
   // Whether the pods of this node were ever listed. Until then nothing can be concluded from a pod
@@ -63,6 +81,12 @@ struct Cluster {
   std::map<std::string, std::shared_ptr<const Deployment>> deployments;
   // The uid of the Deployment of each ReplicaSet of these, by the ReplicaSet's uid.
   std::map<std::string, std::string> deployment_of;
+  // The pods of those revisions that KubernetesClient::follow() names, without those that are
+  // leaving, by the ReplicaSet's uid. One whose pods were not listed yet is not here.
+  std::map<std::string, std::shared_ptr<const RevisionPods>> revision_pods;
+  // Of the Deployments of these, by uid: nothing where it cannot be read, and no entry while
+  // nobody knows yet.
+  std::map<std::string, std::optional<Capacity>> capacities;
 };
 
 }  // namespace slogate

@@ -19,6 +19,9 @@ constexpr size_t kMostEntries = 256;
 constexpr size_t kLongestEntry = size_t{256} << 10;
 constexpr size_t kLongestName = 512;
 
+// So that no percentage of it overflows; the API counts in 32 bits.
+constexpr uint64_t kMostReplicas = uint64_t{1} << 31;
+
 constexpr std::string_view kPodHash = "pod-template-hash";
 constexpr std::string_view kRolloutHash = "rollouts-pod-template-hash";
 
@@ -249,6 +252,52 @@ bool is_leaving(const ApiJson& metadata, const ApiJson& status) {
          phase == "Failed";
 }
 
+bool is_so(const ApiJson& status, std::string_view condition) {
+  return text_at(condition_of(status, condition), "status") == "True";
+}
+
+// Ready says the same of a pod that has no gates.
+bool is_able(const ApiJson& status) {
+  const bool told = condition_of(status, "ContainersReady").is_object();
+  return is_so(status, told ? "ContainersReady" : "Ready");
+}
+
+// ---- Deployments and Rollouts ----
+
+// What may be a number, or a text such as "25%" of a whole; 0 for anything else.
+struct Share {
+  uint64_t count = 0, percent = 0;
+};
+constexpr Share kQuarter{.percent = 25};
+
+Share share_of(const ApiJson& json, Share missing) {
+  if (json.is_null()) return missing;
+  if (json.is_number_integer()) return {.count = count_of(json)};
+  std::string text = text_of(json);
+  if (!text.ends_with('%')) return {};
+  text.pop_back();
+  constexpr uint64_t most_percent = 1'000;
+  return {.percent = std::min(parse_integer<uint64_t>(text, 0).value_or(0), most_percent)};
+}
+
+enum class Round { Down, Up };
+uint64_t scaled(const Share& share, uint64_t whole, Round round) {
+  constexpr uint64_t hundred = 100;
+  const uint64_t product = share.percent * whole;
+  return share.count + (product + (round == Round::Up ? hundred - 1 : 0)) / hundred;
+}
+
+// As the deployment controller resolves them: without a surge and with nothing unavailable no
+// rollout could go on, so one may be.
+uint64_t max_unavailable(const ApiJson& rolling, uint64_t replicas) {
+  const Share down = share_of(member(rolling, "maxUnavailable"), kQuarter);
+  const Share up = share_of(member(rolling, "maxSurge"), kQuarter);
+  const uint64_t unavailable = scaled(down, replicas, Round::Down);
+  if (unavailable == 0 && scaled(up, replicas, Round::Up) == 0)
+    return std::min<uint64_t>(replicas, 1);
+  return std::min(unavailable, replicas);
+}
+
 // ---- ReplicaSets ----
 
 // What tells a ReplicaSet from its siblings.
@@ -371,6 +420,10 @@ std::string resource_version_of(const ApiJson& object) {
   return name_at(member(object, "metadata"), "resourceVersion");
 }
 
+std::string name_of(const ApiJson& object) {
+  return name_at(member(object, "metadata"), "name");
+}
+
 std::string uid_of(const ApiJson& object) {
   return name_at(member(object, "metadata"), "uid");
 }
@@ -390,7 +443,11 @@ std::optional<Pod> to_pod(const ApiJson& object) {
   pod.condition = to_bool(text_at(ours, "status"));
   pod.condition_reason = text_at(ours, "reason");
   pod.condition_message = text_at(ours, "message");
-  pod.ready = text_at(condition_of(status, "Ready"), "status") == "True";
+  pod.condition_generation = integer_of(member(ours, "observedGeneration"));
+  pod.generation = integer_of(member(metadata, "generation"));
+  pod.created = name_at(metadata, "creationTimestamp");
+  pod.ready = is_so(status, "Ready");
+  pod.able = is_able(status);
   pod.leaving = is_leaving(metadata, status);
   return pod;
 }
@@ -411,8 +468,29 @@ std::optional<ReplicaSet> to_replica_set(const ApiJson& object) {
   revision.number = number_of(member(metadata, "annotations"));
   revision.pods = count_of(member(status, "replicas"));
   revision.ready = count_of(member(status, "readyReplicas"));
+  revision.available = count_of(member(status, "availableReplicas"));
   revision.annotations = our_annotations(member(spec, {"template", "metadata"}));
   return set;
+}
+
+std::optional<Capacity> to_capacity(const ApiJson& object) {
+  const ApiJson& spec = member(object, "spec");
+  const ApiJson& strategy = member(spec, "strategy");
+  if (!spec.is_object()) return std::nullopt;
+  Capacity capacity;
+  if (const ApiJson& replicas = member(spec, "replicas"); !replicas.is_null())
+    capacity.replicas = std::min(count_of(replicas), kMostReplicas);
+  // Rollouts of Argo have a member for each strategy, Deployments name theirs.
+  if (const ApiJson& colours = member(strategy, "blueGreen"); colours.is_object())
+    capacity.max_unavailable = std::min(
+        scaled(share_of(member(colours, "maxUnavailable"), {}), capacity.replicas, Round::Down),
+        capacity.replicas);
+  else if (const ApiJson& canary = member(strategy, "canary"); canary.is_object())
+    capacity.max_unavailable = max_unavailable(canary, capacity.replicas);
+  else if (text_at(strategy, "type") != "Recreate")
+    capacity.max_unavailable =
+        max_unavailable(member(strategy, "rollingUpdate"), capacity.replicas);
+  return capacity;
 }
 
 std::optional<WorkloadTemplate> to_workload_template(const ApiJson& object) {

@@ -48,6 +48,7 @@ struct ApiStatus {
 [[nodiscard]] Result<ApiJson> parse_object(std::string_view text);
 
 [[nodiscard]] std::string resource_version_of(const ApiJson& object);
+[[nodiscard]] std::string name_of(const ApiJson& object);
 [[nodiscard]] std::string uid_of(const ApiJson& object);
 
 // Nothing where uid, namespace or name is missing.
@@ -61,6 +62,10 @@ struct ReplicaSet {
   Revision revision;
 };
 [[nodiscard]] std::optional<ReplicaSet> to_replica_set(const ApiJson& object);
+
+// What a Deployment or Rollout says of how many of its pods have to serve, with the defaults and
+// the rounding of their controllers: nothing where it has no spec.
+[[nodiscard]] std::optional<Capacity> to_capacity(const ApiJson& object);
 
 // Whatever makes pods of a template.
 struct WorkloadTemplate {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "agent/base/figures.h"
+#include "agent/kubernetes/capacity.h"
 
 namespace slogate {
 namespace {
@@ -66,10 +67,62 @@ PodCondition condition_of(const Pod& pod, bool status, std::string reason, std::
           .message = std::move(message)};
 }
 
+uint64_t available_elsewhere(const Deployment& deployment, const Revision& revision) {
+  uint64_t available = 0;
+  for (const Revision& other : deployment.revisions)
+    if (other.uid != revision.uid) available += other.available;
+  return available;
+}
+
+// All there are of one revision. What is known of this node's own is the latest, and one that came
+// this moment may not be in the list of all yet.
+RevisionPods pods_of(const Cluster& cluster, const Revision& revision, const RevisionPods& listed) {
+  std::map<std::string, RevisionPod> pods;
+  for (const RevisionPod& pod : listed) pods.emplace(pod.uid, pod);
+  for (const auto& pod : cluster.pods) {
+    if (pod->owner.uid != revision.uid) continue;
+    pods.erase(pod->uid);
+    if (!pod->leaving)
+      pods.emplace(pod->uid, RevisionPod{pod->uid, pod->name, pod->created, pod->able});
+  }
+  RevisionPods all;
+  for (auto& [uid, pod] : pods) all.push_back(std::move(pod));
+  return all;
+}
+
+// "web-5d4f8-x2x7k, web-5d4f8-z9zqq and 3 more".
+std::string names_of(const RevisionPods& pods, const std::set<std::string>& uids) {
+  constexpr size_t most = 3;
+  std::set<std::string> names;
+  for (const RevisionPod& pod : pods)
+    if (uids.contains(pod.uid)) names.insert(pod.name);
+  if (names.empty()) return "none";
+  const size_t shown = std::min(names.size(), most);
+  std::string text = fmt::format(
+      "{}", fmt::join(names.begin(), std::next(names.begin(), static_cast<long>(shown)), ", "));
+  if (names.size() > shown) text += fmt::format(" and {} more", names.size() - shown);
+  return text;
+}
+
 }  // namespace
 
+Readiness::Sentence Readiness::sentence_on(const Cluster& cluster, const Deployment& deployment,
+                                           const Revision& revision) {
+  const auto listed = cluster.revision_pods.find(revision.uid);
+  const auto capacity = cluster.capacities.find(deployment.uid);
+  if (listed == cluster.revision_pods.end() || capacity == cluster.capacities.end()) return {};
+  const RevisionPods pods = pods_of(cluster, revision, *listed->second);
+  Sentence sentence{
+      .known = true,
+      .has_capacity = capacity->second.has_value(),
+      .capacity = capacity->second.value_or(Capacity{}),
+      .away = turned_away(pods, available_elsewhere(deployment, revision), capacity->second)};
+  sentence.names = names_of(pods, sentence.away);
+  return sentence;
+}
+
 Readiness::Standing Readiness::standing_of(const Cluster& cluster, const Pod& pod,
-                                           const Vetoes& vetoes) {
+                                           const Vetoes& vetoes, Sentences& sentences) {
   const auto uid = cluster.deployment_of.find(pod.owner.uid);
   if (uid == cluster.deployment_of.end()) return {.known = !needs_deployment(pod)};
   const Deployment& deployment = *cluster.deployments.at(uid->second);
@@ -77,8 +130,30 @@ Readiness::Standing Readiness::standing_of(const Cluster& cluster, const Pod& po
   if (!revision) return {};
   const std::string* veto = said_of(cluster, pod, vetoes);
   if (!veto) return {.known = true};
-  const bool held = revisions_with_pods(deployment) >= 2 && another_is_ready(deployment, *revision);
-  return {.known = true, .vetoed = true, .spared = !held, .why = *veto};
+  Standing standing{.known = true, .vetoed = true, .why = *veto};
+  if (revisions_with_pods(deployment) < 2 || !another_is_ready(deployment, *revision)) {
+    standing.spared = "no other revision has Ready pods to serve instead";
+    return standing;
+  }
+  auto [found, is_new] = sentences.try_emplace(revision->uid);
+  if (is_new) found->second = sentence_on(cluster, deployment, *revision);
+  const Sentence& sentence = found->second;
+  standing.known = sentence.known;
+  if (!sentence.known)
+    standing.spared = "its revision's other pods are not known yet";
+  else if (sentence.away.contains(pod.uid))
+    standing.spared = "";
+  else if (sentence.has_capacity)
+    standing.spared =
+        fmt::format("{}/{} wants {} of {} pods available; turned away: {}", deployment.namespace_,
+                    deployment.name, sentence.capacity.replicas - sentence.capacity.max_unavailable,
+                    sentence.capacity.replicas, sentence.names);
+  else
+    standing.spared = fmt::format(
+        "how many pods {}/{} can do without cannot be read, so only the newest is "
+        "turned away: {}",
+        deployment.namespace_, deployment.name, sentence.names);
+  return standing;
 }
 
 std::string Readiness::text_without_veto(const Pod& pod, const std::optional<double>* hold,
@@ -99,20 +174,21 @@ void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Stan
     // What it was told before holds on.
     if (patient || pod.condition) return;
   }
-  if (standing.vetoed && !standing.spared)
+  if (standing.vetoed && standing.spared.empty())
     writes.conditions.push_back(condition_of(pod, false, "Vetoed", standing.why));
   else if (standing.vetoed)
     writes.conditions.push_back(condition_of(
-        pod, true, "Spared",
-        "vetoed, but no other revision has Ready pods to serve instead: " + standing.why));
+        pod, true, "Spared", fmt::format("vetoed, but {}: {}", standing.spared, standing.why)));
   else
     writes.conditions.push_back(
         condition_of(pod, true, "NoVeto", text_without_veto(pod, hold, now)));
 }
 
 void Readiness::add_event(const Pod& pod, std::string reason, const std::string& message,
-                          PodWrites& writes) {
-  if (!said_[pod.uid].insert(reason + message).second) return;
+                          PodWrites& writes, TickTime now) {
+  auto [said, is_new] = said_[pod.uid].try_emplace(reason + message, now.monotonic);
+  if (!is_new && now.monotonic - said->second < kEventInterval) return;
+  said->second = now.monotonic;
   writes.events.push_back({.uid = pod.uid,
                            .namespace_ = pod.namespace_,
                            .name = pod.name,
@@ -126,18 +202,20 @@ PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vet
   PodWrites writes;
   if (!cluster.synced) return writes;
   std::set<std::string> there;
+  Sentences sentences;
   std::map<std::string, std::string> bad(slos.bad_pods.begin(), slos.bad_pods.end());
   for (const auto& pod : cluster.pods) {
     if (pod->gone || pod->leaving) continue;
     there.insert(pod->uid);
-    const Standing standing = standing_of(cluster, *pod, vetoes);
+    const Standing standing = standing_of(cluster, *pod, vetoes, sentences);
     if (pod->gated)
       add_condition(cluster, *pod, standing, said_of(cluster, *pod, holds), writes, now);
-    if (standing.vetoed) add_event(*pod, "SLOVeto", standing.why, writes);
+    if (standing.vetoed && pod->gated) writes.vetoed.insert(pod->owner.uid);
+    if (standing.vetoed) add_event(*pod, "SLOVeto", standing.why, writes, now);
     if (const std::string* why = said_of(cluster, *pod, blind))
-      add_event(*pod, "OutcomesUnknown", *why, writes);
+      add_event(*pod, "OutcomesUnknown", *why, writes, now);
     if (const auto problem = bad.find(pod->uid); problem != bad.end())
-      add_event(*pod, "InvalidSLO", problem->second, writes);
+      add_event(*pod, "InvalidSLO", problem->second, writes, now);
   }
   const auto left = [&](const auto& entry) { return !there.contains(entry.first); };
   std::erase_if(waiting_since_, left);

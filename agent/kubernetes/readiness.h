@@ -22,6 +22,9 @@ inline constexpr std::chrono::seconds kRevisionPatience{5};
 // long a pass will take, which changes with every answer, and each write is one to the API server.
 inline constexpr std::chrono::seconds kLeastBetweenTexts{30};
 
+// An API server keeps an event for an hour by default. What still holds is said again before.
+inline constexpr std::chrono::minutes kEventInterval{30};
+
 // Canaries that are held for lack of samples: how many seconds a pass will take, nothing where
 // nobody knows.
 using Holds = std::map<VetoKey, std::optional<double>>;
@@ -29,13 +32,16 @@ using Holds = std::map<VetoKey, std::optional<double>>;
 // What is said of this node's pods to the API server.
 struct PodWrites {
   std::vector<PodCondition> conditions;  // all there should be
-  std::vector<PodEvent> events;          // those that are new
+  std::vector<PodEvent> events;          // those that are new, or due again
+  // Uids of this node's revisions that are vetoed: what has to be known of their other pods.
+  std::set<std::string> vetoed;
 };
 
 // Holds a rollout without ever causing an outage. A pod with our readiness gate is told True at
 // once. It is told False only while all of this is so: its revision is vetoed; a rollout is under
-// way, with pods of two revisions or more; and another revision of it has Ready pods somewhere in
-// the cluster. A hold never turns a pod away.
+// way, with pods of two revisions or more; another revision of it has Ready pods somewhere in the
+// cluster; and its Deployment can do without it, as capacity.h has it. A hold never turns a pod
+// away.
 class Readiness {
  public:
   // `blind`: canaries that are held because nobody can know what they answer, in the form of
@@ -48,15 +54,28 @@ class Readiness {
   struct Standing {
     bool known = false;  // whether there is anything left to wait for
     bool vetoed = false;
-    bool spared = false;  // vetoed, but turning it away could be an outage
+    // Vetoed, but turning it away could be an outage: why, as a part of a sentence.
+    std::string spared;
     std::string why;
   };
+  // Who is turned away of one vetoed revision.
+  struct Sentence {
+    bool known = false;         // whether its other pods and its capacity are
+    bool has_capacity = false;  // or nobody may read it
+    Capacity capacity;
+    std::set<std::string> away;  // uids
+    std::string names;           // of these
+  };
+  using Sentences = std::map<std::string, Sentence>;  // by uid of the ReplicaSet
+  [[nodiscard]] static Sentence sentence_on(const Cluster& cluster, const Deployment& deployment,
+                                            const Revision& revision);
   [[nodiscard]] static Standing standing_of(const Cluster& cluster, const Pod& pod,
-                                            const Vetoes& vetoes);
+                                            const Vetoes& vetoes, Sentences& sentences);
   void add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
                      const std::optional<double>* hold, PodWrites& writes, TickTime now);
   std::string text_without_veto(const Pod& pod, const std::optional<double>* hold, TickTime now);
-  void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes);
+  void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes,
+                 TickTime now);
 
   // What a pod's condition says while nothing speaks against it.
   struct Told {
@@ -67,7 +86,8 @@ class Readiness {
 
   std::map<std::string, Told> told_;                               // by pod
   std::map<std::string, std::chrono::nanoseconds> waiting_since_;  // by pod
-  std::map<std::string, std::set<std::string>> said_;              // events, by pod
+  // When each event was posted last, by pod.
+  std::map<std::string, std::map<std::string, std::chrono::nanoseconds>> said_;
 };
 
 }  // namespace slogate

@@ -208,6 +208,12 @@ SteadyTime Workloads::step_tracked() {
   return next;
 }
 
+std::shared_ptr<const Deployment> Workloads::find(const std::string& replica_set) const {
+  for (const auto& [uid, tracked] : tracked_)
+    if (tracked.revisions->contains(replica_set)) return tracked.revisions->deployment();
+  return nullptr;
+}
+
 void Workloads::add_to(Cluster& cluster) const {
   for (const auto& [uid, tracked] : tracked_) {
     const auto& deployment = tracked.revisions->deployment();

@@ -49,6 +49,8 @@ class Workloads {
   SteadyTime step();
   void add_to(Cluster& cluster) const;
   [[nodiscard]] std::string problem() const;
+  // The Deployment that the ReplicaSet of this uid is a revision of; null while it is not known.
+  [[nodiscard]] std::shared_ptr<const Deployment> find(const std::string& replica_set) const;
 
  private:
   // From a pod's ReplicaSet to its Deployment.

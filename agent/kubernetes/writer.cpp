@@ -18,6 +18,9 @@ using namespace std::chrono_literals;
 
 constexpr size_t kMostCalls = 4;  // at once
 constexpr auto kLetterLife = 1min;
+// Of events that may be said again, and for how long after the last time.
+constexpr size_t kMostSeries = 1'000;
+constexpr auto kSeriesLife = 2h;
 // How long a watch may take to tell of a condition that was written, before it is written again.
 constexpr auto kBelieved = 30s;
 constexpr std::chrono::seconds kWriteLimit{20};
@@ -61,18 +64,24 @@ std::string pods_path(const std::string& namespace_) {
 
 // The uid makes the server refuse when the name belongs to another pod by now. Merged by type, so
 // conditions of others and, without a new one, the time of the last change stay as they are.
-std::string patch(const PodCondition& condition, bool changes, WallTime now) {
+std::string patch(const PodCondition& condition, bool changes, int64_t generation, WallTime now) {
   ApiJson one = {{"type", kConditionType},
                  {"status", condition.status ? "True" : "False"},
                  {"reason", condition.reason},
                  {"message", cut_text(condition.message, kLongestConditionMessage)}};
   if (changes) one["lastTransitionTime"] = to_rfc3339(now);
+  // Servers before 1.33 count no generations of pods.
+  if (generation > 0) one["observedGeneration"] = generation;
   return to_text({{"metadata", {{"uid", condition.uid}}},
                   {"status", {{"conditions", ApiJson::array({std::move(one)})}}}});
 }
 
-std::string event_text(const PodEvent& event, const std::string& node, WallTime since) {
-  const std::string time = to_rfc3339(since);
+std::string series_key(const PodEvent& event) {
+  return fmt::format("{}/{}/{}", event.uid, event.reason, event.message);
+}
+
+std::string event_text(const PodEvent& event, const std::string& node, WallTime first,
+                       WallTime last, uint64_t count) {
   return to_text(
       {{"apiVersion", "v1"},
        {"kind", "Event"},
@@ -86,9 +95,9 @@ std::string event_text(const PodEvent& event, const std::string& node, WallTime 
        {"type", event.warning ? "Warning" : "Normal"},
        {"reason", event.reason},
        {"message", cut_text(event.message, kLongestEventMessage)},
-       {"firstTimestamp", time},
-       {"lastTimestamp", time},
-       {"count", 1},
+       {"firstTimestamp", to_rfc3339(first)},
+       {"lastTimestamp", to_rfc3339(last)},
+       {"count", count},
        {"source", {{"component", "slogate-agent"}, {"host", node}}},
        {"reportingComponent", "slogate-agent"},
        {"reportingInstance", node}});
@@ -145,7 +154,9 @@ void Writer::set_conditions(std::vector<PodCondition> conditions) {
 bool Writer::needs_write(const Job& job, const Pod& pod) const {
   const PodCondition& wanted = job.wanted;
   if (job.over || pod.gone) return false;
-  if (pod.condition == wanted.status && pod.condition_reason == wanted.reason &&
+  // Only of a server that keeps what we say of generations: others leave it out for ever.
+  const bool outdated = pod.condition_generation > 0 && pod.condition_generation < pod.generation;
+  if (!outdated && pod.condition == wanted.status && pod.condition_reason == wanted.reason &&
       pod.condition_message == wanted.message)
     return false;
   const bool believed = job.written == wanted && world_.clock().steady - job.written_at < kBelieved;
@@ -185,7 +196,7 @@ void Writer::write(Job& job, const Pod& pod) {
   ApiCall call{
       .method = "PATCH",
       .target = fmt::format("{}/{}/status", pods_path(wanted.namespace_), url_escape(wanted.name)),
-      .body = patch(wanted, before != wanted.status, now.wall),
+      .body = patch(wanted, before != wanted.status, pod.generation, now.wall),
       .content_type = "application/strategic-merge-patch+json",
       .limit = kWriteLimit};
   job.call = world_.caller->start(
@@ -227,6 +238,7 @@ void Writer::write_failed(Job& job, const ApiAnswer& answer) {
 
 void Writer::post(std::vector<PodEvent> events, size_t dropped) {
   const Instant now = world_.clock();
+  forget_series();
   for (PodEvent& event : events) {
     if (letters_.size() >= kMostWaitingEvents) {
       ++dropped;
@@ -260,16 +272,51 @@ SteadyTime Writer::step_events() {
   return next;
 }
 
-void Writer::send(Letter& letter) {
-  ApiCall call{
-      .method = "POST",
-      .target = fmt::format("/api/v1/namespaces/{}/events", url_escape(letter.event.namespace_)),
-      .body = event_text(letter.event, node_, letter.since.wall),
-      .content_type = "application/json",
+// The server keeps a changed event for as long as a new one, so what is said again lives on as one
+// with a count.
+ApiCall Writer::call_for(const Letter& letter) const {
+  const std::string path =
+      fmt::format("/api/v1/namespaces/{}/events", url_escape(letter.event.namespace_));
+  const WallTime last = letter.since.wall;
+  const auto series = series_.find(series_key(letter.event));
+  if (series == series_.end() || letter.anew) {
+    const bool again = series != series_.end();
+    return {.method = "POST",
+            .target = path,
+            .body = event_text(letter.event, node_, again ? series->second.first : last, last,
+                               again ? series->second.count + 1 : 1),
+            .content_type = "application/json",
+            .limit = kWriteLimit};
+  }
+  return {
+      .method = "PATCH",
+      .target = fmt::format("{}/{}", path, url_escape(series->second.name)),
+      .body = to_text({{"count", series->second.count + 1}, {"lastTimestamp", to_rfc3339(last)}}),
+      .content_type = "application/strategic-merge-patch+json",
       .limit = kWriteLimit};
+}
+
+void Writer::send(Letter& letter) {
   letter.call = world_.caller->start(
-      std::move(call),
+      call_for(letter),
       {.done = [this, number = letter.number](const ApiAnswer& answer) { sent(number, answer); }});
+}
+
+void Writer::keep_series(const Letter& letter, const ApiAnswer& answer) {
+  const auto event = parse_object(answer.body);
+  std::string name = event ? name_of(*event) : "";
+  if (name.empty()) return;
+  if (series_.size() >= kMostSeries) return;
+  Series& series = series_.try_emplace(series_key(letter.event), Series{.first = letter.since.wall})
+                       .first->second;
+  series.name = std::move(name);
+  series.last = letter.since.steady;
+  ++series.count;
+}
+
+void Writer::forget_series() {
+  const SteadyTime now = world_.clock().steady;
+  std::erase_if(series_, [now](const auto& pair) { return now - pair.second.last >= kSeriesLife; });
 }
 
 void Writer::sent(uint64_t number, const ApiAnswer& answer) {
@@ -278,11 +325,17 @@ void Writer::sent(uint64_t number, const ApiAnswer& answer) {
   if (letter == letters_.end()) return;
   letter->call.reset();
   if (answer.good()) {
+    keep_series(*letter, answer);
     letters_.erase(letter);
     events_trouble_.well();
     return;
   }
   const Instant now = world_.clock();
+  const bool known = series_.contains(series_key(letter->event));
+  if (known && !letter->anew && (answer.status == kNotFound || answer.status == kForbidden)) {
+    letter->anew = true;
+    return;
+  }
   const Failure failure = to_failure(answer, "create", "events");
   if (may_pass(answer)) {
     letter->due = now.steady + letter->backoff.next(answer);

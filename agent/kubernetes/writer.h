@@ -53,6 +53,14 @@ class Writer {
     SteadyTime due = SteadyTime::min();
     std::optional<ApiCaller::Id> call = {};
     uint64_t number = 0;
+    bool anew = false;  // the event of before is gone, or may not be changed
+  };
+  // An event that was written, for when the same is said again: one with a count, and not many.
+  struct Series {
+    std::string name;
+    WallTime first;
+    SteadyTime last;
+    uint64_t count = 0;
   };
 
   [[nodiscard]] size_t under_way() const;
@@ -63,6 +71,9 @@ class Writer {
   void written(const std::string& uid, const PodCondition& condition, const ApiAnswer& answer);
   void write_failed(Job& job, const ApiAnswer& answer);
   void send(Letter& letter);
+  [[nodiscard]] ApiCall call_for(const Letter& letter) const;
+  void keep_series(const Letter& letter, const ApiAnswer& answer);
+  void forget_series();
   void sent(uint64_t number, const ApiAnswer& answer);
   void drop(std::deque<Letter>::iterator letter, const std::string& why);
 
@@ -71,6 +82,7 @@ class Writer {
   const Pods& pods_;
   std::map<std::string, Job> jobs_;  // by uid
   std::deque<Letter> letters_;
+  std::map<std::string, Series> series_;  // by pod, reason and message
   uint64_t next_number_ = 0;
   Backoff pause_;
   SteadyTime paused_until_ = SteadyTime::min();

@@ -2,6 +2,7 @@
 // What is known of a pod, as a value: where its name comes from is the business of kubernetes/.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -31,7 +32,12 @@ struct Pod {
   bool gated = false;             // has our readiness gate
   std::optional<bool> condition;  // our condition: True or False; nothing while it has none
   std::string condition_reason, condition_message;
+  // Which generation of the pod that condition was written for; 0 where the server keeps none.
+  int64_t condition_generation = 0;
+  int64_t generation = 0;  // of its spec; 0 where the server does not count them
+  std::string created;     // RFC 3339 in UTC, as the API server writes it: sorts as text
   bool ready = false;
+  bool able = false;     // its containers are ready: it serves unless a gate says otherwise
   bool leaving = false;  // is being deleted, or has ended
   bool gone = false;     // deleted; kept for a while for the names of its cgroups
 

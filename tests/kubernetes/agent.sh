@@ -27,21 +27,28 @@ id_of() { printf '%s' "$1" | sha256sum | cut -c 1-64; } # a container's, made of
 uid_of() { kubectl -n shop get "$1" -o 'jsonpath={.metadata.uid}'; }
 # replica_set NAME NUMBER PODS READY
 replica_set() {
-  jq -n --arg name "$1" --arg number "$2" '{app: "web", "pod-template-hash": $name} as $labels |
+  jq -n --arg name "$1" --arg number "$2" --arg owner "$owner" '{app: "web", "pod-template-hash": $name} as $labels |
     {"slogate.io/slo": "p99(request) < 500ms; p99(request) < baseline + 5ms", "slogate.io/warmup": "0s"} as $ours | {
     apiVersion: "apps/v1", kind: "ReplicaSet",
     metadata: {name: $name, namespace: "shop", labels: $labels,
       annotations: {"deployment.kubernetes.io/revision": $number},
       ownerReferences: [{apiVersion: "apps/v1", kind: "Deployment", name: "web", controller: true,
-        uid: "11111111-1111-1111-1111-111111111111"}]},
+        uid: $owner}]},
     spec: {replicas: 1, selector: {matchLabels: $labels},
       template: {metadata: {labels: $labels, annotations: $ours},
         spec: {containers: [{name: "app", image: "none"}]}}}}' | kubectl apply -f - >>"$work/kubectl.log"
   status_of "$1" "$3" "$4"
 }
+# deployment NAME REPLICAS: prints its uid. No controller makes anything of it.
+deployment() {
+  jq -n --arg name "$1" --argjson replicas "$2" '{app: "web"} as $labels | {apiVersion: "apps/v1", kind: "Deployment",
+    metadata: {name: $name, namespace: "shop"},
+    spec: {replicas: $replicas, selector: {matchLabels: $labels}, template: {metadata: {labels: $labels},
+      spec: {containers: [{name: "app", image: "none"}]}}}}' | kubectl create -o 'jsonpath={.metadata.uid}' -f -
+}
 status_of() {
   kube PATCH "/apis/apps/v1/namespaces/shop/replicasets/$1/status" \
-    "{\"status\": {\"replicas\": $2, \"readyReplicas\": $3}}" application/merge-patch+json >"$work/answer"
+    "{\"status\": {\"replicas\": $2, \"readyReplicas\": $3, \"availableReplicas\": $3}}" application/merge-patch+json >"$work/answer"
 }
 # pod REPLICA-SET: of that name with "-1"; its container has run for a moment.
 pod() {
@@ -53,7 +60,7 @@ pod() {
     spec: (.spec.template.spec + {nodeName: "worker-1", readinessGates: [{conditionType: "slogate.io/slo"}]})
   }' | kubectl apply -f - >>"$work/kubectl.log"
   kube PATCH "/api/v1/namespaces/shop/pods/$1-1/status" "$(jq -n --arg id "$(id_of "$1")" '{status: {
-    phase: "Running", conditions: [{type: "Ready", status: "True"}],
+    phase: "Running", conditions: [{type: "Ready", status: "True"}, {type: "ContainersReady", status: "True"}],
     containerStatuses: [{name: "app", image: "none", imageID: "", ready: true, restartCount: 0,
       containerID: "containerd://\($id)"}]}}')" application/strategic-merge-patch+json >"$work/answer"
 }
@@ -61,12 +68,14 @@ condition() { # POD FIELD
   kubectl -n shop get pod "$1" -o json |
     jq -r "[.status.conditions[]? | select(.type == \"slogate.io/slo\")][0].$2"
 }
+message_has() { [[ $(condition "$1" message) == *"$2"* ]]; }
 condition_is() { [ "$(condition "$1" status) $(condition "$1" reason)" = "$2" ]; }
 expect_condition() { # SECONDS POD "STATUS REASON"
   wait_until "$1" condition_is "$2" "$3" ||
     fail "the condition of $2 is $(condition "$2" status) $(condition "$2" reason), not $3"
 }
 
+owner=$(deployment web 1)
 replica_set web-old 1 1 1
 pod web-old
 replica_set web-new 2 1 1
@@ -113,6 +122,31 @@ status_of web-old 1 0
 expect_condition 10 web-new-1 "True Spared"
 status_of web-old 1 1
 expect_condition 10 web-new-1 "False Vetoed"
+# Three wanted: of the two others of its revision, on another node, the older one serves on.
+elsewhere() { # NAME
+  kubectl -n shop get pod web-new-1 -o json | jq --arg name "$1" '{apiVersion, kind,
+    metadata: (.metadata | {namespace, labels, annotations, ownerReferences} + {name: $name}),
+    spec: (.spec | {containers, readinessGates} + {nodeName: "worker-2"})}' | kubectl create -f - >>"$work/kubectl.log"
+  kube PATCH "/api/v1/namespaces/shop/pods/$1/status" '{"status": {"phase": "Running",
+    "conditions": [{"type": "ContainersReady", "status": "True"}]}}' application/strategic-merge-patch+json >"$work/answer"
+}
+kubectl -n shop patch deployment web -p '{"spec": {"replicas": 2}}' >>"$work/kubectl.log"
+expect_condition 10 web-new-1 "True Spared"
+[[ $(condition web-new-1 message) == *"shop/web wants 2 of 2 pods available; turned away: none"* ]] ||
+  fail "it is spared: $(condition web-new-1 message)"
+sleep 1.1 # the API counts in seconds
+elsewhere web-new-2
+kubectl -n shop patch deployment web -p '{"spec": {"replicas": 1}}' >>"$work/kubectl.log"
+expect_condition 10 web-new-1 "False Vetoed"
+kubectl -n shop patch deployment web -p '{"spec": {"replicas": 2}}' >>"$work/kubectl.log"
+expect_condition 10 web-new-1 "True Spared"
+[[ $(condition web-new-1 message) == *"turned away: web-new-2"* ]] || fail "it is spared: $(condition web-new-1 message)"
+kubectl -n shop delete deployment web --cascade=background >>"$work/kubectl.log"
+wait_until 10 message_has web-new-1 "only the newest is turned away: web-new-2" ||
+  fail "without a Deployment: $(condition web-new-1 message)"
+kubectl -n shop delete pod web-new-2 --grace-period=0 --force >>"$work/kubectl.log" 2>&1
+expect_condition 10 web-new-1 "False Vetoed"
+passed "a veto leaves the Deployment what it needs, and turns away the newest"
 stop_agent
 start_agent --config "$work/slogate.yaml"
 is_judged() { [ "$(of shop.web verdict 2>/dev/null)" != null ]; }

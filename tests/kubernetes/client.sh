@@ -15,8 +15,8 @@ watch=$programs/slogate-kubernetes-watch
 full_rules='[
   {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
   {"apiGroups": [""], "resources": ["pods/status"], "verbs": ["patch"]},
-  {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
-  {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get", "list", "watch"]}]'
+  {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
+  {"apiGroups": ["apps"], "resources": ["replicasets", "deployments"], "verbs": ["get", "list", "watch"]}]'
 reading_pods='[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]'
 
 # seen FILTER: whether it holds of the latest cluster.
@@ -94,8 +94,7 @@ delete_now='{"gracePeriodSeconds":0}'
 
 lists_and_follows() {
   expect 20 '.synced and .trouble == "" and (.pods | length == 1)'
-  seen '.pods[0] | .name == "first" and .gated and .ready == false and .condition == null' ||
-    fail "the first pod is not as it should be"
+  expect 5 '.pods[0] | .name == "first" and .gated and .ready == false and .condition == null'
   kube PATCH "$pods/first/status" "$(running aaa)" application/strategic-merge-patch+json >"$work/answer"
   expect 5 '.pods[0] | .ready and .containers.aaa == "main"'
   # Another node's is not ours.
@@ -116,6 +115,35 @@ follows_deployments() {
     application/strategic-merge-patch+json >"$work/answer"
   expect 5 ".deployments[\"$owner\"].revisions[2] | .uid == \"$third\" and .pods == 4 and .ready == 2
     and .annotations.slo == \"3\""
+}
+
+# What a veto needs to know: the revision's pods on every node, and what its Deployment can spare.
+follows_siblings() {
+  local labels='{"app": "siblings"}' owner set one
+  owner=$(kube POST /apis/apps/v1/namespaces/shop/deployments "$(jq -nc --argjson labels "$labels" '{
+    metadata: {name: "web"}, spec: {replicas: 10, selector: {matchLabels: $labels},
+      template: {metadata: {labels: $labels}, spec: {containers: [{name: "main", image: "none"}]}}}}')" |
+    jq -r .metadata.uid)
+  set=$(replica_set siblings "$owner" 1)
+  for one in here:$node there:node-b; do
+    pod "${one%:*}" "$set" | jq -c --arg node "${one#*:}" '.spec.nodeName = $node |
+      .metadata.labels["pod-template-hash"] = "siblings" | .metadata.ownerReferences[0].name = "siblings"' >"$work/pod"
+    kube POST "$pods" "$(cat "$work/pod")" >"$work/answer"
+  done
+  order "{\"follow\": [\"$set\"]}"
+  expect 10 ".revision_pods[\"$set\"] | map(.name) | sort == [\"here\", \"there\"]"
+  expect 5 ".capacities[\"$owner\"] == {replicas: 10, max_unavailable: 2}"
+  kube PATCH "$pods/there/status" "$(running id-there | sed 's/"Ready"/"ContainersReady"/')" \
+    application/strategic-merge-patch+json >"$work/answer"
+  expect 5 ".revision_pods[\"$set\"] | map(select(.able) | .name) == [\"there\"]"
+  kube PATCH /apis/apps/v1/namespaces/shop/deployments/web '{"spec": {"strategy": {"rollingUpdate":
+    {"maxUnavailable": 4}}}}' application/merge-patch+json >"$work/answer"
+  expect 5 ".capacities[\"$owner\"].max_unavailable == 4"
+  for one in here there; do kube DELETE "$pods/$one" "$delete_now" >"$work/answer"; done
+  expect 5 ".revision_pods[\"$set\"] == null"
+  order '{"follow": []}'
+  expect 5 ".capacities == null"
+  kube DELETE "$sets/siblings" >"$work/answer"
 }
 
 writes_conditions() {
@@ -159,6 +187,16 @@ writes_events() {
   wait_until 10 event_is ".involvedObject.uid == \"$uid\" and .type == \"Warning\" and
     .source.host == \"$node\" and .reason == \"SloViolated\" and .message == \"p99 is 130 ms\"" ||
     fail "the event was not written: $(kube GET /api/v1/namespaces/shop/events)"
+}
+# The same once more is the same event, which counts.
+counts_events() {
+  local uid
+  uid=$(kube GET "$pods/first" | jq -r .metadata.uid)
+  order "{\"event\": {\"uid\": \"$uid\", \"namespace\": \"shop\", \"name\": \"first\", \"warning\": true,
+    \"reason\": \"SloViolated\", \"message\": \"p99 is 130 ms\"}}"
+  wait_until 10 event_is ".count == 2 and .involvedObject.uid == \"$uid\" and .lastTimestamp >= .firstTimestamp" ||
+    fail "the event does not count: $(kube GET /api/v1/namespaces/shop/events)"
+  [ "$(kube GET /api/v1/namespaces/shop/events | jq '.items | length')" = 1 ] || fail "another event was made"
 }
 event_is() { kube GET /api/v1/namespaces/shop/events | jq -e ".items[0] | $1" >"$work/seen"; }
 
@@ -250,6 +288,7 @@ writes_conditions
 refuses_another_uid
 passed "conditions are written"
 writes_events
+counts_events
 passed "events are written"
 survives_an_outage
 passed "an outage is survived"
@@ -259,6 +298,8 @@ names_short_lived_pods
 passed "short-lived pods are named"
 recovers
 passed "the rights are back"
+follows_siblings
+passed "the pods of a revision are followed on every node, and what its Deployment can spare"
 grep -E "^(VmHWM|VmRSS)" "/proc/$watch_pid/status"
 ends_cleanly
 passed "the client ends when asked to; its log:"

@@ -86,6 +86,11 @@ yes list pods -A
 yes watch pods -A
 yes patch pods --subresource=status -A
 yes create events -A
+yes patch events -A
+yes get deployments.apps -A
+yes list deployments.apps -A
+yes watch deployments.apps -A
+yes list rollouts.argoproj.io -A
 yes get replicasets.apps -A
 yes list replicasets.apps -A
 yes watch replicasets.apps -A
@@ -100,6 +105,9 @@ no create pods --subresource=exec -A
 no create pods --subresource=eviction -A
 no patch replicasets.apps -A
 no patch deployments.apps -A
+no get statefulsets.apps -A
+no delete events -A
+no patch rollouts.argoproj.io -A
 no list nodes
 no create serviceaccounts --subresource=token -n slogate-system
 no create subjectaccessreviews.authorization.k8s.io

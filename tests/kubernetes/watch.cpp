@@ -3,6 +3,7 @@
 // of JSON for each cluster, and takes a line of JSON for each order:
 //   {"conditions": [{"uid", "namespace", "name", "status", "reason", "message"}]}
 //   {"event": {"uid", "namespace", "name", "warning", "reason", "message"}}
+//   {"follow": [UID]}    of ReplicaSets
 // An empty line ends it.
 // usage: slogate-kubernetes-watch SERVER TOKEN_FILE CA_FILE NODE
 #include <fmt/format.h>
@@ -59,6 +60,15 @@ Json to_json(const Cluster& cluster) {
                {"pods", Json::array()},
                {"deployments", Json::object()},
                {"deployment_of", cluster.deployment_of}};
+  for (const auto& [uid, pods] : cluster.revision_pods)
+    for (const RevisionPod& pod : *pods)
+      json["revision_pods"][uid].push_back(
+          {{"name", pod.name}, {"created", pod.created}, {"able", pod.able}});
+  for (const auto& [uid, capacity] : cluster.capacities)
+    json["capacities"][uid] =
+        capacity ? Json{{"replicas", capacity->replicas},
+                        {"max_unavailable", capacity->max_unavailable}}
+                 : Json();
   for (const auto& pod : cluster.pods) json["pods"].push_back(to_json(*pod));
   for (const auto& [uid, deployment] : cluster.deployments)
     json["deployments"][uid] = to_json(*deployment);
@@ -78,6 +88,7 @@ void obey(KubernetesClient& client, const Json& order) {
                             one.at("reason"), one.at("message")});
     client.set_conditions(std::move(conditions));
   }
+  if (order.contains("follow")) client.follow(order["follow"].get<std::set<std::string>>());
   if (order.contains("event")) {
     const Json& one = order["event"];
     client.post({one.at("uid"), one.at("namespace"), one.at("name"), one.at("warning"),

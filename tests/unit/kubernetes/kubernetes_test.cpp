@@ -84,6 +84,7 @@ Revision revision_of(const std::string& uid, int64_t number, uint64_t pods, uint
           .number = number,
           .pods = pods,
           .ready = ready,
+          .available = ready,
           .annotations = {{"slo", "p99(request) < 15ms"}}};
 }
 
@@ -94,7 +95,11 @@ Cluster cluster_of(const std::vector<Pod>& pods, const std::vector<Revision>& re
   if (revisions.empty()) return cluster;
   cluster.deployments["d"] =
       std::make_shared<const Deployment>(Deployment{"d", "Deployment", "shop", "web", revisions});
-  for (const Revision& revision : revisions) cluster.deployment_of[revision.uid] = "d";
+  for (const Revision& revision : revisions) {
+    cluster.deployment_of[revision.uid] = "d";
+    cluster.revision_pods[revision.uid] = std::make_shared<const RevisionPods>();
+  }
+  cluster.capacities["d"] = std::nullopt;
   return cluster;
 }
 
@@ -416,6 +421,18 @@ TEST_F(ReadinessOf, APodIsReadyAtOnceUnlessItsRevisionIsVetoed) {
   ASSERT_THAT(writes.events, SizeIs(1));
   EXPECT_EQ(writes.events[0].reason, "SLOVeto");
   EXPECT_THAT(look(rollout).events, IsEmpty()) << "it is said once";
+}
+
+// The API server forgets events after an hour.
+TEST_F(ReadinessOf, WhatHoldsARolloutIsSaidAgainBeforeItIsForgotten) {
+  const std::vector<Revision> rollout = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  veto("revision 2 (new) of shop/web");
+  size_t said = 0;
+  for (int i = 0; i < 2 * 3600; ++i) {
+    said += look(rollout).events.size();
+    now_.monotonic += 1s;
+  }
+  EXPECT_EQ(said, 4U);
 }
 
 TEST_F(ReadinessOf, ACanaryWhoseAnswersNobodyCanReadServesAndIsToldOfOnce) {

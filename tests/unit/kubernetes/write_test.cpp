@@ -18,8 +18,9 @@ class KubernetesWriter : public ::testing::Test {
  protected:
   KubernetesWriter() : pods([this] { return api.now; }), writer(api.world(), "node-a", pods) {}
 
-  void know(const std::string& uid, const Json& condition = {}) {
+  void know(const std::string& uid, const Json& condition = {}, int generation = 0) {
     Json pod = {{"metadata", {{"uid", uid}, {"namespace", "shop"}, {"name", "pod-" + uid}}}};
+    if (generation > 0) pod["metadata"]["generation"] = generation;
     if (condition.is_object()) {
       pod["status"]["conditions"] = Json::array({condition});
       pod["status"]["conditions"][0]["type"] = "slogate.io/slo";
@@ -58,6 +59,24 @@ TEST_F(KubernetesWriter, WritesOnlyWhatIsNotSoAlready) {
   set({want("a"), want("unknown")});
   EXPECT_THAT(api.pending, IsEmpty());
   set({want("a", true, "other")});
+  EXPECT_FALSE(body("pod-a")["status"]["conditions"][0].contains("lastTransitionTime"));
+}
+
+TEST_F(KubernetesWriter, SaysWhichGenerationWasLookedAt) {
+  know("a", {}, 3);
+  set({want("a")});
+  EXPECT_EQ(body("pod-a")["status"]["conditions"][0]["observedGeneration"], 3);
+  api.answer("pod-a", 200, Json::object());
+  const Json written = {{"status", "True"}, {"reason", "R"}, {"message", "m"}};
+  know("a", written, 4);
+  writer.step();
+  EXPECT_THAT(api.pending, IsEmpty()) << "the server keeps no generations in conditions";
+  Json kept = written;
+  kept["observedGeneration"] = 3;
+  know("a", kept, 4);
+  api.pass(31s);
+  writer.step();
+  EXPECT_EQ(body("pod-a")["status"]["conditions"][0]["observedGeneration"], 4);
   EXPECT_FALSE(body("pod-a")["status"]["conditions"][0].contains("lastTransitionTime"));
 }
 
@@ -153,6 +172,57 @@ TEST_F(KubernetesWriter, Events) {
   api.pass(29s);
   writer.step();
   EXPECT_THAT(api.pending, IsEmpty()) << "but for a minute only";
+}
+
+class KubernetesSeries : public KubernetesWriter {
+ protected:
+  void post() {
+    writer.post({{"a", "shop", "pod-a", true, "Slow", "why"}}, 0);
+    writer.step();
+  }
+  static Json named(const std::string& name) { return {{"metadata", {{"name", name}}}}; }
+};
+
+TEST_F(KubernetesSeries, WhatIsSaidAgainIsOneEventWithACount) {
+  post();
+  api.answer("/events", 201, named("pod-a.x1"));
+  api.pass(30min);
+  post();
+  const ApiCall& again = api.call("/api/v1/namespaces/shop/events/pod-a.x1");
+  EXPECT_EQ(again.method, "PATCH");
+  EXPECT_EQ(Json::parse(again.body),
+            Json::parse(R"({"count": 2, "lastTimestamp": "2026-01-02T03:34:05Z"})"));
+  api.answer("/events/", 200, named("pod-a.x1"));
+  writer.post({{"a", "shop", "pod-a", true, "Slow", "another reason"}}, 0);
+  writer.step();
+  EXPECT_EQ(api.call("/events").method, "POST");
+}
+
+TEST_F(KubernetesSeries, AnEventThatIsGoneIsWrittenAnewAndGoesOnCounting) {
+  post();
+  api.answer("/events", 201, named("pod-a.x1"));
+  for (const int status : {404, 403}) {
+    api.pass(30min);
+    post();
+    api.answer("/events/pod-a.x1", status, Json::object());
+    writer.step();
+    const ApiCall& call = api.call("/events");
+    EXPECT_EQ(call.method, "POST");
+    const Json event = Json::parse(call.body);
+    EXPECT_EQ(event["count"], status == 404 ? 2 : 3);
+    EXPECT_EQ(event["firstTimestamp"], "2026-01-02T03:04:05Z");
+    api.answer("/events", 201, named("pod-a.x1"));
+    EXPECT_THAT(writer.event_problem(), IsEmpty());
+  }
+}
+
+TEST_F(KubernetesSeries, WhatWasNotSaidForLongBeginsAnew) {
+  post();
+  api.answer("/events", 201, named("pod-a.x1"));
+  api.pass(2h);
+  post();
+  EXPECT_EQ(api.call("/events").method, "POST");
+  EXPECT_EQ(Json::parse(api.call("/events").body)["count"], 1);
 }
 
 TEST_F(KubernetesWriter, AHundredEventsWait) {
