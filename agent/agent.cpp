@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <malloc.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +9,7 @@
 #include <filesystem>
 
 #include "agent/base/log.h"
+#include "agent/host/addresses.h"
 
 namespace slogate {
 namespace {
@@ -35,19 +33,6 @@ constexpr double kNoCpuLimit = 1;
 // A caller of the API waits no longer than this for a change to be made.
 constexpr auto kPatience = 5s;
 
-std::optional<slogate_address> to_address(const sockaddr* from) {
-  slogate_address address{};
-  if (from == nullptr) return std::nullopt;
-  if (from->sa_family == AF_INET6) {
-    std::memcpy(address.bytes, &reinterpret_cast<const sockaddr_in6*>(from)->sin6_addr, 16);
-    return address;
-  }
-  if (from->sa_family != AF_INET) return std::nullopt;
-  address.bytes[10] = address.bytes[11] = 0xff;
-  std::memcpy(address.bytes + 12, &reinterpret_cast<const sockaddr_in*>(from)->sin_addr, 4);
-  return address;
-}
-
 // Those of the node, whatever part of them this process may use.
 unsigned node_cpus() {
   return static_cast<unsigned>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
@@ -66,16 +51,6 @@ std::string describe(const CpuStatus& cpu) {
   return fmt::format("beyond cpu_ratio, {:g} % of the node: {}{}", 100 * cpu.budget,
                      cpu.off.empty() ? "every signal is needed by an SLO" : "queue is not measured",
                      one_in == 1 ? "" : fmt::format(", one connection in {} is watched", one_in));
-}
-
-std::vector<slogate_address> read_node_addresses() {
-  std::vector<slogate_address> addresses;
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return addresses;
-  for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next)
-    if (const auto address = to_address(at->ifa_addr)) addresses.push_back(*address);
-  freeifaddrs(list);
-  return addresses;
 }
 
 // Of the network namespace that these addresses are of. 0, which none has, where the kernel does

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "agent/host/addresses.h"
 #include "agent/host/syscalls.h"
 #include "agent/http/http_session.h"
 
@@ -66,6 +67,13 @@ std::optional<Peer> read_peer(int fd) {
   return Peer{peer.uid, peer.gid, peer.pid};
 }
 
+std::optional<slogate_address> read_address(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return std::nullopt;
+  return to_address(reinterpret_cast<const sockaddr*>(&address));
+}
+
 // For those who find no room: sent as far as the socket takes it at once.
 void refuse(int fd) {
   const std::string body = error_response(503, "too many connections").body;
@@ -112,14 +120,14 @@ void Listener::serve(int fd) {
     ::close(fd);
     return;
   }
-  const std::optional<Peer> peer = read_peer(fd);
+  const HttpClient client{.peer = read_peer(fd), .address = read_address(fd)};
   Protocol::socket socket(io_);
   error_code error;
-  if (socket.assign(Protocol(peer ? AF_UNIX : AF_INET, 0), fd, error)) {
+  if (socket.assign(Protocol(client.peer ? AF_UNIX : AF_INET, 0), fd, error)) {
     ::close(fd);
     return;
   }
-  std::make_shared<HttpSession>(desk_, std::move(socket), peer)->wait();
+  std::make_shared<HttpSession>(desk_, std::move(socket), client)->wait();
 }
 
 void Listener::retry_later(int error) {

@@ -2,6 +2,7 @@
 // Requests and answers as values: what a handler sees of HTTP, without sockets.
 #pragma once
 
+#include <linux/types.h>
 #include <sys/types.h>
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "maps/abi.h"
 #include "maps/error.h"
 
 namespace slogate {
@@ -39,8 +41,11 @@ struct HttpRequest {
   std::string method, path;
   Pairs query;
   std::string body;
-  std::string accept, accept_encoding;  // "" where the header is missing
-  std::optional<Peer> peer;             // nothing over TCP
+  std::string accept, accept_encoding;         // "" where the header is missing
+  std::optional<Peer> peer;                    // nothing over TCP
+  std::optional<slogate_address> client = {};  // whose connection it is; nothing over a Unix socket
+  std::string host = {};                       // as the client wrote it, "" where it did not
+  bool forwarded = false;  // whether a proxy says that it asks for somebody else
 };
 
 // One answer. Nothing of a request may stand in `headers`: their values are sent as they are.

@@ -15,9 +15,16 @@ std::string text(beast::string_view view) {
   return {view.data(), view.size()};
 }
 
+// Each proxy says so in one of these, or nobody can know.
+bool is_forwarded(const http::request<http::string_body>& message) {
+  for (const char* name : {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"})
+    if (message.find(name) != message.end()) return true;
+  return false;
+}
+
 // Nothing but the target can be wrong with what the parser took.
 Result<HttpRequest> to_request(http::request<http::string_body>&& message,
-                               const std::optional<Peer>& peer) {
+                               const HttpClient& client) {
   auto target = parse_target(text(message.target()));
   if (!target) return fail(target.error());
   const bool head = message.method() == http::verb::head;
@@ -27,7 +34,10 @@ Result<HttpRequest> to_request(http::request<http::string_body>&& message,
                      .body = std::move(message.body()),
                      .accept = text(message[http::field::accept]),
                      .accept_encoding = text(message[http::field::accept_encoding]),
-                     .peer = peer};
+                     .peer = client.peer,
+                     .client = client.address,
+                     .host = text(message[http::field::host]),
+                     .forwarded = is_forwarded(message)};
 }
 
 http::response<http::string_body> to_message(HttpResponse&& answer, bool keep_alive,
@@ -88,12 +98,11 @@ bool HttpDesk::make_room() {
   return false;
 }
 
-HttpSession::HttpSession(std::shared_ptr<HttpDesk> desk, Protocol::socket socket,
-                         std::optional<Peer> peer)
+HttpSession::HttpSession(std::shared_ptr<HttpDesk> desk, Protocol::socket socket, HttpClient client)
     : desk_(std::move(desk)),
       stream_(std::move(socket)),
       idle_timer_(stream_.get_executor()),
-      peer_(peer),
+      client_(client),
       buffer_(desk_->limits.header_bytes + desk_->limits.body_bytes) {
   ++desk_->open;
 }
@@ -142,7 +151,7 @@ void HttpSession::respond() {
   // HTTP/1.0 clients that want to be kept alive expect another answer than ours.
   const bool keep_alive = message.keep_alive() && message.version() >= 11;
   const bool with_body = message.method() != http::verb::head;
-  const auto request = to_request(parser_->release(), peer_);
+  const auto request = to_request(parser_->release(), client_);
   if (request)
     send(desk_->answer(*request), keep_alive, with_body);
   else

@@ -30,6 +30,12 @@ class HttpErrors {
   std::string last_;
 };
 
+// Who is at the other end: of a Unix socket a process, of TCP an address.
+struct HttpClient {
+  std::optional<Peer> peer;
+  std::optional<slogate_address> address;
+};
+
 // What a session waits for, in the order in which they give way to newcomers: the next request, the
 // rest of one, a client that reads its answer. One that follows does not give way.
 enum class HttpStage { Idle, Reading, Writing };
@@ -60,7 +66,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
   using Protocol = boost::asio::generic::stream_protocol;  // Unix and TCP sockets alike
 
-  HttpSession(std::shared_ptr<HttpDesk> desk, Protocol::socket socket, std::optional<Peer> peer);
+  HttpSession(std::shared_ptr<HttpDesk> desk, Protocol::socket socket, HttpClient client);
   HttpSession(const HttpSession&) = delete;
   HttpSession& operator=(const HttpSession&) = delete;
   ~HttpSession() { leave(); }
@@ -96,7 +102,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::shared_ptr<HttpDesk> desk_;
   boost::beast::basic_stream<Protocol> stream_;
   boost::asio::steady_timer idle_timer_;
-  std::optional<Peer> peer_;
+  HttpClient client_;
   boost::beast::flat_buffer buffer_;
   std::unique_ptr<Parser> parser_;
   std::optional<boost::beast::http::response<Body>> response_;

@@ -128,6 +128,9 @@ HttpResponse echo(const HttpRequest& request) {
                          {"query", request.query},   {"body", request.body},
                          {"accept", request.accept}, {"accept_encoding", request.accept_encoding}};
   if (request.peer) json["peer"] = {request.peer->uid, request.peer->gid, request.peer->pid};
+  if (request.client) json["client"] = request.client->bytes;
+  json["host"] = request.host;
+  json["forwarded"] = request.forwarded;
   return {.body = json.dump()};
 }
 
@@ -234,6 +237,23 @@ TEST_F(Http, TellsWhoTheLocalPeerIs) {
   const auto peer = nlohmann::json::parse(connect().get().body)["peer"];
   EXPECT_EQ(peer, nlohmann::json({::getuid(), ::getgid(), ::getpid()}));
   EXPECT_FALSE(nlohmann::json::parse(connect_tcp().get().body).contains("peer"));
+}
+
+TEST_F(Http, TellsWhichAddressAsksForWhom) {
+  start();
+  const auto asked = [](Client client, const std::string& header) {
+    client.send(fmt::format("GET / HTTP/1.1\r\n{}\r\n", header));
+    return nlohmann::json::parse(client.reply().body);
+  };
+  const auto over_tcp = asked(connect_tcp(), "Host: a.example:9937\r\n");
+  EXPECT_EQ(over_tcp["client"],
+            nlohmann::json({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1}));
+  EXPECT_EQ(over_tcp["host"], "a.example:9937");
+  EXPECT_EQ(over_tcp["forwarded"], false);
+  EXPECT_FALSE(asked(connect(), "").contains("client"));
+  for (const char* header : {"Forwarded: for=192.0.2.1\r\n", "x-forwarded-for: 192.0.2.1\r\n",
+                             "X-Real-IP: 192.0.2.1\r\n", "Via: 1.1 proxy\r\n"})
+    EXPECT_EQ(asked(connect_tcp(), header)["forwarded"], true) << header;
 }
 
 TEST_F(Http, EveryEndpointHasItsOwnHandler) {
