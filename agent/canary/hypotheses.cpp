@@ -104,12 +104,6 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
   weigh_absolute(latency_trial(canary, hypothesis.signal, above), passed, share, {gains, 0});
 }
 
-// The canary's edge beyond which it is worse.
-size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
-  return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
-                            : edge_above(bucket_edge(edge) + hypothesis.bound);
-}
-
 // What is less than the evidence at each of two edges is evidence of both.
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
                             const Tally& baseline, const LevelEdge& edge, Cell cell) {
@@ -171,6 +165,11 @@ void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally*
 }
 
 }  // namespace
+
+size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
+  return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
+                            : edge_above(bucket_edge(edge) + hypothesis.bound);
+}
 
 size_t proof_edge(const Hypothesis& hypothesis, size_t edge) {
   const size_t found =

@@ -115,6 +115,8 @@ class Hypotheses {
   size_t component_count_ = 0;
 };
 
+// Of an increase: the canary's edge beyond which it is worse than a baseline with this one.
+[[nodiscard]] size_t against_edge(const Hypothesis& hypothesis, size_t edge);
 // The canary's edge within which it is shown to be as good as a baseline with this one: at most the
 // last edge.
 [[nodiscard]] size_t proof_edge(const Hypothesis& hypothesis, size_t edge);

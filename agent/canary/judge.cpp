@@ -360,6 +360,47 @@ double Judge::log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& fact
   return log_sum_exp(of.components.of(rollout_.evidence->log_weights())) + facts.log_e;
 }
 
+Hypotheses::Entry Judge::worst(const Verdict& facts) const {
+  size_t found = 0;
+  double most = -std::numeric_limits<double>::infinity();
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    const double part = log_part(of, facts.objectives[of.number]);
+    if (part <= most) continue;
+    most = part;
+    found = of.number;
+  }
+  return hypotheses_[found];
+}
+
+// What is suspected, if that is a latency, else what stands for the load.
+size_t Judge::drawn_signal(const Verdict& facts) const {
+  if (rollout_.evidence && facts.log_e >= kSuspicion)
+    if (const size_t signal = worst(facts).hypothesis.signal; is_latency(signal)) return signal;
+  return main_signal();
+}
+
+std::shared_ptr<const ComparedArms> Judge::compare(const Verdict& facts) const {
+  const size_t signal = drawn_signal(facts);
+  if (!is_latency(signal) || exposures(recent_canary_, signal) == 0) return nullptr;
+  ComparedArms drawn{.signal = kJudged[signal].name,
+                     .canary = to_histogram(recent_canary_.latencies[signal]),
+                     .baseline = to_histogram(recent_baseline_.latencies[signal]),
+                     .edges = {}};
+  for (const auto& [hypothesis, number, components] : hypotheses_.entries()) {
+    if (hypothesis.signal != signal) continue;
+    for (size_t level = 0; level < hypothesis.levels.size(); ++level) {
+      const double quantile = hypothesis.levels[level].quantile;
+      if (hypothesis.absolute)
+        drawn.edges.push_back({quantile, std::nullopt, hypothesis.bound, hypothesis.bound});
+      else if (const auto& edge = edges_[number][level])
+        drawn.edges.push_back({quantile, bucket_edge(edge->at),
+                               bucket_edge(against_edge(hypothesis, edge->at)),
+                               bucket_edge(proof_edge(hypothesis, edge->at))});
+    }
+  }
+  return std::make_shared<const ComparedArms>(std::move(drawn));
+}
+
 // What is shown of a quantile is shown of those below it only where they are shown as well.
 std::optional<double> Judge::find_shown(const Verdict& facts) const {
   std::optional<double> shown;
@@ -395,6 +436,7 @@ Verdict Judge::describe() const {
   facts.shown = find_shown(facts);
   // The mixture over all components is that of the mixtures over each hypothesis's.
   if (!parts.empty()) facts.log_e = log_sum_exp(parts);
+  facts.comparison = compare(facts);
   return facts;
 }
 

@@ -109,11 +109,15 @@ class Judge {
 
   // What a hypothesis adds to the mixture of all, as a log: its share in it and the evidence.
   [[nodiscard]] double log_part(const Hypotheses::Entry& of, const ObjectiveVerdict& facts) const;
+  // That which adds most.
+  [[nodiscard]] Hypotheses::Entry worst(const Verdict& facts) const;
   [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
   void publish(const Observation& seen);
   [[nodiscard]] Standing standing(const Verdict& verdict) const;
   [[nodiscard]] std::optional<double> find_shown(const Verdict& facts) const;
   [[nodiscard]] Verdict describe() const;
+  [[nodiscard]] std::shared_ptr<const ComparedArms> compare(const Verdict& facts) const;
+  [[nodiscard]] size_t drawn_signal(const Verdict& facts) const;
   [[nodiscard]] ObjectiveVerdict describe(const Hypotheses::Entry& of) const;
   [[nodiscard]] Conclusion decide(const Observation& seen, const Verdict& facts) const;
   [[nodiscard]] bool is_alone(std::chrono::nanoseconds now) const {

@@ -204,18 +204,10 @@ std::optional<Judge::Conclusion> Judge::find_veto(const Verdict& facts) const {
       facts.blocks < kLeastBlocks)
     return std::nullopt;
   if (slo_.baseline && !aa_test_.quiet()) return std::nullopt;
-  size_t worst = 0;
-  double most = -std::numeric_limits<double>::infinity();
-  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
-    const double part = log_part(of, facts.objectives[of.number]);
-    if (part <= most) continue;
-    most = part;
-    worst = of.number;
-  }
-  const Hypothesis& hypothesis = hypotheses_[worst].hypothesis;
+  const auto& [hypothesis, number, components] = worst(facts);
   return Conclusion{
       Decision::Veto, hypothesis.absolute ? Reason::Exceeded : Reason::Regressed,
-      fmt::format("{}; {}", accuse(hypothesis, facts.objectives[worst]), odds_text(facts.log_e))};
+      fmt::format("{}; {}", accuse(hypothesis, facts.objectives[number]), odds_text(facts.log_e))};
 }
 
 std::string Judge::accuse(const Hypothesis& hypothesis, const ObjectiveVerdict& facts) const {

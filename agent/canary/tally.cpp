@@ -109,6 +109,19 @@ uint64_t CounterFactors::sum(const Counts& counts) const {
   return static_cast<uint64_t>(std::max<int64_t>(sum, 0));
 }
 
+Histogram to_histogram(const LatencyTally& tally) {
+  std::array<uint64_t, SLOGATE_BUCKETS> buckets{};
+  uint64_t below = 0;
+  for (size_t edge = 0; edge < SLOGATE_EDGES; ++edge) {
+    buckets[edge] = tally.fast[edge] - std::min(tally.fast[edge], below);
+    below = std::max(below, tally.fast[edge]);
+  }
+  buckets.back() = tally.slow.back();
+  Histogram histogram;
+  histogram.assign(0, buckets);
+  return histogram;
+}
+
 Trial latency_trial(const Tally& tally, size_t signal, size_t edge) {
   const LatencyTally& latency = tally.latencies[signal];
   const auto slow = static_cast<double>(latency.slow[edge]);

@@ -43,6 +43,9 @@ struct RatioTally {
   uint64_t events = 0, exposures = 0;
 };
 
+// How many values are in each bucket; what got no answer is in the last.
+[[nodiscard]] Histogram to_histogram(const LatencyTally& tally);
+
 // Cumulative; a block is the difference of two.
 struct Tally {
   std::array<LatencyTally, SLOGATE_SIGNALS> latencies;

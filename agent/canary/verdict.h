@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/config/slo.h"
+#include "maps/counts.h"
 
 namespace slogate {
 
@@ -95,6 +96,21 @@ struct ObjectiveVerdict {
   std::vector<EvidenceComponent> components;
 };
 
+// Where the arms are compared at one quantile, in seconds. The share of the baseline beyond its
+// edge is held against that of the canary beyond each of the two others.
+struct ComparedEdge {
+  double quantile = 0;
+  std::optional<double> baseline;  // nothing for a bound of the canary alone
+  double veto = 0, pass = 0;
+};
+
+// The arms' latencies of late, of the signal that the verdict is about: for drawing.
+struct ComparedArms {
+  std::string_view signal;  // of kJudged
+  Histogram canary, baseline;
+  std::vector<ComparedEdge> edges;
+};
+
 // Samples of one arm that were judged, of the signal that has most of them.
 struct ArmSamples {
   uint64_t canary = 0, baseline = 0;
@@ -146,6 +162,8 @@ struct Verdict {
   size_t blocks = 0;                              // how many there were
   // The nodes that were asked because too little of a baseline is beside the canary; by name.
   std::vector<LenderStatus> lenders = {};
+  // Null before the canary had a block, and of a veto that another agent made.
+  std::shared_ptr<const ComparedArms> comparison = {};
 };
 
 // An SLO as it is judged now: what /v1/slos shows.

@@ -70,6 +70,34 @@ TEST_F(JudgeTest, AWorseCanaryIsVetoedInSeconds) {
   EXPECT_THAT(verdict.message, HasSubstr("odds 1 : "));
 }
 
+// What the page draws is what was weighed: the edges lie in order, and the canary is beyond them.
+TEST_F(JudgeTest, AVetoHasTheDistributionsThatItRestsOn) {
+  Replay replay(default_slo(0.001));
+  replay.step({}, draw(good_));
+  EXPECT_EQ(replay.judge().verdict()->comparison, nullptr);
+  baseline_only(replay);
+  EXPECT_EQ(replay.judge().verdict()->comparison, nullptr);  // nothing of the canary yet
+  while_decided(replay, Decision::Hold, twice_, readings(60));
+  const auto drawn = replay.judge().verdict()->comparison;
+  ASSERT_NE(drawn, nullptr);
+  EXPECT_EQ(drawn->signal, "request");
+  EXPECT_NEAR(*quantile(drawn->canary, 0.5), 0.020, 0.003);
+  EXPECT_NEAR(*quantile(drawn->baseline, 0.5), 0.010, 0.0015);
+  ASSERT_EQ(drawn->edges.size(), kComparedLevels.size());
+  for (size_t i = 0; i < drawn->edges.size(); ++i) {
+    const ComparedEdge& edge = drawn->edges[i];
+    EXPECT_EQ(edge.quantile, kComparedLevels[i].quantile);
+    ASSERT_TRUE(edge.baseline.has_value()) << edge.quantile;
+    EXPECT_LT(*edge.baseline, edge.veto);
+    EXPECT_LE(edge.veto, edge.pass);
+    EXPECT_NEAR(edge.veto / *edge.baseline, std::exp2(0.25), 1e-9) << edge.quantile;
+  }
+  EXPECT_GT(*quantile(drawn->canary, 0.9), drawn->edges[0].veto);
+  // A veto keeps them, whatever comes.
+  for (size_t i = 0; i < readings(20); ++i) replay.step(draw(good_), draw(good_));
+  EXPECT_EQ(replay.judge().verdict()->comparison, drawn);
+}
+
 // Ten seconds are too few to measure blocks: they are short while the canary is new, then of 1 s.
 TEST_F(JudgeTest, AYoungBaselineVetoesWithinFiveSecondsToo) {
   Replay replay(default_slo(0.001));
