@@ -53,6 +53,25 @@ std::string bar(double share, size_t width, const Style& style) {
   return text + std::string(parts[eighths % 8]);
 }
 
+OverlaidMarks overlaid_marks(const Style& style) {
+  if (style.utf8) return {"\u2588", "\u2591", "\u2592"};
+  return {"#", "<", ">"};
+}
+
+// What is more than nothing shows, and so does any difference that takes half a column.
+std::string overlaid_bar(double first, double second, size_t width, const Style& style) {
+  const auto columns = [width](double share) {
+    const double all = std::clamp(share, 0.0, 1.0) * static_cast<double>(width);
+    return all > 0 ? std::max<long>(1, std::lround(all)) : 0;
+  };
+  const OverlaidMarks marks = overlaid_marks(style);
+  const long one = columns(first), two = columns(second);
+  std::string text;
+  for (long i = 0; i < std::max(one, two); ++i)
+    text += i < std::min(one, two) ? marks.both : i < one ? marks.first : marks.second;
+  return text;
+}
+
 std::string_view ramp(size_t i, size_t count) {
   constexpr std::array<std::string_view, 11> colours = {
       "38;5;46",  "38;5;82",  "38;5;118", "38;5;154", "38;5;190", "38;5;226",

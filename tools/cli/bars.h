@@ -27,6 +27,15 @@ struct BarLine {
 // more than nothing shows.
 [[nodiscard]] std::string bar(double share, size_t width, const Style& style);
 
+// Two shares of 1 drawn over each other: what both have, then what only the first has or only the
+// second.
+struct OverlaidMarks {
+  std::string_view both, first, second;
+};
+[[nodiscard]] OverlaidMarks overlaid_marks(const Style& style);
+[[nodiscard]] std::string overlaid_bar(double first, double second, size_t width,
+                                       const Style& style);
+
 // Colour of line `i` of `count`, from green to red.
 [[nodiscard]] std::string_view ramp(size_t i, size_t count);
 

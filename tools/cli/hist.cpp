@@ -109,6 +109,82 @@ std::string draw(const Buckets& buckets, const Style& style) {
   return table.render(style);
 }
 
+// One of two.
+struct Drawn {
+  std::string name;
+  Buckets buckets;
+};
+
+Drawn parse_drawn(const Json& histograms, const std::string& signal) {
+  return {fmt::format("{} (id {})", printable(histograms.at("path").get<std::string>()),
+                      histograms.at("id").get<uint64_t>()),
+          parse_buckets(histograms.at("signals").value(signal, Json::array()))};
+}
+
+std::string legend(std::string_view mark, std::string_view what, const Drawn& of) {
+  return fmt::format("{}  {} {}, {} values: {}\n", mark, what, of.name, to_count(total(of.buckets)),
+                     quantiles_text(of.buckets));
+}
+
+double count_in(const Buckets& buckets, const BarLine& line) {
+  double sum = 0;
+  for (size_t i = line.first; i <= line.last; ++i) sum += std::max(0.0, buckets[i].count);
+  return sum;
+}
+
+// Which of the two a quantile is of stands before it.
+std::string marks_of(const Buckets& a, const Buckets& b, const BarLine& line) {
+  const std::string first = marks_of(a, line), second = marks_of(b, line);
+  std::string text;
+  if (!first.empty()) text += "1: " + first;
+  if (!second.empty()) text += (text.empty() ? "2: " : "  2: ") + second;
+  return text;
+}
+
+std::string draw_two(const Buckets& a, const Buckets& b, const Style& style) {
+  if (a.size() != b.size()) return "The agent changed its buckets in between: try again.\n";
+  constexpr size_t other_columns = 62;
+  const size_t bar_width =
+      std::clamp<size_t>(std::max(style.width, other_columns) - other_columns, 10, 50);
+  Buckets both = a;
+  for (size_t i = 0; i < both.size(); ++i) both[i].count += b[i].count;
+  const std::vector<BarLine> lines = to_lines(both);
+  const double all_a = total(a), all_b = total(b);
+  double most = 0;
+  for (const BarLine& line : lines)
+    most = std::max({most, count_in(a, line) / all_a, count_in(b, line) / all_b});
+  Table table({{.title = "ABOVE"},
+               {.title = "UP TO"},
+               {.title = "DISTRIBUTION", .right = false},
+               {.title = "1"},
+               {.title = "2"},
+               {.title = "QUANTILES", .right = false, .spare = 1}});
+  for (const BarLine& line : lines) {
+    if (line.gap) table.add({{""}, {""}, {"..."}, {""}, {""}, {""}});
+    const double share_a = count_in(a, line) / all_a, share_b = count_in(b, line) / all_b;
+    table.add({{to_duration(line.above)},
+               {to_duration(line.le)},
+               {overlaid_bar(share_a / most, share_b / most, bar_width, style)},
+               {to_percent(share_a)},
+               {to_percent(share_b)},
+               {marks_of(a, b, line)}});
+  }
+  return table.render(style);
+}
+
+// Where the histograms of a cgroup are.
+Outcome<std::string> find_histograms(const Fetch& fetch, const std::string& cgroup) {
+  std::string id = cgroup;
+  if (!is_id(cgroup)) {
+    const auto cgroups = fetch("/v1/cgroups");
+    if (!cgroups) return std::unexpected(cgroups.error());
+    const auto found = find_cgroup(*cgroups, cgroup);
+    if (!found) return std::unexpected(found.error());
+    id = std::to_string(*found);
+  }
+  return fmt::format("/v1/cgroups/{}/histograms", id);
+}
+
 }  // namespace
 
 Outcome<uint64_t> find_cgroup(const Json& cgroups, const std::string& cgroup) {
@@ -133,20 +209,42 @@ std::string render_histogram(const Json& histograms, const std::string& signal,
                      quantiles_text(buckets), draw(buckets, style));
 }
 
+std::string render_two_histograms(const Json& first, const Json& second, const std::string& signal,
+                                  const Style& style) {
+  const Drawn a = parse_drawn(first, signal), b = parse_drawn(second, signal);
+  for (const auto& [drawn, json] : {std::pair(&a, &first), std::pair(&b, &second)})
+    if (total(drawn->buckets) <= 0)
+      return fmt::format("{}: {}\n{}", drawn->name, signal,
+                         nothing_text(json->at("signals"), signal));
+  const OverlaidMarks marks = overlaid_marks(style);
+  std::string head = paint(signal, kBold, style) + "\n";
+  head += legend(marks.first, "only", a) + legend(marks.second, "only", b);
+  head += fmt::format("{}  both\n\n", marks.both);
+  return head + draw_two(a.buckets, b.buckets, style);
+}
+
 Outcome<Report> show_histogram(const Fetch& fetch, const std::string& cgroup,
                                const std::string& signal, const Output& output) {
-  std::string id = cgroup;
-  if (!is_id(cgroup)) {
-    const auto cgroups = fetch("/v1/cgroups");
-    if (!cgroups) return std::unexpected(cgroups.error());
-    const auto found = find_cgroup(*cgroups, cgroup);
-    if (!found) return std::unexpected(found.error());
-    id = std::to_string(*found);
+  const auto target = find_histograms(fetch, cgroup);
+  if (!target) return std::unexpected(target.error());
+  return show(fetch, *target, output, [&](const Json& histograms, const Style& style) {
+    return render_histogram(histograms, signal, style);
+  });
+}
+
+Outcome<Report> show_two_histograms(const Fetch& fetch, const std::string& first,
+                                    const std::string& second, const std::string& signal,
+                                    const Output& output) {
+  Json both = Json::array();
+  for (const std::string& cgroup : {first, second}) {
+    const auto target = find_histograms(fetch, cgroup);
+    if (!target) return std::unexpected(target.error());
+    auto histograms = fetch(*target);
+    if (!histograms) return std::unexpected(histograms.error());
+    both.push_back(std::move(*histograms));
   }
-  return show(fetch, fmt::format("/v1/cgroups/{}/histograms", id), output,
-              [&](const Json& histograms, const Style& style) {
-                return render_histogram(histograms, signal, style);
-              });
+  if (output.json) return Report{to_line(both)};
+  return Report{render_two_histograms(both[0], both[1], signal, output.style)};
 }
 
 }  // namespace slogate::cli

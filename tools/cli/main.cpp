@@ -29,7 +29,7 @@ namespace {
 struct Arguments {
   std::string socket = "/run/slogate/agent.sock";
   Output output;
-  std::string pattern, cgroup, map, signal = "request";
+  std::string pattern, cgroup, other, map, signal = "request";
   uint64_t entries = 0;
   TopOptions top;
   std::string slo;
@@ -91,9 +91,12 @@ void add_hist(CLI::App& app, Arguments& arguments, Command& command) {
   std::vector<std::string> names;
   names.reserve(kSignals.size());
   for (const SignalInfo& signal : kSignals) names.emplace_back(signal.name);
-  CLI::App* sub = app.add_subcommand("hist", "One latency histogram, drawn");
+  CLI::App* sub =
+      app.add_subcommand("hist", "One latency histogram, or two over each other, drawn");
   sub->add_option("cgroup", arguments.cgroup, "An id, a path, or a glob that matches one cgroup")
       ->required()
+      ->type_name("CGROUP");
+  sub->add_option("other", arguments.other, "Another one, to be drawn over it")
       ->type_name("CGROUP");
   sub->add_option("--signal", arguments.signal,
                   fmt::format("Which latency: {}; request unless told", fmt::join(names, ", ")))
@@ -101,8 +104,11 @@ void add_hist(CLI::App& app, Arguments& arguments, Command& command) {
       ->type_name("SIGNAL");
   sub->callback([&] {
     command = [&] {
-      return show_histogram(fetch_from(arguments), arguments.cgroup, arguments.signal,
-                            arguments.output);
+      const Fetch fetch = fetch_from(arguments);
+      if (!arguments.other.empty())
+        return show_two_histograms(fetch, arguments.cgroup, arguments.other, arguments.signal,
+                                   arguments.output);
+      return show_histogram(fetch, arguments.cgroup, arguments.signal, arguments.output);
     };
   });
 }

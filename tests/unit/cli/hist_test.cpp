@@ -98,6 +98,35 @@ TEST(HistView, DrawsWhatThereIs) {
             " 19 ms   20 ms  #                             20     100.0 %  p99 p99.9\n");
 }
 
+TEST(HistView, DrawsTwoOverEachOther) {
+  Json other = document(of({{1.79e-3, 50}, {20e-3, 150}}));
+  other["id"] = 7;
+  other["path"] = "/demo/stable";
+  EXPECT_EQ(render_two_histograms(document(of({{1.79e-3, 750}, {1.9e-3, 250}})), other, "request",
+                                  {.width = 72}),
+            "request\n"
+            "<  only /demo/canary (id 1234), 1000 values: p50 1.7 ms   p90 1.9 ms   p99 1.9 ms   "
+            "p99.9 1.9 ms\n"
+            ">  only /demo/stable (id 7), 200 values: p50 19 ms   p90 19 ms   p99 19 ms   p99.9 19 "
+            "ms\n"
+            "#  both\n"
+            "\n"
+            " ABOVE   UP TO  DISTRIBUTION       1       2  QUANTILES\n"
+            "1.6 ms  1.8 ms  ###<<<<<<<    75.0 %  25.0 %  1: p50\n"
+            "1.8 ms  2.0 ms  <<<           25.0 %   0.0 %  1: p90 p99 p99.9\n"
+            "                ...\n"
+            " 19 ms   20 ms  >>>>>>>>>>     0.0 %  75.0 %  2: p50 p90 p99 p99.9\n");
+  EXPECT_THAT(render_two_histograms(document({}), other, "request", {}),
+              HasSubstr("/demo/canary (id 1234): request\nNo signal"));
+}
+
+TEST(Bars, TwoOverEachOther) {
+  EXPECT_EQ(overlaid_bar(0.5, 1, 10, {}), "#####>>>>>");
+  EXPECT_EQ(overlaid_bar(1, 0, 4, {.utf8 = true}), "\u2591\u2591\u2591\u2591");
+  EXPECT_EQ(overlaid_bar(1e-9, 0, 10, {}), "<");
+  EXPECT_EQ(overlaid_bar(0, 0, 10, {}), "");
+}
+
 TEST(HistView, FirstAndLastBucketHaveNoEdge) {
   const std::string text = render_histogram(document(of({{1e-9, 1}, {100, 1}})), "request", {});
   EXPECT_THAT(text, HasSubstr("  0 s  954 ns"));
@@ -140,6 +169,18 @@ TEST(ShowHistogram, AsksForTheIdItFound) {
   EXPECT_TRUE(show_histogram(fetch, "99", "request", {.json = true}).has_value());
   EXPECT_THAT(asked, ::testing::ElementsAre("/v1/cgroups", "/v1/cgroups/1234/histograms",
                                             "/v1/cgroups/99/histograms"));
+}
+
+TEST(ShowHistogram, TwoAreAskedForAndListed) {
+  const Fetch fetch = [&](const std::string& target) -> Outcome<Json> {
+    Json json = document(of({{1e-3, 1}}));
+    json["id"] = target == "/v1/cgroups/1/histograms" ? 1 : 2;
+    return json;
+  };
+  const auto listed = show_two_histograms(fetch, "1", "2", "request", {.json = true});
+  ASSERT_TRUE(listed.has_value());
+  EXPECT_EQ(Json::parse(listed->text).at(0).at("id"), 1);
+  EXPECT_EQ(Json::parse(listed->text).at(1).at("id"), 2);
 }
 
 TEST(ShowHistogram, HostileAnswersAreFailures) {
