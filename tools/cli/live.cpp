@@ -17,9 +17,13 @@ using std::chrono::steady_clock;
 constexpr size_t kAllRows = std::numeric_limits<size_t>::max();
 constexpr milliseconds kTickPoll{100};  // while the agent has not ticked since
 
-size_t rows_that_fit() {
+size_t rows_that_fit(size_t header) {
   const size_t rows = window_size().value_or(WindowSize{80, 24}).rows;
-  return std::max(rows, kTopHeader + 1) - kTopHeader;
+  return std::max(rows, header + 1) - header;
+}
+// Before it is known what is said of canaries.
+size_t rows_that_may_fit() {
+  return rows_that_fit(top_header({}));
 }
 
 // What the terminal shows now.
@@ -46,7 +50,7 @@ class TopScreen {
 
  private:
   void draw() {
-    frame_.rows.resize(std::min(frame_.rows.size(), rows_that_fit()));
+    frame_.rows.resize(std::min(frame_.rows.size(), rows_that_fit(top_header(frame_))));
     screen_.show(render_top(frame_, note_, detect_style()));
   }
 
@@ -84,10 +88,10 @@ Outcome<Report> print_top(const Fetch& fetch, const TopOptions& options, const O
 
 Outcome<Report> watch_top(const Fetch& fetch, const TopOptions& options) {
   TopSampler sampler(fetch);
-  auto first = sampler.poll(rows_that_fit());
+  auto first = sampler.poll(rows_that_may_fit());
   if (!first) return std::unexpected(first.error());
   TopScreen screen(std::move(**first));
-  while (!screen.wait(options.interval)) screen.update(sampler.poll(rows_that_fit()));
+  while (!screen.wait(options.interval)) screen.update(sampler.poll(rows_that_may_fit()));
   return Report{};
 }
 

@@ -103,6 +103,19 @@ std::map<std::string, CanaryNote> parse_canaries(const Json& slos) {
   return notes;
 }
 
+std::vector<Saying> parse_sayings(const Json& verdicts) {
+  std::vector<Saying> sayings;
+  for (const Json& verdict : verdicts) {
+    Saying one{verdict.at("slo").get<std::string>(), verdict.at("verdict").get<std::string>(),
+               verdict.at("message").get<std::string>()};
+    if (one.verdict != "pass") sayings.push_back(std::move(one));
+  }
+  std::ranges::stable_sort(sayings, [](const Saying& a, const Saying& b) {
+    return a.verdict == "veto" && b.verdict != "veto";
+  });
+  return sayings;
+}
+
 std::vector<TopRow> compare(const Sample& now, const Sample* before) {
   std::vector<TopRow> rows;
   for (const auto& [id, now_row] : now.cgroups) {
@@ -157,6 +170,8 @@ Outcome<std::optional<TopFrame>> TopSampler::poll(size_t rows) {
   auto now = sample();
   if (!now) return std::unexpected(now.error());
   if (const auto slos = fetch_("/v1/slos")) now->verdicts = parse_canaries(*slos);
+  if (!now->verdicts.empty())
+    if (const auto verdicts = fetch_("/v1/verdicts")) now->sayings = parse_sayings(*verdicts);
   // Another agent may have begun with other maps.
   if (before_ && before_->started != now->started) before_.reset();
   if (before_ && now->uptime <= before_->uptime) return std::nullopt;

@@ -23,6 +23,13 @@ struct CanaryNote {
   bool operator==(const CanaryNote&) const = default;
 };
 
+// What an SLO that does not pass is said to lack.
+struct Saying {
+  std::string slo, verdict, message;
+
+  bool operator==(const Saying&) const = default;
+};
+
 // What the agent said at one of its ticks.
 struct Sample {
   std::string version, kernel, started;
@@ -31,6 +38,7 @@ struct Sample {
   size_t degraded = 0;                         // programs that are not attached and missed
   std::map<uint64_t, CgroupRow> cgroups;       // by id
   std::map<std::string, CanaryNote> verdicts;  // of canaries, by path
+  std::vector<Saying> sayings;                 // vetoes first
   std::map<uint64_t, Buckets> histograms;      // by id, of the rows that were shown
 };
 
@@ -54,6 +62,9 @@ struct TopFrame {
 
 // What /v1/slos says of the paths of canaries; the worst where several SLOs speak of one.
 [[nodiscard]] std::map<std::string, CanaryNote> parse_canaries(const Json& slos);
+
+// What /v1/verdicts says of those that do not pass, vetoes first.
+[[nodiscard]] std::vector<Saying> parse_sayings(const Json& verdicts);
 
 // The workloads of `now`, busiest first, without quantiles. Without `before` there are no rates.
 [[nodiscard]] std::vector<TopRow> compare(const Sample& now, const Sample* before);

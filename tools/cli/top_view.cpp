@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/cli/top_view.h"
 
+#include <algorithm>
+#include <ranges>
+
 #include "agent/base/figures.h"
 #include "tools/cli/table.h"
 #include "tools/cli/units.h"
@@ -12,14 +15,31 @@ Cell bad_rate(std::optional<double> rate, std::string_view colour) {
   return {to_rate(rate), rate.value_or(0) > 0 ? colour : kPlain};
 }
 
+std::string_view colour_of(std::string_view verdict) {
+  return verdict == "veto" ? kRed : verdict == "pass" ? kGreen : kYellow;
+}
+
 Cell verdict_cell(const TopFrame& frame, const TopRow& row) {
   const auto found = frame.sample.verdicts.find(row.now.path);
   if (found == frame.sample.verdicts.end()) return {"-"};
   const auto& [verdict, expected] = found->second;
   return {expected ? fmt::format("{}, {}", verdict, about_text(*expected)) : verdict,
-          verdict == "veto"   ? kRed
-          : verdict == "pass" ? kGreen
-                              : kYellow};
+          colour_of(verdict)};
+}
+
+// So many SLOs have a line of their own; `slogate verdict` has all.
+constexpr size_t kMostSayings = 3;
+
+std::string sayings_of(const TopFrame& frame, const Style& style) {
+  std::string text;
+  for (const Saying& saying : std::views::take(frame.sample.sayings, kMostSayings))
+    text +=
+        paint(shorten(
+                  printable(fmt::format("{}  {}: {}", saying.verdict, saying.slo, saying.message)),
+                  style.width, style),
+              colour_of(saying.verdict), style) +
+        "\n";
+  return text;
 }
 
 void add_row(Table& table, const TopFrame& frame, const TopRow& row) {
@@ -83,6 +103,10 @@ std::string warnings(const TopFrame& frame) {
 
 }  // namespace
 
+size_t top_header(const TopFrame& frame) {
+  return 3 + std::min(kMostSayings, frame.sample.sayings.size());
+}
+
 std::string render_top(const TopFrame& frame, const std::string& note, const Style& style) {
   const std::string& second = note.empty() ? warnings(frame) : note;
   const std::string head =
@@ -90,7 +114,7 @@ std::string render_top(const TopFrame& frame, const std::string& note, const Sty
       paint(shorten(printable(second), style.width, style), kYellow, style) + "\n";
   if (!frame.seconds) return head + "The first figures come after the first interval.\n";
   if (frame.rows.empty()) return head + "No cgroup has used TCP since the agent started.\n";
-  return head + table_of(frame, style);
+  return head + sayings_of(frame, style) + table_of(frame, style);
 }
 
 namespace {
@@ -103,6 +127,10 @@ Json known(std::optional<double> value) {
 
 std::string top_json(const TopFrame& frame) {
   Json cgroups = Json::array();
+  const auto verdict_of = [&](const TopRow& row) {
+    const auto found = frame.sample.verdicts.find(row.now.path);
+    return found == frame.sample.verdicts.end() ? Json(nullptr) : Json(found->second.verdict);
+  };
   for (const TopRow& row : frame.rows)
     cgroups.push_back({{"id", row.now.id},
                        {"path", row.now.path},
@@ -118,7 +146,8 @@ std::string top_json(const TopFrame& frame) {
                        {"retransmits", known(row.retransmits)},
                        {"drops", known(row.drops)},
                        {"inflight", known(row.now.inflight)},
-                       {"oldest_seconds", known(row.now.oldest)}});
+                       {"oldest_seconds", known(row.now.oldest)},
+                       {"verdict", verdict_of(row)}});
   return to_line({{"seconds", known(frame.seconds)},
                   {"lost", known(frame.sample.lost)},
                   {"cgroups", std::move(cgroups)}});

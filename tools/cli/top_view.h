@@ -9,10 +9,10 @@
 namespace slogate::cli {
 
 // Lines above the rows of the table, those of its own title included.
-inline constexpr size_t kTopHeader = 3;
+[[nodiscard]] size_t top_header(const TopFrame& frame);
 
-// Two lines and a table, or a line that says when figures come. `note` stands in place of the
-// second line.
+// Two lines, one for each of the first SLOs that do not pass, and a table, or a line that says when
+// figures come. `note` stands in place of the second line.
 [[nodiscard]] std::string render_top(const TopFrame& frame, const std::string& note,
                                      const Style& style);
 

@@ -26,13 +26,14 @@ struct FakeAgent {
   uint64_t ticks = 1;
   std::string started = "2026-11-21T08:00:00Z";
   std::vector<std::string> asked;
-  Json slos = Json::array();
+  Json slos = Json::array(), verdicts = Json::array();
 
   Outcome<Json> answer(const std::string& target) {
     asked.push_back(target);
     if (target == "/v1/status") return status();
     if (target == "/v1/cgroups") return list();
     if (target == "/v1/slos") return slos;
+    if (target == "/v1/verdicts") return verdicts;
     const uint64_t id = std::stoull(target.substr(std::string("/v1/cgroups/").size()));
     if (!cgroups.contains(id)) return fail(kFailed, "no such cgroup");
     return Json{{"id", id}, {"signals", {{cgroups[id].signal, histogram(cgroups[id])}}}};
@@ -215,6 +216,28 @@ TEST(TopView, CanariesHaveAVerdict) {
   EXPECT_THAT(text, HasSubstr("VERDICT"));
   EXPECT_THAT(text, HasSubstr("veto"));
   EXPECT_THAT(text, Not(HasSubstr("pass")));
+}
+
+TEST(TopView, WhatDoesNotPassSaysWhyAndVetoesComeFirst) {
+  FakeAgent agent{.cgroups = {{1, {.path = "/demo/canary", .buckets = {1}}}}};
+  agent.slos =
+      Json::parse(R"([{"name": "a", "verdict": "veto", "cgroups": {"canary": ["/demo/canary"]}}])");
+  agent.verdicts = Json::parse(R"([
+    {"slo": "good", "verdict": "pass", "message": "every objective"},
+    {"slo": "young", "verdict": "hold", "message": "too few"},
+    {"slo": "bad", "verdict": "veto", "message": "p99 \u001b[31m of request"},
+    {"slo": "b", "verdict": "hold", "message": "1"}, {"slo": "c", "verdict": "hold", "message": "2"}])");
+  TopSampler sampler(agent.fetch());
+  (void)sampler.poll(10);
+  ++agent.ticks;
+  const auto frame = sampler.poll(10).value().value();
+  const std::string text = render_top(frame, "", {});
+  EXPECT_THAT(
+      text,
+      HasSubstr("\nveto  bad: p99 ?[31m of request\nhold  young: too few\nhold  b: 1\nCGROUP"));
+  EXPECT_THAT(text, Not(HasSubstr("every objective")));
+  EXPECT_EQ(top_header(frame), 6u);
+  EXPECT_EQ(Json::parse(top_json(frame)).at("cgroups").at(0).at("verdict"), "veto");
 }
 
 TEST(TopView, ACanaryThatIsHeldSaysForHowLong) {
