@@ -16,12 +16,14 @@
 #include "agent/base/event_loop.h"
 #include "agent/base/log.h"
 #include "agent/config/config.h"
+#include "agent/host/addresses.h"
 #include "agent/host/host.h"
 #include "agent/host/memory_limit.h"
 #include "agent/host/privileges.h"
 #include "agent/host/syscalls.h"
 #include "agent/http/http.h"
 #include "agent/kubernetes/client.h"
+#include "agent/page/page.h"
 #include "exporter/exporter.h"
 #include "maps/file.h"
 
@@ -164,15 +166,21 @@ struct Servers {
   HttpServer api, metrics;
 };
 
-Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
+// The metrics, and the page of the node beside them.
+HttpHandler metrics_handler(Agent& agent, Exporter& exporter, Page& page) {
+  return [&agent, &exporter, &page](const HttpRequest& request) {
+    if (auto shown = page.answer(request)) return std::move(*shown);
+    return exporter.answer(request, agent.snapshot());
+  };
+}
+
+Result<Servers> serve(Agent& agent, Exporter& exporter, Page& page, const Config& config) {
   std::vector<HttpEndpoint> api, metrics;
   auto socket = listen_unix(config.socket, "slogate");
   if (!socket) return fail(socket.error());
   api.push_back({std::move(*socket), api_handler(agent, config.admin_uids, false)});
-  const auto scrape = [&agent, &exporter](const HttpRequest& request) {
-    return exporter.answer(request, agent.snapshot());
-  };
-  if (auto done = add_tcp(metrics, config.listen, scrape); !done) return fail(done.error());
+  if (auto done = add_tcp(metrics, config.listen, metrics_handler(agent, exporter, page)); !done)
+    return fail(done.error());
   if (auto done = add_tcp(api, config.api_listen, api_handler(agent, {}, true)); !done)
     return fail(done.error());
   // Whoever talks to these threads talks to a process that can do little.
@@ -180,7 +188,8 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, const Config& config) {
   if (auto done = restrict_system_calls(); !done) return fail(done.error());
   auto api_server = HttpServer::start(std::move(api), log_line);
   if (!api_server) return fail(api_server.error());
-  auto metrics_server = HttpServer::start(std::move(metrics), log_line);
+  auto metrics_server =
+      HttpServer::start(std::move(metrics), log_line, {.followers = kMostViewers});
   if (!metrics_server) return fail(metrics_server.error());
   return Servers{std::move(*api_server), std::move(*metrics_server)};
 }
@@ -294,7 +303,7 @@ Result<Host> look_at_host(const CommandLine& line) {
 
 // The wires between the agent and the other parts; `kubernetes` is null where there is none.
 Agent::Options options_of(const CommandLine& line, const Config& config, Host host,
-                          Exporter& exporter, Kubernetes* kubernetes) {
+                          Exporter& exporter, Page& page, Kubernetes* kubernetes) {
   Agent::Options options{
       .cgroup_root = std::move(host.cgroup_root),
       .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
@@ -305,7 +314,10 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
       .config = config,
       .ceiling = slots_for,
       .wait_on_threads = true,
-      .on_apply = [&exporter](const LiveConfig& live) { exporter.apply(live.metrics); }};
+      .on_apply = [&exporter, &page, listens = config.listen.has_value()](const LiveConfig& live) {
+        exporter.apply(live.metrics);
+        page.apply(listens ? live.page : PageFor::Off);
+      }};
   options.features.read_answers = config.outcomes != Outcomes::Off;
   if (config.listen)  // or nobody would ever ask
     options.on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
@@ -320,13 +332,16 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
 // Only what is judged is read more often than once a second, and only for that the loop wakes up.
 class Rhythm {
  public:
-  Rhythm(Agent& agent, EventLoop& loop) : agent_(agent), loop_(loop) {}
+  Rhythm(Agent& agent, Page& page, EventLoop& loop) : agent_(agent), page_(page), loop_(loop) {}
 
   void tick() {
-    if (reads_ == 0)
-      agent_.tick(now());
-    else
-      agent_.judge(now());
+    const TickTime moment = now();
+    if (reads_ == 0) {
+      agent_.tick(moment);
+      page_.tick(*agent_.snapshot(), moment);
+    } else {
+      agent_.judge(moment);
+    }
     const bool judges = agent_.judges();
     reads_ = judges ? (reads_ + 1) % kReadsPerTick : 0;
     const auto done = loop_.set_interval(judges ? kReadInterval : kTickInterval);
@@ -335,18 +350,19 @@ class Rhythm {
 
  private:
   Agent& agent_;
+  Page& page_;
   EventLoop& loop_;
   size_t reads_ = 0;  // since the last tick
 };
 
 // Until a signal ends it.
-Result<void> live(EventLoop& loop, Agent& agent, Kubernetes* kubernetes,
+Result<void> live(EventLoop& loop, Agent& agent, Page& page, Kubernetes* kubernetes,
                   const std::function<void()>& on_hangup) {
   loop.watch(agent.owner_events_fd(), [&agent] { agent.on_owner_events(now()); });
   if (kubernetes != nullptr)
     loop.watch(kubernetes->poll_fd(), [&agent, kubernetes] { kubernetes->hand_over(agent); });
   loop.watch(agent.work_queue().poll_fd(), [&agent] { agent.work_queue().work(); });
-  Rhythm rhythm(agent, loop);
+  Rhythm rhythm(agent, page, loop);
   return loop.run({
       .tick = [&rhythm] { rhythm.tick(); },
       .signal =
@@ -355,6 +371,17 @@ Result<void> live(EventLoop& loop, Agent& agent, Kubernetes* kubernetes,
             return signal == SIGHUP;
           },
   });
+}
+
+// What is looked at there is what `agent` publishes, which is made later.
+Page::Options page_options(const Config& config, const Kubernetes* kubernetes,
+                           const std::unique_ptr<Agent>& agent) {
+  struct utsname name {};
+  ::uname(&name);
+  return {.node = kubernetes ? kubernetes->node() : name.nodename,
+          .api_is_open = config.api_listen.has_value(),
+          .latest = [&agent] { return agent->snapshot(); },
+          .addresses = read_node_addresses};
 }
 
 // What is made later uses what was made before, and goes first.
@@ -368,18 +395,21 @@ Result<void> run(const CommandLine& line, const Config& config) {
   auto access = kubernetes_access(config);
   if (!access) return fail(access.error());
   const auto kubernetes = *access ? std::make_unique<Kubernetes>(std::move(**access)) : nullptr;
-  const auto started =
-      Agent::start(options_of(line, config, std::move(*host), exporter, kubernetes.get()));
-  if (!started) return fail(started.error());
-  Agent& agent = **started;
+  std::unique_ptr<Agent> started;
+  Page page(page_options(config, kubernetes.get(), started));
+  auto made =
+      Agent::start(options_of(line, config, std::move(*host), exporter, page, kubernetes.get()));
+  if (!made) return fail(made.error());
+  started = std::move(*made);
+  Agent& agent = *started;
   agent.tick(now());
-  const auto servers = serve(agent, exporter, config);
+  const auto servers = serve(agent, exporter, page, config);
   if (!servers) return fail(servers.error());
   if (kubernetes)
     if (auto done = kubernetes->start(); !done) return done;
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe(agent.origin())));
-  return live(*loop, agent, kubernetes.get(), [&] { reload(line, config, agent); });
+  return live(*loop, agent, page, kubernetes.get(), [&] { reload(line, config, agent); });
 }
 
 // What a large answer or a burst of cgroups took is given back: glibc keeps up to 64 MB free at the

@@ -77,10 +77,12 @@ Result<slogate_class> parse_class(std::string_view text) {
   return static_cast<slogate_class>(found - kClasses.begin());
 }
 
-Result<Outcomes> parse_outcomes(std::string_view text) {
-  const auto* found = std::ranges::find(kOutcomes, text);
-  if (found == kOutcomes.end()) return fail(unknown_name("choice", text, kOutcomes));
-  return static_cast<Outcomes>(found - kOutcomes.begin());
+// One of an enum's names, which are in its order.
+template <typename Enum, const auto& names>
+Result<Enum> parse_choice(std::string_view text) {
+  const auto* found = std::ranges::find(names, text);
+  if (found == names.end()) return fail(unknown_name("choice", text, names));
+  return static_cast<Enum>(found - names.begin());
 }
 
 // Whether only peers on this node are meant.
@@ -309,10 +311,11 @@ constexpr std::array kRows = {
     row<&Config::maps, read_maps>("maps"),
     row<&Config::cpu_ratio, single<parse_cpu_ratio>>("cpu_ratio"),
     row<&Config::metrics, read_metrics>("metrics"),
+    row<&Config::page, single<parse_choice<PageFor, kPageFor>>>("page"),
     row<&Config::admin_uids, read_admins>("admin_uids"),
     row<&Config::kubernetes, whole<read_kubernetes>>("kubernetes"),
     row<&Config::state_dir, single<parse_path>>("state_dir"),
-    row<&Config::outcomes, single<parse_outcomes>>("outcomes"),
+    row<&Config::outcomes, single<parse_choice<Outcomes, kOutcomes>>>("outcomes"),
     row<&Config::peer_listen, single<parse_listen>>("peer_listen"),
     row<&Config::peer_tls, whole<read_peer_tls>>("peer_tls"),
     row<&Config::peer_key_file, single<parse_path>>("peer_key_file"),

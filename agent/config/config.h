@@ -60,6 +60,11 @@ struct ConfigProblem {
 enum class Outcomes { All, Slos, Off };
 inline constexpr std::array<std::string_view, 3> kOutcomes = {"all", "slos", "off"};
 
+// Who gets the page of the node, at the address of /metrics: clients on this node, everybody who
+// reaches the address, nobody.
+enum class PageFor { Local, On, Off };
+inline constexpr std::array<std::string_view, 3> kPageFor = {"local", "on", "off"};
+
 // What is read once, when the agent starts: then sockets are bound, threads made and privileges
 // dropped that a change would need again.
 struct StartConfig {
@@ -88,6 +93,7 @@ struct LiveConfig {
   // What the agent and its programs may take of the node's CPUs together: above 0; 1 is no limit.
   double cpu_ratio = 0.005;
   MetricsSettings metrics;
+  PageFor page = PageFor::Local;
   std::vector<ClassRule> classes;  // no two with the same conditions
   std::vector<Slo> slos;           // no two with the same name
   // Agents of other nodes, to be asked for baselines, and how many of them for each SLO.

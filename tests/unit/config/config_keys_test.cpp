@@ -26,6 +26,8 @@ const std::multimap<std::string_view, std::string_view> kChanges = {
     {"cpu_ratio", "cpu_ratio: 1"},
     {"metrics", "metrics: { max_series: 5000 }"},
     {"metrics", "metrics: { buckets: { rtt: [1s] } }"},
+    {"page", "page: on"},
+    {"page", "page: off"},
     {"admin_uids", "admin_uids: [7]"},
     {"kubernetes", "kubernetes: { server: 'https://a', token_file: /t, ca_file: /c, node: n }"},
     {"state_dir", "state_dir: /d"},
