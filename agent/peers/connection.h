@@ -36,6 +36,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   static constexpr auto kStrangerTime = std::chrono::seconds{5};
   static constexpr auto kUnreadTime = std::chrono::seconds{5};
   static constexpr auto kIdleTime = std::chrono::seconds{30};
+  static constexpr auto kLookInterval = std::chrono::milliseconds{125};
 
   Connection(boost::asio::io_context& io, Fd socket, const TlsKeys& keys, TlsStream::Side side,
              Handlers handlers, Time now);
@@ -52,7 +53,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void flush();
   // Ends it, after what can be sent at once.
   void close();
-  // Lets it go on if it had sent too much, and ends it if it is late; several times a second.
+  // Reads what a peer that is trusted has sent, lets others go on that had to wait, and ends those
+  // that are late; every kLookInterval.
   void look(Time now);
 
   [[nodiscard]] bool is_trusted() const { return trusted_; }

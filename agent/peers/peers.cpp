@@ -194,7 +194,7 @@ class Peers::Impl {
   std::map<std::string, Outgoing> outgoing_;  // by address
   double accepts_left_ = kAcceptsAtOnce, handshakes_left_ = kHandshakesAtOnce;
   bool accepting_ = false;
-  Time tended_{0}, next_status_{0};
+  Time tended_{0}, next_status_{0}, next_step_{0};
   uint64_t turned_away_ = 0, closed_in_ = 0, closed_out_ = 0;
   std::string last_refusal_;
   std::jthread thread_;  // last, so joined first
@@ -228,16 +228,17 @@ void Peers::Impl::tend() {
   for (auto& [id, from] : incoming_) from.connection->look(now);
   for (auto& [address, to] : outgoing_) to.connection->look(now);
   accept_when_ready();
-  tend_asker(now);
+  if (now >= next_step_) tend_asker(now);
   if (now >= next_status_) publish_status(now);
   // Who has nobody to talk to looks less often.
   const auto questions = wanted.load();
   const bool idle = incoming_.empty() && outgoing_.empty() && (!questions || questions->empty());
-  tend_later(idle ? std::chrono::milliseconds{1000}
-                  : std::chrono::milliseconds{Asker::kAskInterval});
+  tend_later(idle ? std::chrono::milliseconds{1000} : Connection::kLookInterval);
 }
 
 void Peers::Impl::tend_asker(Time now) {
+  // With every second look, even where one comes a little early.
+  next_step_ = now + Asker::kAskInterval - Connection::kLookInterval / 4;
   // What nobody takes would be lost one by one: then nothing more is asked.
   if (lent.is_full()) return;
   if (const auto questions = wanted.load())
