@@ -62,6 +62,17 @@ uint64_t read_netns_cookie() {
   return ::getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
+// Those of the configuration have no names but their addresses.
+std::vector<Candidate> to_candidates(const std::vector<ListenAddress>& peers) {
+  std::vector<Candidate> candidates;
+  for (const ListenAddress& peer : peers) {
+    const std::string text = fmt::format(
+        "{}:{}", peer.host.contains(':') ? fmt::format("[{}]", peer.host) : peer.host, peer.port);
+    candidates.push_back({.address = text, .name = text});
+  }
+  return candidates;
+}
+
 }  // namespace
 
 Agent::Agent(WorkQueue work_queue, std::string cgroup_root)
@@ -100,6 +111,8 @@ Result<void> Agent::open(Options options) {
   on_tick_ = std::move(options.on_tick);
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
+  peers_ = options.peers;
+  analysis_.know_peers(peers_ != nullptr);
   state_path_ = std::move(options.state_dir);
   outcomes_ = options.outcomes;
   maps_->control().read_answers(outcomes_ == Outcomes::All);
@@ -128,7 +141,10 @@ void Agent::tick(TickTime now) {
   snapshot->agent.cpu = keep_budget(*snapshot, now);
   snapshot->agent.heap = heap_;
   if (cluster_) snapshot->kubernetes = kubernetes_status();
+  if (peers_ != nullptr) snapshot->peers = peers_->status();
+  hear_peers(now);
   analysis_.tick(*snapshot->workloads, now);
+  tell_peers();
   choose_answers();
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
@@ -140,8 +156,37 @@ void Agent::tick(TickTime now) {
 void Agent::judge(TickTime now) {
   const auto before = snapshot_.load();
   if (!judges() || !before) return;
+  hear_peers(now);
   analysis_.read(collector_->read(analysis_.cgroups()), now);
+  tell_peers();
   if (publish(std::make_shared<Snapshot>(*before))) write_pods(now);
+}
+
+// What has come since the last look, for this one.
+void Agent::hear_peers(TickTime now) {
+  if (peers_ == nullptr) return;
+  for (Lent& one : peers_->take()) switch (one.what) {
+      case Lent::What::Asked:
+        analysis_.ask_lender(one.question.slo, one.lender, now);
+        break;
+      case Lent::What::Answered:
+        analysis_.lend(one.question, one.lender, std::move(one.answer), now);
+        break;
+      case Lent::What::Dropped:
+        analysis_.drop_lender(one.question.slo, one.lender, now);
+        break;
+    }
+}
+
+void Agent::tell_peers() {
+  if (peers_ == nullptr) return;
+  Wanted wanted{.baselines = analysis_.wanted(), .rollouts = analysis_.wanted_evidence()};
+  Lendable lendable{.readings = analysis_.take_lendable(), .evidence = {}};
+  for (const LentQuestion& question : wanted.rollouts)
+    if (auto evidence = analysis_.evidence_of(question.slo))
+      lendable.evidence.emplace(question.slo, std::move(*evidence));
+  peers_->lend(std::move(lendable));
+  peers_->want(std::move(wanted));
 }
 
 // A veto is on the disk before anyone is told of it. Whether a verdict changed.
@@ -364,6 +409,7 @@ Result<void> Agent::apply(LiveConfig config) {
   // Nothing fails from here on.
   sizer_->set_limits({ceiling_(config_.maps.memory_ratio), config_.maps.grace});
   budget_.set_ratio(config_.cpu_ratio);
+  if (peers_ != nullptr) peers_->set_peers(to_candidates(config_.peers), config_.lenders);
   open_state();
   if (on_apply_) on_apply_(config_);
   return {};

@@ -22,6 +22,7 @@
 #include "agent/measure/pod_names.h"
 #include "agent/measure/probes.h"
 #include "agent/measure/sizer.h"
+#include "agent/peers/peers.h"
 #include "maps/contents.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
@@ -54,6 +55,8 @@ class Agent {
     // Takes what is to be said of pods, on the thread that ticks; null without Kubernetes.
     std::function<void(PodWrites)> on_pod_writes = {};
     std::string node = {};  // our name there
+    // By whom readings are lent and asked for; it outlives the agent. Null where nobody is.
+    Peers* peers = nullptr;
   };
   static Result<std::unique_ptr<Agent>> start(Options options);
   Agent(const Agent&) = delete;
@@ -114,6 +117,8 @@ class Agent {
   [[nodiscard]] KubernetesStatus kubernetes_status() const;
   bool publish(std::shared_ptr<Snapshot> snapshot);
   void keep(const std::vector<VerdictChange>& changes);
+  void hear_peers(TickTime now);
+  void tell_peers();
 
   WorkQueue work_queue_;
   CgroupNames names_;
@@ -139,6 +144,7 @@ class Agent {
   Readiness readiness_;
   std::function<void(PodWrites)> on_pod_writes_;
   std::string node_;
+  Peers* peers_ = nullptr;
   CanaryAnalysis analysis_;
   EventBook event_book_;
   std::string state_path_;

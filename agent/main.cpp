@@ -24,6 +24,7 @@
 #include "agent/http/http.h"
 #include "agent/kubernetes/client.h"
 #include "agent/page/page.h"
+#include "agent/peers/peers.h"
 #include "exporter/exporter.h"
 #include "maps/file.h"
 
@@ -237,6 +238,16 @@ class Kubernetes {
   std::unique_ptr<KubernetesClient> client_;
 };
 
+// ---- other nodes ----
+
+// Null where nothing says how agents know each other.
+Result<std::unique_ptr<Peers>> make_peers(const Config& config) {
+  PeersOptions options{.listen = config.peer_listen,
+                       .security = {.tls = config.peer_tls, .key_file = config.peer_key_file}};
+  if (!options.security.given()) return nullptr;
+  return Peers::make(std::move(options));
+}
+
 // ---- life ----
 
 // What the host lacks without stopping us.
@@ -301,9 +312,10 @@ Result<Host> look_at_host(const CommandLine& line) {
   return Host{std::move(*cgroup_root), about(findings), std::move(*features)};
 }
 
-// The wires between the agent and the other parts; `kubernetes` is null where there is none.
+// The wires between the agent and the other parts; `kubernetes` and `peers` are null where there
+// are none.
 Agent::Options options_of(const CommandLine& line, const Config& config, Host host,
-                          Exporter& exporter, Page& page, Kubernetes* kubernetes) {
+                          Exporter& exporter, Page& page, Kubernetes* kubernetes, Peers* peers) {
   Agent::Options options{
       .cgroup_root = std::move(host.cgroup_root),
       .pin_dir = line.pin_dir == "none" ? "" : line.pin_dir,
@@ -318,6 +330,7 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
         exporter.apply(live.metrics);
         page.apply(listens ? live.page : PageFor::Off);
       }};
+  options.peers = peers;
   options.features.read_answers = config.outcomes != Outcomes::Off;
   if (config.listen)  // or nobody would ever ask
     options.on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {
@@ -395,16 +408,20 @@ Result<void> run(const CommandLine& line, const Config& config) {
   auto access = kubernetes_access(config);
   if (!access) return fail(access.error());
   const auto kubernetes = *access ? std::make_unique<Kubernetes>(std::move(**access)) : nullptr;
+  // Its socket and its keys take privileges that are given up later.
+  const auto peers = make_peers(config);
+  if (!peers) return fail(peers.error());
   std::unique_ptr<Agent> started;
   Page page(page_options(config, kubernetes.get(), started));
-  auto made =
-      Agent::start(options_of(line, config, std::move(*host), exporter, page, kubernetes.get()));
+  auto made = Agent::start(options_of(line, config, std::move(*host), exporter, page,
+                                      kubernetes.get(), peers->get()));
   if (!made) return fail(made.error());
   started = std::move(*made);
   Agent& agent = *started;
   agent.tick(now());
   const auto servers = serve(agent, exporter, page, config);
   if (!servers) return fail(servers.error());
+  if (*peers) (*peers)->start();
   if (kubernetes)
     if (auto done = kubernetes->start(); !done) return done;
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,

@@ -11,6 +11,7 @@
 #include "agent/canary/verdict.h"
 #include "agent/event.h"
 #include "agent/measure/measurements.h"
+#include "agent/peers/status.h"
 
 namespace slogate {
 
@@ -26,6 +27,8 @@ struct KubernetesStatus {
 // The measurements, and the views' other sources.
 struct Snapshot : Measurements {
   std::optional<KubernetesStatus> kubernetes;
+  // Null where this agent neither lends nor asks.
+  std::shared_ptr<const PeersStatus> peers;
   // What is said of the SLOs; newer than the rest between two ticks. Neither is ever null.
   std::shared_ptr<const Verdicts> verdicts = std::make_shared<const Verdicts>();
   std::shared_ptr<const std::deque<Event>> events =

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -204,6 +205,31 @@ void write_kubernetes(const KubernetesStatus& kubernetes, Sink& sink) {
       sink);
 }
 
+void write_peers(const PeersStatus& peers, Sink& sink) {
+  const auto family = [&](const char* name, const char* help, MetricType type, auto values) {
+    write_samples({{name, help, type}, std::move(values)}, sink);
+  };
+  using Values = decltype(Samples::values);
+  family("slogate_peer_bytes_total",
+         "What was exchanged with agents of other nodes, encrypted, by direction.",
+         MetricType::counter,
+         Values{{{{"direction", "in"}}, static_cast<double>(peers.bytes_in)},
+                {{{"direction", "out"}}, static_cast<double>(peers.bytes_out)}});
+  family("slogate_peer_askers", "Agents of other nodes that ask this one for readings.",
+         MetricType::gauge, Values{{{}, static_cast<double>(peers.askers)}});
+  family("slogate_peer_turned_away_total",
+         "Connections to peer_listen that did not show they are an agent's, or were too many.",
+         MetricType::counter, Values{{{}, static_cast<double>(peers.turned_away)}});
+  std::map<std::string_view, double> states = {
+      {"away", 0}, {"connecting", 0}, {"open", 0}, {"resting", 0}, {"self", 0}};
+  for (const PeerStatus& peer : peers.peers) ++states[peer.state];
+  Values by_state;
+  for (const auto& [state, count] : states)
+    by_state.push_back({{{"state", std::string(state)}}, count});
+  family("slogate_peers", "Agents of other nodes that were chosen to be asked, by state.",
+         MetricType::gauge, std::move(by_state));
+}
+
 void write_invalid_slos(const Verdicts& verdicts, Sink& sink) {
   write_samples({{"slogate_slos_invalid", "SLOs of pods that cannot be judged as they stand.",
                   MetricType::gauge},
@@ -227,6 +253,7 @@ void write_agent(const Snapshot& snapshot, const AllScrapeStats& scrapes, Sink& 
   write_rows<AgentStatus>(kAgentMetrics, {&snapshot.agent, 1}, sink);
   write_scrapes(scrapes, sink);
   if (snapshot.kubernetes) write_kubernetes(*snapshot.kubernetes, sink);
+  if (snapshot.peers) write_peers(*snapshot.peers, sink);
   write_build_info(snapshot.agent, sink);
 }
 

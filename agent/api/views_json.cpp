@@ -143,6 +143,26 @@ Json resizes_json(const std::vector<Resize>& resizes, const std::string& map) {
   return json;
 }
 
+Json peer_json(const PeerStatus& peer) {
+  return {{"address", peer.address},
+          {"node", peer.name},
+          {"state", peer.state},
+          {"reason", peer.reason},
+          {"lends", peer.lends},
+          {"answer_age_seconds", peer.age.count() == 0 ? Json() : Json(seconds(peer.age))},
+          {"bytes_in", peer.bytes_in},
+          {"bytes_out", peer.bytes_out}};
+}
+
+Json peers_json(const PeersStatus& peers) {
+  Json asked = Json::array();
+  for (const PeerStatus& peer : peers.peers) asked.push_back(peer_json(peer));
+  return {{"listens", peers.listens},         {"askers", peers.askers},
+          {"turned_away", peers.turned_away}, {"last_refusal", peers.last_refusal},
+          {"bytes_in", peers.bytes_in},       {"bytes_out", peers.bytes_out},
+          {"asked", std::move(asked)}};
+}
+
 }  // namespace
 
 Json status_json(const Snapshot& snapshot) {
@@ -163,6 +183,7 @@ Json status_json(const Snapshot& snapshot) {
                {"problems", problems_json(agent.problems)},
                {"notes", agent.notes}};
   if (snapshot.kubernetes) json["kubernetes"] = kubernetes_json(*snapshot.kubernetes);
+  if (snapshot.peers) json["peers"] = peers_json(*snapshot.peers);
   return json;
 }
 

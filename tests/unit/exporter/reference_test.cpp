@@ -25,6 +25,7 @@ Snapshot everything() {
   Snapshot snapshot = full();
   snapshot.agent.problems = {{"state", ""}};
   snapshot.kubernetes.emplace();
+  snapshot.peers = std::make_shared<const PeersStatus>();
   Verdicts verdicts;
   Slo slo{
       .name = "demo", .port = {}, .container = {}, .canary = {}, .baseline = {}, .objectives = {}};
