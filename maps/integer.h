@@ -19,8 +19,9 @@ template <std::integral T>
                                              T most = std::numeric_limits<T>::max(),
                                              int base = 10) {
   T value{};
-  const auto [stop, error] = std::from_chars(text.begin(), text.end(), value, base);
-  if (error != std::errc{} || stop != text.end() || value < least || value > most)
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value, base);
+  if (error != std::errc{} || stop != end || value < least || value > most)
     return std::nullopt;
   return value;
 }
