@@ -122,6 +122,7 @@ static __noinline int frames_arrived(struct sock* sk, struct slogate_sock* state
     if (!http2_step(&bytes, http2, &walk)) break;
     if (walk.event != HTTP2_nothing) book_step(slot, http2, &walk, &booking);
   }
+  http2_clear(http2);
   if (http2->unread) state->flags |= SLOGATE_SOCK_unread;
   return 0;
 }

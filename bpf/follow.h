@@ -117,7 +117,6 @@ static __always_inline void hear_stream(struct slogate_slot* slot, struct slogat
 static __always_inline void follow_stream(struct slogate_slot* slot, struct slogate_http2* http2,
                                           const struct http2_walk* walk,
                                           const struct http2_booking* booking) {
-  if (walk->answers && !walk->ends) return;
   int found = find_stream(http2, walk->stream);
   if (found < 0) return;
   struct slogate_stream* stream = &http2->streams[found & (SLOGATE_STREAMS - 1)];

@@ -59,9 +59,13 @@ static __noinline int frames_sent(struct sock* sk, struct slogate_sock* state,
                                   const struct msghdr* message) {
   if (!follow_http2 || !message) return 0;
   struct slogate_http2* http2 = http2_of(sk);
-  struct slogate_slot* slot = slot_of(sk, state);
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
-  if (!http2 || !slot || !tp) return 0;
+  if (!http2 || !tp) return 0;
+  /* The middle of a frame. */
+  __u32 end = tp->write_seq + at_most_32_bits(message->msg_iter.count);
+  if (!http2->out.lost && (__s32)(end - http2->out.next) <= 0) return 0;
+  struct slogate_slot* slot = slot_of(sk, state);
+  if (!slot) return 0;
   __u8 client = state->role == SLOGATE_ROLE_client;
   struct http2_walk walk = {
       .begin = tp->write_seq, .end = tp->write_seq, .out = 1, .answers = !client};
@@ -77,6 +81,7 @@ static __noinline int frames_sent(struct sock* sk, struct slogate_sock* state,
       break;
     }
   }
+  http2_clear(http2);
   return 0;
 }
 

@@ -56,7 +56,7 @@ enum http2_event {
   HTTP2_nothing,
   HTTP2_asked,  /* HEADERS of the side that asks */
   HTTP2_said,   /* a whole block of headers of the side that answers: `status`, `grpc` */
-  HTTP2_data,   /* DATA */
+  HTTP2_data,   /* DATA, of an answer the last */
   HTTP2_reset,  /* RST_STREAM with `code` */
   HTTP2_goaway, /* GOAWAY: `code`, and in `stream` the last one that is accepted */
 };
@@ -80,6 +80,8 @@ struct http2_walk {
   __u8 answers;       /* the caller's: 1 for the direction of the answers */
   __u8 event;         /* enum http2_event */
   __u8 ends;          /* with END_STREAM */
+  /* What of the piece is in the scratch, from this sequence number on. */
+  __u32 window, window_bytes;
 };
 
 static __always_inline struct slogate_http2_way* http2_way(struct slogate_http2* conn,
@@ -107,7 +109,9 @@ static __always_inline void http2_lose(struct slogate_http2* conn, const struct 
   way->block = way->skip = way->padding = 0;
   conn->doubt = conn->last;
   conn->resumed = conn->unsure = 1;
-  if (walk->answers) conn->inserted += 1 << 20;
+  if (!walk->answers) return;
+  conn->inserted += 1 << 20;
+  conn->statuses = 0;
 }
 
 /* ---- fields ---- */
@@ -249,7 +253,8 @@ static __always_inline __u8 http2_kind_of_index(const struct slogate_http2* conn
     return HTTP2_FIELD_status;
   }
   if (index <= HTTP2_STATIC) return HTTP2_FIELD_other;
-  __u32 number = conn->inserted - (index - HTTP2_STATIC);
+  __u32 back = index - HTTP2_STATIC - 1, number = conn->inserted - 1 - back;
+  if (back < 64 && !(conn->statuses >> back & 1)) return HTTP2_FIELD_other;
   __u8 kind = HTTP2_FIELD_other;
   ANSWER_UNROLL
   for (int i = 0; i < SLOGATE_HTTP2_KNOWN; i++)
@@ -273,6 +278,7 @@ static __always_inline void http2_insert(struct slogate_http2* conn, __u8 kind, 
     conn->known[place].value = value;
     conn->known[place].kind = kind;
   }
+  conn->statuses = conn->statuses << 1 | (kind != HTTP2_FIELD_other);
   conn->inserted++;
 }
 
@@ -328,36 +334,50 @@ static __always_inline int http2_literal(struct slogate_http2* conn, struct http
   return 1;
 }
 
-/* One field further, or a part of one; 0 where its end is not there yet, -1 for what is none. */
+/* Passes what is to be skipped, as far as it is there; how many bytes are left behind it. */
+static __always_inline __u32 http2_skip(struct http2_walk* walk, struct slogate_http2_way* way,
+                                        __u32 left) {
+  __u32 n = way->skip < left ? way->skip : left;
+  way->skip -= n;
+  walk->at += n;
+  return left - n;
+}
+
+/* One field further, or as much of it as is there. 0 where there is no more of it, -1 where it is
+ * none. */
 ANSWER_PART int http2_field(struct slogate_http2* conn, struct http2_walk* walk) {
   if (!conn || !walk) return 0;
   struct slogate_http2_way* way = http2_way(conn, walk);
   __u32 at = walk->at, index = 0;
   __u16 value = 0;
+  int used = 0;
   if (at >= walk->bytes) return 0;
   __u32 left = walk->bytes - at;
-  if (way->skip) {
-    __u32 n = way->skip < left ? way->skip : left;
-    way->skip -= n;
-    walk->at = at + n;
-    return 1;
-  }
-  if (way->in_value) return http2_value(conn, walk, way, left);
-  __u8 first = http2_byte(conn, at);
-  int used = 0;
-  if (first & 0x80) {
-    used = http2_integer(conn, at, left, 7, &index);
+  if (way->skip) return http2_skip(walk, way, left) != 0;
+  if (!way->in_value) {
+    __u8 first = http2_byte(conn, at);
+    if (first & 0x80) {
+      used = http2_integer(conn, at, left, 7, &index);
+      if (used <= 0) return used;
+      __u8 kind = http2_kind_of_index(conn, index, &value);
+      http2_note(way, kind, value);
+      walk->at = at + used;
+      return 1;
+    }
+    if ((first & 0xe0) == 0x20) { /* the table's size, which decides nothing here */
+      used = http2_integer(conn, at, left, 5, &index);
+      if (used <= 0) return used;
+      walk->at = at + used;
+      return 1;
+    }
+    used = http2_literal(conn, walk, way, left, first);
     if (used <= 0) return used;
-    __u8 kind = http2_kind_of_index(conn, index, &value);
-    http2_note(way, kind, value);
-  } else if ((first & 0xe0) == 0x20) { /* the table's size, which decides nothing here */
-    used = http2_integer(conn, at, left, 5, &index);
-    if (used <= 0) return used;
-  } else {
-    return http2_literal(conn, walk, way, left, first);
+    left = http2_skip(walk, way, walk->bytes - walk->at);
+    if (!left) return 0;
   }
-  walk->at = at + used;
-  return 1;
+  used = http2_value(conn, walk, way, left);
+  if (used <= 0) return used;
+  return http2_skip(walk, way, walk->bytes - walk->at) != 0;
 }
 
 /* ---- blocks of headers ---- */
@@ -403,8 +423,25 @@ static __always_inline void http2_keep_rest(struct slogate_http2* conn,
   }
 }
 
-/* Decodes as many bytes of a block as there are, up to HTTP2_CHUNK. They are the workload's own, so
- * nothing of them stays in the map but the beginning of a field that is cut. */
+/* Decodes what of a block is in the scratch, from `at` to `bytes`. */
+ANSWER_PART int http2_decode(struct slogate_http2* conn, struct http2_walk* walk) {
+  if (!conn || !walk) return 0;
+  struct slogate_http2_way* way = http2_way(conn, walk);
+  int more = 1;
+  for (int i = 0; i < HTTP2_FIELDS; i++) {
+    more = http2_field(conn, walk);
+    if (more <= 0) break;
+  }
+  if (more < 0 || walk->bytes - walk->at > SLOGATE_HTTP2_KEPT) {
+    http2_lose(conn, walk);
+    return 0;
+  }
+  http2_keep_rest(conn, walk, way);
+  if (!way->block) http2_end_part(conn, walk, way);
+  return 0;
+}
+
+/* Takes as many bytes of a block as there are, up to HTTP2_CHUNK. */
 ANSWER_PART int http2_block(ANSWER_SOURCE* source, struct slogate_http2* conn,
                             struct http2_walk* walk) {
   ANSWER_KEEP(source);
@@ -412,10 +449,10 @@ ANSWER_PART int http2_block(ANSWER_SOURCE* source, struct slogate_http2* conn,
   struct slogate_http2_way* way = http2_way(conn, walk);
   __u32 offset = way->next - walk->begin, left = walk->end - way->next;
   __u32 n = way->block, kept = way->kept;
-  int more = 1;
   if (n > left) n = left;
   if (n > HTTP2_CHUNK) n = HTTP2_CHUNK;
   if (kept > SLOGATE_HTTP2_KEPT) return 0;
+  walk->window_bytes = 0;
   http2_take_rest(conn, way);
   if (!peek(source, offset, conn->scratch + kept, n)) {
     http2_lose(conn, walk);
@@ -425,17 +462,7 @@ ANSWER_PART int http2_block(ANSWER_SOURCE* source, struct slogate_http2* conn,
   way->block -= n;
   walk->at = 0;
   walk->bytes = kept + n;
-  for (int i = 0; i < HTTP2_FIELDS; i++) {
-    more = http2_field(conn, walk);
-    if (more <= 0) break;
-  }
-  if (more < 0 || walk->bytes - walk->at > SLOGATE_HTTP2_KEPT) {
-    http2_lose(conn, walk);
-  } else {
-    http2_keep_rest(conn, walk, way);
-    if (!way->block) http2_end_part(conn, walk, way);
-  }
-  __builtin_memset(conn->scratch, 0, sizeof(conn->scratch));
+  http2_decode(conn, walk);
   return 1;
 }
 
@@ -516,7 +543,8 @@ static __always_inline void http2_frame(struct slogate_http2* conn, struct http2
   way->next += bytes;
   switch (type) {
     case HTTP2_DATA:
-      walk->event = HTTP2_data;
+      /* Of an answer only the end says anything. */
+      if (!walk->answers || walk->ends) walk->event = HTTP2_data;
       return;
     case HTTP2_HEADERS:
       walk->event = HTTP2_asked;
@@ -535,6 +563,53 @@ static __always_inline void http2_frame(struct slogate_http2* conn, struct http2
   }
 }
 
+/* Reads on where the window does not reach; whether a whole header is in it then. */
+static __always_inline bool http2_look(ANSWER_SOURCE* source, struct slogate_http2* conn,
+                                       struct http2_walk* walk,
+                                       const struct slogate_http2_way* way) {
+  __u32 at = way->next - walk->window, n = walk->end - way->next;
+  if (at < walk->window_bytes && walk->window_bytes - at >= HTTP2_FRAME) return 1;
+  if (n < HTTP2_FRAME) return 0;
+  if (n > HTTP2_CHUNK) n = HTTP2_CHUNK;
+  walk->window_bytes = 0;
+  if (!peek(source, way->next - walk->begin, conn->scratch, n)) return 0;
+  walk->window = way->next;
+  walk->window_bytes = n;
+  return 1;
+}
+
+/* A frame of an answer whose header is in the window, with what it says at once, and its block of
+ * headers where all of that is there as well: the commonest case, with one read for all. Whether it
+ * was one. */
+static __always_inline bool http2_frame_in_window(ANSWER_SOURCE* source, struct slogate_http2* conn,
+                                                  struct http2_walk* walk,
+                                                  struct slogate_http2_way* way) {
+  if (!http2_look(source, conn, walk, way)) return 0;
+  __u32 at = way->next - walk->window, left = walk->window_bytes - at;
+  for (__u32 i = 0; i < HTTP2_FRAME; i++) way->head[i] = http2_byte(conn, at + i);
+  __u32 wanted = http2_wanted(way->head[3], way->head[4]), length = http2_24(way->head);
+  if (!http2_is_frame(length, way->head[3]) || wanted > length) {
+    http2_lose(conn, walk);
+    return 1;
+  }
+  if (left < HTTP2_FRAME + wanted) return 0;
+  for (__u32 i = HTTP2_FRAME; i < SLOGATE_HTTP2_HEAD; i++) {
+    if (i >= HTTP2_FRAME + wanted) break;
+    way->head[i] = http2_byte(conn, at + i);
+  }
+  way->next += HTTP2_FRAME + wanted;
+  http2_frame(conn, walk, way, wanted);
+  left -= HTTP2_FRAME + wanted;
+  /* Of a block that is not all here, or began in the frame before, http2_block() takes the rest. */
+  if (!way->block || way->block > left || way->kept) return 1;
+  walk->at = at + HTTP2_FRAME + wanted;
+  walk->bytes = walk->at + way->block;
+  way->next += way->block;
+  way->block = 0;
+  http2_decode(conn, walk);
+  return 1;
+}
+
 /* The header of a frame, or as much of it as is there. */
 static __always_inline int http2_head(ANSWER_SOURCE* source, struct slogate_http2* conn,
                                       struct http2_walk* walk, struct slogate_http2_way* way) {
@@ -544,6 +619,7 @@ static __always_inline int http2_head(ANSWER_SOURCE* source, struct slogate_http
     http2_lose(conn, walk);
     return 0;
   }
+  if (!have && walk->answers && http2_frame_in_window(source, conn, walk, way)) return 1;
   __u32 n = need - have;
   if (n > left) n = left;
     /* So it is at most `need`; verifiers do not see that, and take a mask. */
@@ -587,6 +663,12 @@ ANSWER_PART int http2_step(ANSWER_SOURCE* source, struct slogate_http2* conn,
   }
   if (way->block) return http2_block(source, conn, walk);
   return http2_head(source, conn, walk, way);
+}
+
+/* At the end of each walk: the bytes are the workload's own, so nothing of them stays in the map
+ * but the beginning of a field that is cut. */
+static __always_inline void http2_clear(struct slogate_http2* conn) {
+  __builtin_memset(conn->scratch, 0, sizeof(conn->scratch));
 }
 
 /* ---- where to begin ---- */

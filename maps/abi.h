@@ -257,8 +257,8 @@ enum slogate_protocol {
 enum slogate_phase {
   SLOGATE_PHASE_login = 1, /* its server has asked who is there, and has not heard enough yet */
   SLOGATE_PHASE_prepares =
-      2, /* MySQL: a statement was prepared, so that statements may be closed */
-  SLOGATE_PHASE_unknown = 4,  /* its first bytes were not seen: it may be HTTP/2 nevertheless */
+      2,                     /* MySQL: a statement was prepared, so that statements may be closed */
+  SLOGATE_PHASE_unknown = 4, /* its first bytes were not seen: it may be HTTP/2 nevertheless */
   SLOGATE_PHASE_upgraded = 8, /* HTTP's 101: HTTP/2 may be next */
 };
 
@@ -366,6 +366,7 @@ struct slogate_stream {
  * nothing for it. Written under the socket's lock. */
 struct slogate_http2 {
   struct slogate_http2_way in, out;
+  __u64 statuses;  /* which of the latest 64 are in `known`; the latest is the lowest bit */
   __u32 inserted;  /* entries of the table of the answers' headers since the beginning */
   __u32 last;      /* the latest stream that was opened */
   __u32 doubt;     /* streams up to this one may have ended unseen */

@@ -108,7 +108,7 @@ const std::vector<Case>& answers() {
                EndHeaders | EndStream) +
            say(3, indexed(kStatus200) + indexed(kLatest + 2)) +
            say(3, indexed(kLatest + 1), EndHeaders | EndStream),
-       "say1:200 data1 say1.:0/0 say3:200 say3.:0/0 "},
+       "say1:200 say1.:0/0 say3:200 say3.:0/0 "},
       {"trailers only, in Huffman's code",
        say(1,
            indexed(kStatus200) + kHuffmanGrpc +
