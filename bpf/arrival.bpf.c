@@ -153,11 +153,11 @@ static __always_inline void frames_may_arrive(struct sock* sk, struct slogate_so
 static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u32 data) {
   struct slogate_sock* state = known_socket(sk);
   if (!state) return;
-  if (state->role != SLOGATE_ROLE_client || state->protocol == SLOGATE_PROTOCOL_http2) {
-    if (follow_http2 && (state->role == SLOGATE_ROLE_client || state->role == SLOGATE_ROLE_server))
-      frames_may_arrive(sk, state, skb, data);
+  if (state->role == SLOGATE_ROLE_server || state->protocol == SLOGATE_PROTOCOL_http2) {
+    if (may_be_http2(state)) frames_may_arrive(sk, state, skb, data);
     return;
   }
+  if (state->role != SLOGATE_ROLE_client) return;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!tp) return;
   struct answer_reading reading = {.asked = state->opened || send_is_unseen(sk, tp, state),

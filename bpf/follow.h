@@ -194,6 +194,9 @@ __noinline int book_step(struct slogate_slot* slot, struct slogate_http2* http2,
 
 /* ---- the beginning ---- */
 
+/* So often at most HEADERS are looked for: whoever speaks something else is not to pay for ever. */
+#define HTTP2_LOOKS 255
+
 static __always_inline struct slogate_http2* begin_http2(struct sock* sk,
                                                          struct slogate_sock* state) {
   struct slogate_http2* http2 =
@@ -219,8 +222,10 @@ static __always_inline bool begins_http2(struct sock* sk, const struct tcp_sock*
   bool upgraded = (state->phase & SLOGATE_PHASE_upgraded) != 0;
   __u32 stream = 0;
   state->phase &= ~SLOGATE_PHASE_upgraded;
-  if (!preface && state->phase & SLOGATE_PHASE_unknown)
+  if (!preface && state->phase & SLOGATE_PHASE_unknown) {
     stream = (__u32)http2_beginning(source, walk);
+    if (++state->looks == HTTP2_LOOKS) state->phase &= ~SLOGATE_PHASE_unknown;
+  }
   if (!preface && !stream) return 0;
   struct slogate_http2* http2 = begin_http2(sk, state);
   if (!http2) return 0;
@@ -241,12 +246,17 @@ static __always_inline bool begins_http2(struct sock* sk, const struct tcp_sock*
   return 1;
 }
 
-/* Whether to look for that. A server that spoke first has told nothing, or is taken for what nobody
- * knows; so is one that has been upgraded. `first`: nothing has been said before. */
+/* Whether a protocol leaves that open: a server that spoke first has told nothing, or is taken for
+ * what nobody knows, and so is one that has been upgraded. */
+static __always_inline bool may_be_http2(const struct slogate_sock* state) {
+  return follow_http2 &&
+         (state->protocol == SLOGATE_PROTOCOL_http2 || state->protocol == SLOGATE_PROTOCOL_untold ||
+          state->protocol == SLOGATE_PROTOCOL_opaque);
+}
+
+/* Whether to look whether it begins here. `first`: nothing has been said before. */
 static __always_inline bool may_begin_http2(const struct slogate_sock* state, bool first) {
-  return (state->protocol == SLOGATE_PROTOCOL_untold ||
-          state->protocol == SLOGATE_PROTOCOL_opaque) &&
-         (first || state->phase & (SLOGATE_PHASE_upgraded | SLOGATE_PHASE_unknown));
+  return first || state->phase & (SLOGATE_PHASE_upgraded | SLOGATE_PHASE_unknown);
 }
 
 #endif

@@ -99,9 +99,7 @@ static __noinline int says_preface(struct sock* sk, struct slogate_sock* state,
 }
 
 static __always_inline bool may_say_preface(struct sock* sk, const struct slogate_sock* state) {
-  if (!follow_http2 || state->role != SLOGATE_ROLE_client) return 0;
-  if (state->protocol != SLOGATE_PROTOCOL_untold && state->protocol != SLOGATE_PROTOCOL_opaque)
-    return 0;
+  if (state->role != SLOGATE_ROLE_client || !may_be_http2(state)) return 0;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   return tp && may_begin_http2(state, has_sent_nothing(tp));
 }

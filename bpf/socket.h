@@ -277,7 +277,7 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   state->flags = 0;
   state->opened = state->started = 0;
   state->protocol = SLOGATE_PROTOCOL_untold;
-  state->misfits = state->arrived = 0;
+  state->misfits = state->arrived = state->looks = 0;
   state->phase = adopted ? SLOGATE_PHASE_unknown : 0;
   struct slogate_slot* slot = find_slot(sk, role != SLOGATE_ROLE_client, &ref);
   state->ref = ref;

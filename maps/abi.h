@@ -300,7 +300,8 @@ struct slogate_sock {
   __u8 misfits;   /* answers in a row that were none of it */
   __u8 arrived;   /* clients: 1 + enum slogate_answer of what arrives, 0 for nothing yet */
   __u8 phase;     /* enum slogate_phase */
-  __u8 zero[4];
+  __u8 looks;     /* how often HEADERS were looked for where the first bytes were not seen */
+  __u8 zero[3];
 };
 
 /* ---- HTTP/2 ---- */

@@ -5,6 +5,7 @@
 //   hash     the pattern of hashes that most exporters use
 //   slogate  the agent's programs, read once a second as the agent does
 //   slogate-request  the same without the signal queue
+//   slogate-answers  the agent's programs, and all answers are read
 //   stats    nothing; the kernel keeps run-time statistics of all programs while it lives
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -75,7 +76,7 @@ Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read) {
   return {};
 }
 
-Result<void> run_slogate(bool queue) {
+Result<void> run_slogate(bool queue, bool answers) {
   auto features = read_kernel_features();
   if (!features) return fail(features.error());
   if (!queue) features->tracepoints.erase("tcp_rcv_space_adjust");
@@ -83,6 +84,7 @@ Result<void> run_slogate(bool queue) {
   if (!maps) return fail(maps.error());
   auto probes = Probes::attach(*maps, *features);
   if (!probes) return fail(probes.error());
+  maps->control().read_answers(answers);
   if (auto done = ready(); !done) return done;
   for (std::vector<Counts> read;;) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
@@ -100,11 +102,12 @@ Result<void> run_stats() {
 Result<void> run(std::string_view subject) {
   if (subject == "empty") return run_alternative(empty_bpf__open());
   if (subject == "hash") return run_alternative(hash_bpf__open());
-  if (subject == "slogate") return run_slogate(true);
-  if (subject == "slogate-request") return run_slogate(false);
+  if (subject == "slogate") return run_slogate(true, false);
+  if (subject == "slogate-request") return run_slogate(false, false);
+  if (subject == "slogate-answers") return run_slogate(true, true);
   if (subject == "stats") return run_stats();
   return fail(fmt::format("no subject \"{}\"", subject),
-              "one of empty, hash, slogate, slogate-request, stats");
+              "one of empty, hash, slogate, slogate-request, slogate-answers, stats");
 }
 
 }  // namespace
