@@ -70,7 +70,10 @@ struct answer_reading {
   __u8 answer;    /* enum slogate_answer, of ANSWER_outcome */
   __u8 handshake; /* enum answer_handshake, of ANSWER_handshake */
   __u8 endless;   /* more will come unasked, for as long as the connection lives */
+  __u8 settings;  /* the first words are SETTINGS of HTTP/2 */
   __u8 login; /* a step of the login: it has an outcome, but what it took is no request's time */
+  /* HTTP: how long the head is that says that HTTP/2 is next (101), 0 for none that does. */
+  __u32 upgraded;
   /* Redis: where the next reply may be, 0 for nowhere, and whether that is within a line. Input of
    * step_replies(), which goes on from there. */
   __u32 rest;
@@ -900,8 +903,7 @@ static __always_inline void conclude(struct answer_reading* reading, int said) {
     reading->answer = unknown_answer(reading->protocol);
 }
 
-/* SETTINGS of HTTP/2, which its servers say first. The client's preface was not seen, then, as
- * where it came with the handshake's last ACK (deferred accept). */
+/* SETTINGS of HTTP/2, which its servers say first. */
 static __always_inline bool is_settings(const struct answer_window* window) {
   __u64 low = window->low;
   return !(low & 0xffffffff0000ffffull) && byte_of(low, 3) == 4 && byte_of(low, 2) % 6 == 0 &&
@@ -911,7 +913,7 @@ static __always_inline bool is_settings(const struct answer_window* window) {
 static __always_inline void read_asked(ANSWER_SOURCE* source, struct answer_reading* reading) {
   bool untold = reading->protocol == SLOGATE_PROTOCOL_untold;
   if (untold) reading->protocol = learn(source, reading);
-  if (untold && is_settings(&reading->window)) reading->phase |= SLOGATE_PHASE_unknown;
+  reading->settings = untold && reading->first && is_settings(&reading->window);
   reading->rest = 0;
   conclude(reading, answer_of(source, reading));
 }
@@ -989,11 +991,42 @@ ANSWER_PART int read_interim(ANSWER_SOURCE* source, struct answer_reading* readi
   return 0;
 }
 
+#define ANSWER_LOWER 0x2020202020202020ull
+
+/* `Upgrade: h2c`, as far as letters go. */
+static __always_inline bool is_upgrade(const struct answer_window* line) {
+  if ((line->low | ANSWER_LOWER) != ANSWER_TEXT("upgrade:")) return 0;
+  __u64 value = line->high | ANSWER_LOWER;
+  return BEGINS(value, " h2c") || BEGINS(value, "h2c");
+}
+
+/* Whether 101, of which the window has the first bytes, says that HTTP/2 is next, and where that
+ * begins. */
+ANSWER_PART int read_upgrade(ANSWER_SOURCE* source, struct answer_reading* reading) {
+  ANSWER_KEEP(source);
+  if (!source || !reading) return 0;
+  bool upgrades = 0;
+  reading->rest = 0;
+  ANSWER_UNROLL
+  for (int i = 0; i < ANSWER_INTERIM_STEPS; i++) {
+    if (skip_line(source, reading) <= 0) break;
+    if (reading->in_line) continue;
+    if (!look(source, reading->here, reading->rest, &reading->window)) break;
+    if (BEGINS(reading->window.low, "\r\n")) {
+      if (upgrades) reading->upgraded = reading->rest + 2;
+      break;
+    }
+    upgrades |= is_upgrade(&reading->window);
+  }
+  reading->rest = reading->in_line = 0;
+  return 0;
+}
+
 /* Tells what bytes say that is_worth_reading() is for. */
 static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_reading* reading) {
   reading->handshake = ANSWER_HANDSHAKE_none;
-  reading->endless = reading->login = 0;
-  reading->rest = reading->in_line = 0;
+  reading->endless = reading->login = reading->settings = 0;
+  reading->rest = reading->in_line = reading->upgraded = 0;
   if (!look(source, reading->here, 0, &reading->window)) {
     leave_unread(reading);
     return;
@@ -1008,6 +1041,7 @@ static __always_inline void read_answer(ANSWER_SOURCE* source, struct answer_rea
     conclude(reading, said);
   if (reading->kind == ANSWER_interim && reading->protocol == SLOGATE_PROTOCOL_http)
     read_interim(source, reading);
+  if (reading->phase & SLOGATE_PHASE_upgraded) read_upgrade(source, reading);
 }
 
 #endif

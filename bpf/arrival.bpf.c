@@ -86,20 +86,6 @@ static __always_inline bool new_bytes(struct sk_buff* skb, __u32 n, struct bpf_d
   return !bpf_dynptr_from_skb(skb, 0, bytes) && !bpf_dynptr_adjust(bytes, skb->len - n, skb->len);
 }
 
-/* `reading` knows how many bytes there are, at the end of the packet. */
-static __always_inline void read_packet(struct sock* sk, struct slogate_sock* state,
-                                        struct sk_buff* skb, struct answer_reading* reading) {
-  struct bpf_dynptr bytes;
-  if (!new_bytes(skb, reading->bytes, &bytes)) return;
-  read_answer(&bytes, reading);
-  state->protocol = reading->protocol;
-  state->misfits = reading->misfits;
-  state->phase = reading->phase;
-  state->arrived = arrived_of(reading);
-  struct slogate_slot* slot = reading->rest ? slot_of(sk, state) : 0;
-  if (slot) count_more_replies(slot, 1, &bytes, reading);
-}
-
 /* ---- HTTP/2 ---- */
 
 /* Follows the frames that arrive. What came before a gap was closed is not looked at again when it
@@ -125,6 +111,34 @@ static __noinline int frames_arrived(struct sock* sk, struct slogate_sock* state
   http2_clear(http2);
   if (http2->unread) state->flags |= SLOGATE_SOCK_unread;
   return 0;
+}
+
+static __noinline int upgraded(struct sock* sk, struct slogate_sock* state, struct sk_buff* skb,
+                               const struct answer_reading* reading) {
+  struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
+  if (tp && upgrade_to_http2(sk, tp, state, state->opened, tp->rcv_nxt + reading->upgraded))
+    frames_arrived(sk, state, skb, reading->bytes);
+  return 0;
+}
+
+/* ---- other protocols ---- */
+
+/* `reading` knows how many bytes there are, at the end of the packet. */
+static __always_inline void read_packet(struct sock* sk, struct slogate_sock* state,
+                                        struct sk_buff* skb, struct answer_reading* reading) {
+  struct bpf_dynptr bytes;
+  if (!new_bytes(skb, reading->bytes, &bytes)) return;
+  read_answer(&bytes, reading);
+  if (reading->upgraded && follow_http2) {
+    upgraded(sk, state, skb, reading);
+    return;
+  }
+  state->protocol = reading->protocol;
+  state->misfits = reading->misfits;
+  state->phase = reading->phase;
+  state->arrived = arrived_of(reading);
+  struct slogate_slot* slot = reading->rest ? slot_of(sk, state) : 0;
+  if (slot) count_more_replies(slot, 1, &bytes, reading);
 }
 
 /* Whether a server is spoken to in HTTP/2 from here on. */

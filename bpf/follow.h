@@ -212,6 +212,43 @@ static __always_inline struct slogate_http2* begin_http2(struct sock* sk,
   return http2;
 }
 
+/* The same where a request is open: it is the first stream. */
+static __always_inline struct slogate_http2* begin_with_stream(struct sock* sk,
+                                                               struct slogate_sock* state,
+                                                               __u64 opened) {
+  struct slogate_http2* http2 = begin_http2(sk, state);
+  if (!http2) return 0;
+  struct slogate_stream* first = &http2->streams[stream_place(1)];
+  first->id = http2->last = http2->open = 1;
+  first->opened = first->mark = opened;
+  return http2;
+}
+
+/* A connection whose server has said so in HTTP/1 (101). What its client says next is the preface;
+ * `answers`: where the server's frames begin. */
+static __always_inline bool upgrade_to_http2(struct sock* sk, const struct tcp_sock* tp,
+                                             struct slogate_sock* state, __u64 opened,
+                                             __u32 answers) {
+  bool client = state->role == SLOGATE_ROLE_client;
+  struct slogate_http2* http2 = begin_with_stream(sk, state, opened);
+  if (!http2) return 0;
+  http2->in.next = client ? answers : tp->rcv_nxt + HTTP2_PREFACE;
+  http2->out.next = client ? tp->write_seq + HTTP2_PREFACE : answers;
+  return 1;
+}
+
+/* A server that answers with SETTINGS what was not seen: it came with the handshake's last ACK, as
+ * it does where accepting is deferred, and was the preface, most likely with a request. */
+static __always_inline bool begin_at_settings(struct sock* sk, const struct tcp_sock* tp,
+                                              struct slogate_sock* state, __u64 opened) {
+  struct slogate_http2* http2 = begin_with_stream(sk, state, opened);
+  if (!http2) return 0;
+  http2->in.lost = 1;
+  http2->out.next = tp->write_seq;
+  http2->resumed = http2->unsure = 1;
+  return 1;
+}
+
 /* Whether this is a connection of HTTP/2 whose side that asks says something: its first bytes, or
  * what comes after an upgrade; or HEADERS, where the first bytes were not seen. What was said in
  * the other direction before the preface is whole frames: a server may speak first. */

@@ -222,10 +222,20 @@ static __always_inline void end_handshake(struct slogate_sock* state,
     state->misfits = ANSWER_TLS_data;
 }
 
+/* Whether a server begins to speak HTTP/2. */
+static __always_inline bool begins_with_answer(struct sock* sk, const struct tcp_sock* tp,
+                                               struct slogate_sock* state, __u64 opened,
+                                               const struct answer_reading* reading) {
+  if (!follow_http2) return 0;
+  if (reading->upgraded)
+    return upgrade_to_http2(sk, tp, state, opened, tp->write_seq + reading->upgraded);
+  return reading->settings && begin_at_settings(sk, tp, state, opened);
+}
+
 /* Reads the first byte of an answer, or what looks like it; whether it ends the request. */
-static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot* slot,
-                                       struct slogate_sock* state, __u64 opened, __u64 now,
-                                       const struct msghdr* message) {
+static __always_inline bool read_begin(struct sock* sk, struct tcp_sock* tp,
+                                       struct slogate_slot* slot, struct slogate_sock* state,
+                                       __u64 opened, __u64 now, const struct msghdr* message) {
   struct sent source = {};
   struct answer_reading reading = {.asked = 1, .first = has_sent_nothing(tp)};
   bool last = gives_tickets(tp, state);
@@ -234,6 +244,12 @@ static __always_inline bool read_begin(struct tcp_sock* tp, struct slogate_slot*
   if (is_more_of_early(state, &reading)) {
     state->protocol = SLOGATE_PROTOCOL_http;
     state->misfits = misfits;
+    return 0;
+  }
+  if (begins_with_answer(sk, tp, state, opened, &reading)) {
+    if (state->flags & SLOGATE_SOCK_read) record_queue(slot, state, opened);
+    state->flags = 0;
+    frames_sent(sk, state, message);
     return 0;
   }
   end_handshake(state, &reading);
@@ -264,7 +280,7 @@ static __always_inline void answer_begins(struct sock* sk, struct slogate_sock* 
   struct tcp_sock* tp = 0;
   if (read && state->protocol != SLOGATE_PROTOCOL_opaque) {
     tp = bpf_skc_to_tcp_sock(sk);
-    if (!tp || !read_begin(tp, slot, state, opened, now, message)) return;
+    if (!tp || !read_begin(sk, tp, slot, state, opened, now, message)) return;
   } else if (slot) {
     record_request(slot, state, opened, now);
     if (read) add(slot, SLOGATE_COUNTER_server_unknown_unknown, 1);

@@ -370,11 +370,15 @@ TEST_F(Http2Test, AfterAnUpgrade) {
   ask(connection, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
   answer(connection, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + settings());
   ask(connection, kPreface + settings());
-  answer(connection, whole(1, indexed(kStatus200)));
+  // The request that was upgraded is the first stream.
+  EXPECT_EQ(kernel().inflight(server_).size(), 1u);
+  answer(connection, whole(1, entered(kStatus, "404")));
   ask(connection, get(3));
   answer(connection, whole(3, indexed(kStatus500)));
-  expect_requests(2);
-  expect_answers({{"http_success", 1}, {"http2_server_error", 1}});
+  ask(connection, get(5));
+  answer(connection, whole(5, indexed(kLatest)));
+  expect_requests(3);
+  expect_answers({{"http2_client_error", 2}, {"http2_server_error", 1}});
 }
 
 // The preface comes with the handshake's last ACK, where nothing shows it.
@@ -396,12 +400,8 @@ TEST_F(Http2Test, DeferredAccept) {
     send_text(server.get(), again);
     read_exactly(client.get(), again.size());
   }
-  // The first stream was a request like any other, whose answer is no answer of HTTP/1.
-  EXPECT_EQ(rows_of(server_counts(), "answers"),
-            (Rows{{"server_http2_server_error", 5}, {"server_unknown_unknown", 1}}));
-  EXPECT_EQ(samples(server_counts(), SLOGATE_SIGNAL_request), 6u);
-  EXPECT_EQ(rows_of(client_counts(), "answers"),
-            (Rows{{"client_http2_server_error", 5}, {"client_http2_client_error", 1}}));
+  expect_requests(6);
+  expect_answers({{"http2_server_error", 5}, {"http2_client_error", 1}});
 }
 
 TEST_F(Http2Test, MapsShowConnectionsAndStreams) {

@@ -132,6 +132,31 @@ TEST(AnswerHttp, IsLeftByAnUpgrade) {
   EXPECT_EQ(reading.protocol, SLOGATE_PROTOCOL_opaque);
 }
 
+TEST(AnswerHttp, SaysWhereHttp2BeginsAfterAnUpgrade) {
+  const std::string head =
+      "HTTP/1.1 101 Switching Protocols\r\nDate: today\r\nupgrade: h2c\r\nConnection: "
+      "Upgrade\r\n\r\n";
+  EXPECT_EQ(read(head).upgraded, head.size());
+  EXPECT_EQ(read(head + "frames").upgraded, head.size());
+  EXPECT_EQ(read(head, head.size() - 1).upgraded, 0u);
+  EXPECT_EQ(read("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").upgraded, 0u);
+}
+
+TEST(AnswerHttp2, ServersBeginWithSettings) {
+  using namespace std::string_literals;
+  const Situation first{.first = true};
+  const std::string settings = "\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0d"s;
+  const auto reads = [&](const std::string& text) {
+    return read(text, text.size(), first).settings != 0;
+  };
+  EXPECT_TRUE(reads(settings));
+  EXPECT_TRUE(reads("\0\0\0\x04\0\0\0\0\0"s));
+  EXPECT_FALSE(reads("\0\0\x07\x04\0\0\0\0\0"s));
+  EXPECT_FALSE(reads("\0\0\x06\x04\x01\0\0\0\0"s));
+  EXPECT_FALSE(reads("\0\0\x06\x04\0\0\0\0\x01"s));
+  EXPECT_FALSE(reads("HTTP/1.1 200 OK\r\n\r\n"s));
+}
+
 TEST(AnswerHttp, SplitBeforeItsStatusIsUnknownAndStaysHttp) {
   const std::string sent = "HTTP/1.1 500 Internal Server Error\r\n";
   for (size_t here = 1; here < 12; ++here) {
