@@ -159,24 +159,21 @@ static __always_inline struct slogate_stream* add_stream(struct slogate_slot* sl
 
 /* ---- the end of the connection ---- */
 
-/* One that is open when its connection ends; whether it had no answer. `asker`: see above. */
+/* One that is open when its connection ends. */
 __noinline int end_open_stream(struct slogate_slot* slot, struct slogate_http2* http2, __u32 place,
                                const struct http2_booking* booking) {
   if (!slot || !http2 || !booking) return 0;
   struct slogate_stream* stream = &http2->streams[place & (SLOGATE_STREAMS - 1)];
-  int unanswered = 0;
   if (stream->id <= http2->doubt) {
     forget_stream(slot, http2, place, booking);
     return 0;
   }
-  if (stream->flags & SLOGATE_STREAM_answered) {
+  if (stream->flags & SLOGATE_STREAM_answered)
     end_stream(slot, stream, booking, broken_answer(http2, stream->status));
-  } else {
+  else
     count_unanswered_stream(slot, booking->client != 0, booking->asker != 0);
-    unanswered = 1;
-  }
   drop_stream(http2, place);
-  return unanswered;
+  return 0;
 }
 
 static __always_inline void end_streams(struct slogate_slot* slot, struct slogate_http2* http2,
