@@ -305,6 +305,19 @@ case_uploads() {
   done
 }
 
+# More at once than are told apart on a connection: their outcomes are known, their times are not.
+case_crowded() {
+  make_grpc_go || return 0
+  serve_grpc_go crowded
+  took crowded grpc ask_go crowded -number 2000 -concurrent 500 -sleep 20ms:0.5
+  equal crowded
+  equal crowded crowded-client client
+  wait_until 5 adds_up crowded crowded request || fail "crowded: $(counter crowded .signals.request.count) and $(missed crowded) missed"
+  wait_until 5 adds_up crowded crowded-client client_request ||
+    fail "crowded-client: $(counter crowded-client .signals.client_request.count) and $(missed crowded-client) missed"
+  done_with crowded "grpc-go, 500 streams at once on a connection, $(missed crowded) missed"
+}
+
 case_streaming() {
   make_grpc_go || return 0
   serve_grpc_go streaming
@@ -435,7 +448,7 @@ no_more_than_seen() {
 }
 
 cases=(nginx nghttpd node many upgrade proxied haproxy goodbye grpc_js grpc_go grpc_cpp grpc_mixed
-  uploads streaming cancelled resets quantiles loss)
+  uploads crowded streaming cancelled resets quantiles loss)
 [ $# -eq 0 ] || cases=("$@")
 [ -z "${SLOGATE_LOSS-}" ] || lose "$SLOGATE_LOSS"
 say "outcomes: all" >"$work/slogate.yaml"
