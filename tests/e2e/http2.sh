@@ -368,6 +368,57 @@ case_resets() {
   streams_shown cut "node: RST_STREAM in the middle of an answer"
 }
 
+# Streams that hang beside such as do not.
+case_hanging() {
+  make_grpc_go || return 0
+  serve_grpc_go hanging
+  ask_go hanging -number 20 -concurrent 20 -cancel 4s /never/0 >"$work/hanging.given-up" &
+  track "$!"
+  local asker=$! role
+  took hanging grpc ask_grpc_go hanging "$few" 20 get /answer/0
+  for role in server client; do
+    wait_until 3 hang_since "$role" || fail "20 hang, but in flight are $(in_flight "$role" | jq -c .)"
+  done
+  wait "$asker"
+  counter_shown hanging .counters.client_gone 20
+  streams_shown hanging "20 streams that hang for 4 s, and such as do not"
+}
+in_flight() {
+  local cgroup=hanging
+  [ "$1" = server ] || cgroup=hanging-client
+  cgroup_json $cgroup | jq --arg role "$1" '.[0].inflight[$role]'
+}
+hang_since() { in_flight "$1" | jq -e '.requests == 20 and .oldest_seconds >= 1 and .oldest_seconds < 5' >/dev/null; }
+
+# Connections that are older than the agent, whose table of headers it has not seen: statuses that stand for an
+# entry of it are unknown, others are not.
+case_older() {
+  make_grpc_go || return 0
+  serve_grpc_go older
+  ask_go older -number $((2 * few)) -concurrent 20 -connections 4 -pause "$work/pause" /answer/0 /answer/13 >"$work/older.seen" &
+  track "$!"
+  local asker=$! cgroup role
+  wait_until 20 test -e "$work/pause" || fail "the first half of the calls is not over"
+  stop_agent
+  start_agent --config "$work/slogate.yaml"
+  rm "$work/pause"
+  wait "$asker"
+  # The first calls on each connection go by before it is known what it speaks, and are not known to be missed.
+  for cgroup in older older-client; do
+    role=server
+    [ $cgroup = older ] || role=client
+    wait_until 5 most_are_counted $cgroup $role ||
+      fail "$cgroup: of $few calls on connections older than the agent these were counted: $(counted $cgroup $role | xargs)"
+    passed "calls on connections older than the agent, $role: $(counted $cgroup $role | xargs) of $few, $(missed $cgroup) missed"
+  done
+  stop_running
+}
+# None of a status that it had not: half of them are successes, the others failed.
+most_are_counted() {
+  counted "$1" "$2" | awk -v all="$few" '{ n += $2 } $1 ~ /success$/ { good += $2 } $1 ~ /error$/ { bad += $2 }
+    END { exit n < 0.8 * all || n > all || good > all / 2 || bad > all / 2 }'
+}
+
 # ---- times ----
 
 # quantiles_within NAME CGROUP SIGNAL WHAT: those of a signal are those that the client of NAME was told, or saw,
@@ -448,11 +499,16 @@ no_more_than_seen() {
 }
 
 cases=(nginx nghttpd node many upgrade proxied haproxy goodbye grpc_js grpc_go grpc_cpp grpc_mixed
-  uploads crowded streaming cancelled resets quantiles loss)
+  uploads crowded streaming cancelled resets hanging
+  older quantiles loss)
 [ $# -eq 0 ] || cases=("$@")
 [ -z "${SLOGATE_LOSS-}" ] || lose "$SLOGATE_LOSS"
 say "outcomes: all" >"$work/slogate.yaml"
 start_agent --config "$work/slogate.yaml"
+why_not=$(api /v1/probes | jq -r '.[] | select(.program == "answer_arrived") |
+  if .attached then .reason // "" else .reason // "answer_arrived is not attached" end')
+[ -z "$why_not" ] || skip "HTTP/2 is not followed here: $why_not"
+# shellcheck disable=SC2034 # for seen.sh
 has_arrivals=true
 for case in "${cases[@]}"; do "case_$case"; done
 stop_agent

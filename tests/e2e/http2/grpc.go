@@ -3,7 +3,7 @@
 //
 //	grpc serve -port PORT
 //	grpc ask -port PORT [-number N] [-concurrent N] [-connections N] [-rate N] [-deadline D] [-bytes N]
-//	         [-cancel D] [-for D] [-sleep MEDIAN:SIGMA[:TAIL]] METHOD...
+//	         [-cancel D] [-for D] [-pause FILE] [-sleep MEDIAN:SIGMA[:TAIL]] METHOD...
 //
 // The method says what the server does, so that a client decides what every call comes to:
 //
@@ -15,7 +15,8 @@
 //	/sleep/US     answers after so many microseconds, and says how many it took
 //
 // A client prints a line `CODE NUMBER` for each grpc-status that it saw; with -for it ends after that time if
-// not before. With -sleep it draws the times
+// not before, with -pause it makes FILE when the first half of its calls is over, and goes on when that is gone.
+// With -sleep it draws the times
 // of /sleep itself, those above the 98th percentile TAIL times as long, and prints the quantiles
 // `served P50 P90 P99` that the server told, and `waited P50 P90 P99`, its own, in seconds.
 package main
@@ -116,7 +117,7 @@ type plan struct {
 	port, number, concurrent, connections, bytes int
 	rate                                         float64
 	deadline, cancel, length                     time.Duration
-	sleep                                        string
+	sleep, pause                                 string
 	methods                                      []string
 }
 
@@ -133,6 +134,26 @@ func (s *seen) add(code codes.Code, served, waited float64) {
 	if served > 0 {
 		s.served = append(s.served, served)
 		s.waited = append(s.waited, waited)
+	}
+}
+
+func (s *seen) waitFor(number int) {
+	for all := 0; all < number; time.Sleep(10 * time.Millisecond) {
+		all = 0
+		s.Lock()
+		for _, n := range s.codes {
+			all += n
+		}
+		s.Unlock()
+	}
+}
+
+func rest(file string) {
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		fail(err)
+	}
+	for _, err := os.Stat(file); err == nil; _, err = os.Stat(file) {
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -244,6 +265,10 @@ func ask(p plan) {
 		}
 		begin := time.Now()
 		for i := 0; i < p.number && (p.length == 0 || time.Since(begin) < p.length); i++ {
+			if p.pause != "" && i == p.number/2 {
+				result.waitFor(i)
+				rest(p.pause)
+			}
 			work <- i
 		}
 	}
@@ -282,6 +307,7 @@ func main() {
 	flags.DurationVar(&p.deadline, "deadline", time.Minute, "")
 	flags.DurationVar(&p.cancel, "cancel", 0, "")
 	flags.DurationVar(&p.length, "for", 0, "")
+	flags.StringVar(&p.pause, "pause", "", "")
 	flags.StringVar(&p.sleep, "sleep", "", "")
 	_ = flags.Parse(os.Args[2:])
 	p.methods = flags.Args()
