@@ -179,13 +179,13 @@ case_many() {
   done
 }
 
-# upgrade_all NAME NUMBER: prints the number of each stream with its status.
+# upgrade_all NAME NUMBER: connections that begin as HTTP/1.1.
 upgrade_all() {
   # nghttp often ends when the first is answered.
   # shellcheck disable=SC2016 # for the inner shell
   from "$1" bash -c 'for ((i = 0; i < $2; i++)); do
       nghttp --null-out --stat --upgrade "$1/ok" "$1/missing" "$1/missing?again" 2>/dev/null
-    done' upgrade_all "http://127.0.0.1:$port" "$2" | awk '$1 ~ /^[0-9]+$/ { print $1, $(NF - 2) }'
+    done' upgrade_all "http://127.0.0.1:$port" "$2" | awk '$1 ~ /^[0-9]+$/ { print $(NF - 2) }'
 }
 # h2c by Upgrade, which begins as HTTP/1.1.
 case_upgrade() {
@@ -219,10 +219,8 @@ MaxKeepAliveRequests 0
 CONFIG
   } >"$files/apache.conf"
   serve upgrade apache2 -X -d "$files" -f "$files/apache.conf"
-  upgrade_all upgrade 50 >"$work/upgrade.seen"
-  # The first stream is the request that asked for the upgrade; what counts is that it was answered by 101.
-  awk '$1 == 1 { print 101 }' "$work/upgrade.seen" | saw upgrade http
-  awk '$1 > 1 { print $2 }' "$work/upgrade.seen" | saw upgrade http2
+  # The request that asked for the upgrade is the first stream.
+  took upgrade http2 upgrade_all upgrade 50
   streams_shown upgrade "Apache and nghttp, h2c by Upgrade"
   serve prior apache2 -X -d "$files" -f "$files/apache.conf"
   took prior http2 curl_each prior 100 --http2-prior-knowledge
