@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "agent/http/listen.h"
+#include "agent/peers/tls.h"
 #include "maps/fd.h"
 #include "tests/unit/peers/certificates.h"
 #include "tests/unit/peers/support.h"
@@ -213,6 +214,85 @@ TEST_F(PeersTest, GarbageFromALenderIsNamed) {
   ask(*asks, {socket->local_port()});
   EXPECT_TRUE(wait_until([&] { return reason(*asks).contains("TLS"); })) << reason(*asks);
   EXPECT_THAT(numbers(*asks), IsEmpty());
+}
+
+// A lender with the right key that says what it is told to: Hello, then this to every ask.
+class FakeLender {
+ public:
+  FakeLender(const PeerSecurity& security, Hello hello, std::string answer)
+      : keys_(*TlsKeys::read(security)),
+        socket_(*listen_tcp("127.0.0.1", 0)),
+        hello_(write_hello(hello)),
+        answer_(std::move(answer)),
+        thread_([this](const std::stop_token& stop) { run(stop); }) {}
+  [[nodiscard]] uint16_t port() const { return socket_.local_port(); }
+
+ private:
+  void run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      pollfd ready{.fd = socket_.fd.get(), .events = POLLIN};
+      if (::poll(&ready, 1, 50) == 1) serve(Fd(::accept(socket_.fd.get(), nullptr, nullptr)), stop);
+    }
+  }
+  // Each frame of the asker's is answered by the next thing there is to say.
+  void serve(const Fd& fd, const std::stop_token& stop) {
+    TlsStream tls(keys_, TlsStream::Side::Lender);
+    std::string heard;
+    for (bool first = true; !stop.stop_requested();) {
+      pollfd ready{.fd = fd.get(), .events = POLLIN};
+      if (::poll(&ready, 1, 50) != 1) continue;
+      char buffer[4096];
+      const ssize_t got = ::recv(fd.get(), buffer, sizeof buffer, 0);
+      if (got <= 0 || !tls.feed({buffer, static_cast<size_t>(got)})) return;
+      if (!tls.read(heard, 1 << 20)) return;
+      while (const auto frame = next_frame(heard, 1 << 20).value_or(std::nullopt)) {
+        heard.erase(0, frame->bytes);
+        if (!tls.write(std::exchange(first, false) ? hello_ : answer_)) return;
+      }
+      const std::string out = tls.take_output();
+      (void)::send(fd.get(), out.data(), out.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  TlsKeys keys_;
+  ListeningSocket socket_;
+  std::string hello_, answer_;
+  std::jthread thread_;
+};
+
+// Two versions that have none in common, and one that speaks ours and a later one.
+TEST_F(PeersTest, OldAndNewSideBySide) {
+  Hello later = hello();
+  later.instance = std::string(kInstanceBytes, 'f');
+  later.newest = kNewestWire + 1;
+  const std::string part = write_reading(reading(1));
+  const std::vector<std::string_view> parts = {part};
+  const FakeLender speaks_ours(shared_key(), later, write_answer(1, State::Lends, parts, {}));
+  const auto asks = asker();
+  ask(*asks, {speaks_ours.port()});
+  EXPECT_TRUE(wait_until([&] { return numbers(*asks) == std::vector<uint64_t>{1}; }));
+  later.oldest = kNewestWire + 1;
+  const FakeLender does_not(shared_key(), later, "");
+  ask(*asks, {does_not.port()});
+  const auto named = [&] {
+    return std::ranges::any_of(asks->status()->peers, [](const PeerStatus& peer) {
+      return peer.reason.contains("it speaks versions");
+    });
+  };
+  EXPECT_TRUE(wait_until(named));
+}
+
+// With the key, and lying in format: closed, named, and nothing of it reaches the judge.
+TEST_F(PeersTest, ALenderThatLiesInFormatIsDropped) {
+  Hello lender = hello();
+  lender.instance = std::string(kInstanceBytes, 'f');
+  std::string lie = write_answer(1, State::Lends, {}, {});
+  lie.back() = 9;  // no state
+  const FakeLender lies(shared_key(), lender, lie);
+  const auto asks = asker();
+  ask(*asks, {lies.port()});
+  EXPECT_TRUE(wait_until([&] { return reason(*asks).contains("state is 9"); })) << reason(*asks);
+  for (const Lent& one : asks->take()) EXPECT_NE(one.what, What::Answered);
 }
 
 // Whoever says nothing loses its place to those who come later, and is thrown out in the end.
