@@ -180,7 +180,7 @@ Result<void> Asker::take_answer(Case& one, Members::iterator at, LentAnswer answ
   // The judge would have to hold for as long as it remembers the gap.
   const bool fell_behind =
       !first && !answer.readings.empty() && answer.readings.front().number > cursor + 1;
-  if (answer.evidence || (!member.witness && has_baseline(answer))) member.useful = now;
+  if (member.witness ? answer.evidence.has_value() : has_baseline(answer)) member.useful = now;
   if (member.witness) answer.readings.clear();
   const std::string_view refusal = refusal_of(answer.state);
   member.lends = !member.witness && refusal.empty();
@@ -282,8 +282,12 @@ void Asker::fill_lenders(Case& one, const std::vector<Candidate>& candidates, Ti
       std::ranges::count_if(one.members, [](const auto& entry) { return !entry.second.witness; }));
   if (lenders >= lenders_) return;
   std::vector<const Candidate*> free;
-  for (const Candidate& candidate : candidates)
-    if (may_join(one, candidate, now)) free.push_back(&candidate);
+  for (const Candidate& candidate : candidates) {
+    // One that is asked for its evidence may become a lender, and says both.
+    const auto at = one.members.find(candidate.address);
+    const bool witness = at != one.members.end() && at->second.witness;
+    if (witness || may_join(one, candidate, now)) free.push_back(&candidate);
+  }
   for (; lenders < lenders_ && !free.empty(); ++lenders) {
     const size_t chosen = std::uniform_int_distribution<size_t>(0, free.size() - 1)(random_);
     join(one, *free[chosen], false, now);
@@ -359,19 +363,23 @@ void Asker::ask(Case& one, Work& work, Time now) {
   }
 }
 
+std::string Asker::state_of(const Peer& peer, Time now) {
+  if (peer.self) return "self";
+  if (peer.state == Peer::State::Open) return "open";
+  if (peer.state == Peer::State::Connecting) return "connecting";
+  return now < peer.rest.until ? "resting" : "away";
+}
+
 std::vector<PeerStatus> Asker::status(Time now) const {
+  std::map<std::string_view, std::vector<std::string>> lends;
+  for (const auto& [slo, one] : cases_)
+    for (const auto& [address, member] : one.members)
+      if (member.lends) lends[address].push_back(slo);
   std::vector<PeerStatus> all;
   for (const auto& [address, peer] : known_) {
-    PeerStatus status{.address = address, .name = peer.name, .reason = peer.reason};
-    const bool rests = now < peer.rest.until;
-    status.state = peer.self                               ? "self"
-                   : peer.state == Peer::State::Open       ? "open"
-                   : peer.state == Peer::State::Connecting ? "connecting"
-                   : rests                                 ? "resting"
-                                                           : "away";
-    for (const auto& [slo, one] : cases_)
-      if (const auto at = one.members.find(address); at != one.members.end() && at->second.lends)
-        status.lends.push_back(slo);
+    PeerStatus status{
+        .address = address, .name = peer.name, .state = state_of(peer, now), .reason = peer.reason};
+    if (const auto at = lends.find(address); at != lends.end()) status.lends = at->second;
     if (peer.last_answer != Time{0}) status.age = now - peer.last_answer;
     all.push_back(std::move(status));
   }

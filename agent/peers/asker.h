@@ -122,6 +122,7 @@ class Asker {
     std::map<std::string, Rest> resting;
   };
 
+  [[nodiscard]] static std::string state_of(const Peer& peer, Time now);
   [[nodiscard]] Candidates candidates_of(const std::string& slo) const;
   void drop_unlisted(Time now);
   void rest(Rest& of, Time least, Time now);

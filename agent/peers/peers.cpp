@@ -12,6 +12,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <mutex>
 #include <thread>
 
 #include "agent/base/latest.h"
@@ -94,6 +95,24 @@ Result<Fd> begin_connect(const std::string& text) {
 
 }  // namespace
 
+// Through which others come back into the loop, from any thread and perhaps after it is gone.
+class Door {
+ public:
+  explicit Door(asio::io_context& io) : io_(&io) {}
+  void post(std::function<void()> work) {
+    const std::lock_guard lock(mutex_);
+    if (io_ != nullptr) asio::post(*io_, std::move(work));
+  }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    io_ = nullptr;
+  }
+
+ private:
+  std::mutex mutex_;
+  asio::io_context* io_;
+};
+
 // The loop, its thread, and what both sides share. The tick's thread touches the trays and what has
 // a lock of its own, nothing else.
 class Peers::Impl {
@@ -112,6 +131,7 @@ class Peers::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
+    door_->close();
     io_.stop();
     if (thread_.joinable()) thread_.join();
     if (listening_.fd) ready_.release();  // the descriptor is listening_'s to close
@@ -184,6 +204,7 @@ class Peers::Impl {
   TlsKeys keys_;
   const std::string instance_;
   asio::io_context io_{1};
+  const std::shared_ptr<Door> door_ = std::make_shared<Door>(io_);
   ListeningSocket listening_;
   asio::posix::stream_descriptor ready_;
   asio::steady_timer timer_;
@@ -401,8 +422,8 @@ Result<void> Peers::Impl::on_asker_hello(Incoming& from, uint64_t id, std::strin
     turn_away(from, "it shows no token");
     return {};
   }
-  options_.check_token(hello->token, [this, id](Result<void> checked) {
-    asio::post(io_, [this, id, checked = std::move(checked)] { admit(id, checked); });
+  options_.check_token(hello->token, [this, id, door = door_](Result<void> checked) {
+    door->post([this, id, checked = std::move(checked)] { admit(id, checked); });
   });
   return {};
 }

@@ -303,6 +303,24 @@ TEST(Asker, AsksKubernetesNodesBySlo) {
     }
 }
 
+// A node with a canary and a baseline, of which first only the evidence was wanted.
+TEST(Asker, AWitnessMayBecomeALender) {
+  World world(0);
+  world.asker.set_candidates({{"demo", {.lenders = {candidate(1)}, .witnesses = {candidate(1)}}}},
+                             world.now);
+  world.rollouts = world.baselines;
+  world.baselines.clear();
+  world.pass(2s);
+  EXPECT_FALSE(world.heard.empty());
+  EXPECT_TRUE(std::ranges::all_of(world.heard,
+                                  [](const Lent& one) { return one.answer.readings.empty(); }));
+  world.baselines = world.rollouts;
+  world.pass(2s);
+  EXPECT_TRUE(std::ranges::any_of(world.heard,
+                                  [](const Lent& one) { return !one.answer.readings.empty(); }));
+  EXPECT_EQ(world.connects[candidate(1).address], 1);
+}
+
 TEST(Asker, ItsConnectionsAreBoundedWhateverTheSlos) {
   World world(1000, 8);
   world.baselines.clear();

@@ -171,6 +171,30 @@ TEST_F(PeersTest, ATokenIsCheckedElsewhereAndMeanwhileOthersAreServed) {
   EXPECT_TRUE(wait_until([&] { return !numbers(*later).empty(); }));
 }
 
+// Whoever checks tokens may live longer than who wanted to know.
+TEST_F(PeersTest, ATokenMayBeCheckedTooLate) {
+  std::function<void(Result<void>)> held;
+  std::mutex mutex;
+  auto lends =
+      start({.listen = kAnyPort,
+             .security = shared_key(),
+             .check_token = [&](const std::string&, std::function<void(Result<void>)> done) {
+               const std::lock_guard lock(mutex);
+               held = std::move(done);
+             }});
+  const auto asks =
+      start({.listen = std::nullopt, .security = shared_key(), .check_token = {}, .own_token = [] {
+               return "token";
+             }});
+  ask(*asks, {lends->port()});
+  EXPECT_TRUE(wait_until([&] {
+    const std::lock_guard lock(mutex);
+    return held != nullptr;
+  }));
+  lends.reset();
+  held({});
+}
+
 TEST_F(PeersTest, ALenderThatGoesIsDroppedAndTakenUpAgain) {
   auto lends = lender();
   const auto asks = asker();
