@@ -180,10 +180,16 @@ Result<void> Asker::take_answer(Case& one, Members::iterator at, LentAnswer answ
   // The judge would have to hold for as long as it remembers the gap.
   const bool fell_behind =
       !first && !answer.readings.empty() && answer.readings.front().number > cursor + 1;
-  if (member.witness ? answer.evidence.has_value() : has_baseline(answer)) member.useful = now;
-  if (member.witness) answer.readings.clear();
+  if (member.witness || has_baseline(answer)) member.useful = now;
+  if (member.witness) {
+    // Where nothing was judged yet there is nothing to say, and soon may be.
+    answer.readings.clear();
+    if (answer.evidence)
+      lent_.push_back({Lent::What::Answered, one.question, member.name, std::move(answer)});
+    return {};
+  }
   const std::string_view refusal = refusal_of(answer.state);
-  member.lends = !member.witness && refusal.empty();
+  member.lends = refusal.empty();
   lent_.push_back({Lent::What::Answered, one.question, member.name, std::move(answer)});
   if (!refusal.empty()) {
     refused(one, at, refusal, now);
@@ -201,7 +207,7 @@ void Asker::refused(Case& one, Members::iterator at, std::string_view reason, Ti
   known_[at->first].reason = reason;
   const auto shown = std::ranges::count_if(
       one.resting, [](const auto& entry) { return !entry.second.shown.empty(); });
-  if (at->second.witness || static_cast<size_t>(shown) >= lenders_) {
+  if (static_cast<size_t>(shown) >= lenders_) {
     drop(one, at, "");
     return;
   }
@@ -241,14 +247,13 @@ void Asker::drop_useless(Case& one, Time now) {
     const auto& [address, member] = *at;
     const bool open = known_[address].state == Peer::State::Open;
     if (open && member.ask != 0 && now - member.asked > kSlow) slow.push_back(address);
+    if (open && now - member.joined > kGood) one.resting.erase(address);
     if (!open || now - member.useful <= kSilent) {
       ++at;
       continue;
     }
     rest(one.resting[address], kShortRest, now);
-    at = drop(one, at,
-              member.witness ? "it has no evidence of this rollout"
-                             : "nothing of the baseline was read there for 3 s");
+    at = drop(one, at, "nothing of the baseline was read there for 3 s");
   }
   // Answers come in the order of the asks, so it is slow for every SLO.
   for (const std::string& address : slow) hang_up(address, "it has not answered for 2 s", now);
@@ -312,7 +317,8 @@ void Asker::join(Case& one, const Candidate& candidate, bool witness, Time now) 
   Peer& peer = known_[candidate.address];
   peer.name = candidate.name;
   peer.last_used = now;
-  one.members[candidate.address] = {.name = candidate.name, .witness = witness, .useful = now};
+  one.members[candidate.address] = {
+      .name = candidate.name, .witness = witness, .joined = now, .useful = now};
   if (!witness) lent_.push_back({Lent::What::Asked, one.question, candidate.name});
 }
 

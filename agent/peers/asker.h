@@ -108,7 +108,7 @@ class Asker {
     bool witness = false;  // asked for its evidence alone
     uint64_t cursor = 0;
     uint64_t ask = 0;  // the one that is open; 0 for none
-    Time asked{0}, useful{0};
+    Time asked{0}, joined{0}, useful{0};
     bool lends = false;
   };
   using Members = std::map<std::string, Member>;  // by address
