@@ -365,7 +365,7 @@ void Asker::ask(Case& one, Work& work, Time now) {
                                   .slo = one.question.slo,
                                   .baseline = one.baseline,
                                   .rollout = one.question.rollout,
-                                  .cursor = member.cursor});
+                                  .cursor = member.witness ? kNoReadings : member.cursor});
   }
 }
 

@@ -19,7 +19,7 @@ namespace {
 // Bounds of what is read. No honest agent comes near them, and sums over weeks of readings at the
 // bound still fit into 64 bits.
 constexpr uint64_t kMaxCount = uint64_t{1} << 40;  // all counts of one arm in one reading
-constexpr uint64_t kMaxNumber = uint64_t{1} << 62;
+constexpr uint64_t kMaxNumber = kNoReadings;
 constexpr uint64_t kMaxCgroups = 1 << 24;
 constexpr uint64_t kMaxLasted = 3'600'000'000'000;  // ns
 constexpr double kMaxLogE = 1e9;

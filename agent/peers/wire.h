@@ -39,6 +39,9 @@ inline constexpr size_t kMaxAnswerBytes = 256 << 10;
 // How many readings a lender keeps of an SLO: a quarter of a minute, at which a judge has edges.
 inline constexpr size_t kKeptReadings = 60;
 
+// The cursor of who wants evidence and no readings.
+inline constexpr uint64_t kNoReadings = uint64_t{1} << 62;
+
 inline constexpr size_t kInstanceBytes = 16;
 inline constexpr size_t kDigestBytes = 16;
 
@@ -67,7 +70,7 @@ struct Ask {
   std::string slo;
   std::string baseline;  // baseline_digest()
   std::string rollout;
-  uint64_t cursor = 0;  // the last reading the asker has; 0 for none
+  uint64_t cursor = 0;  // the last reading the asker has; 0 for none; or kNoReadings
 
   bool operator==(const Ask&) const = default;
 };

@@ -69,6 +69,7 @@ class World {
     if (manner == Manner::Behind) answer.answer.readings = {reading(ask.cursor + 5)};
     if (manner == Manner::Repeats)
       answer.answer.readings = {reading(std::max<uint64_t>(ask.cursor, 1))};
+    if (ask.cursor == kNoReadings) answer.answer.readings.clear();
     if (const auto done = asker.answered(address, std::move(answer), now); !done) {
       open.erase(address);
       asker.closed(address, done.error().message, now);
