@@ -201,8 +201,11 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, Page& page, const Config
 Result<std::optional<KubernetesAccess>> kubernetes_access(const Config& config) {
   if (!config.kubernetes) return access_of_pod();
   const KubernetesConfig& own = *config.kubernetes;
-  return KubernetesAccess{
-      .server = own.server, .token_file = own.token_file, .ca_file = own.ca_file, .node = own.node};
+  return KubernetesAccess{.server = own.server,
+                          .token_file = own.token_file,
+                          .ca_file = own.ca_file,
+                          .node = own.node,
+                          .peer_token_file = own.peer_token_file};
 }
 
 // Its thread wakes the one that ticks, and takes what that one has to say of pods.

@@ -156,7 +156,9 @@ KubernetesConfig read_kubernetes(const YamlNode& node, ConfigProblems& problems)
        {"token_file",
         [&](const YamlNode& v) { read_value(v, problems, config.token_file, parse_path); }},
        {"ca_file", [&](const YamlNode& v) { read_value(v, problems, config.ca_file, parse_path); }},
-       {"node", [&](const YamlNode& v) { read_value(v, problems, config.node, parse_node); }}});
+       {"node", [&](const YamlNode& v) { read_value(v, problems, config.node, parse_node); }},
+       {"peer_token_file",
+        [&](const YamlNode& v) { read_value(v, problems, config.peer_token_file, parse_path); }}});
   if (is_map)
     for (const char* key : {"server", "token_file", "ca_file", "node"})
       require_key(node, key, what, problems);

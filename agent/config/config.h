@@ -41,6 +41,7 @@ struct MapLimits {
 // The API server, where the agent is not a pod and has to be told.
 struct KubernetesConfig {
   std::string server, token_file, ca_file, node;
+  std::string peer_token_file = {};  // what agents show each other; "" for nothing
 
   bool operator==(const KubernetesConfig&) const = default;
 };

@@ -9,6 +9,8 @@
 namespace slogate {
 namespace {
 
+// Where the DaemonSet mounts the token for other agents.
+constexpr const char* kPeerToken = "/var/run/secrets/slogate/token";
 constexpr const char* kServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 Result<void> check_readable(const std::string& path) {
@@ -36,6 +38,8 @@ Result<std::optional<KubernetesAccess>> access_of(const PodEnvironment& environm
                 "the kubelet sets both");
   KubernetesAccess access{to_server(host, port), environment.directory + "/token",
                           environment.directory + "/ca.crt", environment.variable("NODE_NAME")};
+  if (::access(environment.peer_token.c_str(), R_OK) == 0)
+    access.peer_token_file = environment.peer_token;
   if (access.node.empty())
     return fail("NODE_NAME is not set, so this node's pods can't be told from others",
                 "set it in the manifest from fieldPath: spec.nodeName");
@@ -49,7 +53,7 @@ Result<std::optional<KubernetesAccess>> access_of_pod() {
                       const char* value = std::getenv(name);
                       return std::string(value ? value : "");
                     },
-                    kServiceAccount});
+                    kServiceAccount, kPeerToken});
 }
 
 }  // namespace slogate

@@ -13,6 +13,7 @@ namespace slogate {
 struct PodEnvironment {
   std::function<std::string(const char*)> variable;  // "" where it is not set
   std::string directory;                             // of the service account
+  std::string peer_token = {};                       // the file, which need not be there
 };
 
 [[nodiscard]] Result<std::optional<KubernetesAccess>> access_of(const PodEnvironment& environment);

@@ -12,10 +12,13 @@
 
 #include "agent/base/log.h"
 #include "agent/host/syscalls.h"
+#include "agent/kubernetes/peer_search.h"
 #include "agent/kubernetes/pods.h"
 #include "agent/kubernetes/reflector.h"
 #include "agent/kubernetes/siblings.h"
 #include "agent/kubernetes/text.h"
+#include "agent/kubernetes/token.h"
+#include "agent/kubernetes/token_review.h"
 #include "agent/kubernetes/transport.h"
 #include "agent/kubernetes/workloads.h"
 #include "agent/kubernetes/writer.h"
@@ -55,7 +58,7 @@ std::string join(const std::string& a, const std::string& b) {
 bool same(const Cluster& a, const Cluster& b) {
   return a.synced == b.synced && a.trouble == b.trouble && a.write_trouble == b.write_trouble &&
          a.deployments == b.deployments && a.revision_pods == b.revision_pods &&
-         a.capacities == b.capacities;
+         a.capacities == b.capacities && a.peers == b.peers;
 }
 
 }  // namespace
@@ -70,6 +73,9 @@ class KubernetesClient::Impl {
 
   [[nodiscard]] std::shared_ptr<const Cluster> cluster() const;
   void follow(std::set<std::string> replica_sets);
+  void search(std::vector<PeerSearch> searches);
+  [[nodiscard]] Result<std::string> own_peer_token() const;
+  void check_peer_token(std::string token, TokenVerdict verdict);
   void set_conditions(std::vector<PodCondition> conditions);
   void post(PodEvent event);
 
@@ -88,6 +94,9 @@ class KubernetesClient::Impl {
   Reflector reflector_;
   Workloads workloads_;
   Siblings siblings_;
+  const std::string peer_token_file_;
+  PeerFinder finder_;
+  TokenReviews reviews_;
   Writer writer_;
   SteadyTime published_at_ = SteadyTime::min();
   uint64_t published_pods_ = 0;  // their version
@@ -95,6 +104,9 @@ class KubernetesClient::Impl {
   mutable std::mutex mutex_;  // of what follows
   std::shared_ptr<const Cluster> cluster_ = std::make_shared<const Cluster>();
   std::optional<std::vector<PodCondition>> conditions_;
+  std::vector<PeerSearch> searched_for_;
+  std::optional<std::vector<PeerSearch>> searches_;
+  std::vector<std::pair<std::string, TokenVerdict>> tokens_;
   std::set<std::string> asked_;                    // what follow() said last
   std::optional<std::set<std::string>> followed_;  // if the thread does not know it yet
   std::vector<PodEvent> events_;
@@ -113,6 +125,9 @@ KubernetesClient::Impl::Impl(const KubernetesAccess& access, std::unique_ptr<Tra
       reflector_(world_, settings_for(access.node), pods_),
       workloads_(world_, pods_),
       siblings_(world_, workloads_),
+      peer_token_file_(access.peer_token_file),
+      finder_(world_, access.node),
+      reviews_(world_, [this] { return own_peer_token(); }),
       writer_(world_, access.node, pods_),
       thread_([this] { run(); }) {}
 
@@ -134,6 +149,34 @@ void KubernetesClient::Impl::follow(std::set<std::string> replica_sets) {
     asked_ = replica_sets;
     followed_ = std::move(replica_sets);
   }
+  transport_->wake();
+}
+
+void KubernetesClient::Impl::search(std::vector<PeerSearch> searches) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (searched_for_ == searches) return;
+    searched_for_ = searches;
+    searches_ = std::move(searches);
+  }
+  transport_->wake();
+}
+
+Result<std::string> KubernetesClient::Impl::own_peer_token() const {
+  if (peer_token_file_.empty()) return fail("this agent has no token for others");
+  return read_token(peer_token_file_);
+}
+
+// What finds no room is refused here, so that a flood stays as small as TokenReviews keeps it.
+void KubernetesClient::Impl::check_peer_token(std::string token, TokenVerdict verdict) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (tokens_.size() < TokenReviews::kMostWaiting && token.size() <= kLongestToken) {
+      tokens_.emplace_back(std::move(token), std::move(verdict));
+      verdict = nullptr;
+    }
+  }
+  if (verdict) return verdict(fail("too many others are asked about"));
   transport_->wake();
 }
 
@@ -179,6 +222,8 @@ void KubernetesClient::Impl::turn() {
   due = std::min(due, pods_.expire());
   due = std::min(due, workloads_.step());
   due = std::min(due, siblings_.step());
+  due = std::min(due, finder_.step());
+  due = std::min(due, reviews_.step());
   due = std::min(due, writer_.step());
   log_troubles();
   due = std::min(due, publish());
@@ -193,16 +238,22 @@ void KubernetesClient::Impl::turn() {
 void KubernetesClient::Impl::take_orders() {
   std::optional<std::vector<PodCondition>> conditions;
   std::optional<std::set<std::string>> followed;
+  std::optional<std::vector<PeerSearch>> searches;
+  std::vector<std::pair<std::string, TokenVerdict>> tokens;
   std::vector<PodEvent> events;
   size_t dropped = 0;
   {
     const std::lock_guard lock(mutex_);
     conditions = std::exchange(conditions_, std::nullopt);
     followed = std::exchange(followed_, std::nullopt);
+    searches = std::exchange(searches_, std::nullopt);
+    tokens = std::exchange(tokens_, {});
     events = std::exchange(events_, {});
     dropped = std::exchange(dropped_events_, 0);
   }
   if (followed) siblings_.follow(std::move(*followed));
+  if (searches) finder_.search(std::move(*searches));
+  for (auto& [token, verdict] : tokens) reviews_.check(std::move(token), std::move(verdict));
   if (conditions) writer_.set_conditions(std::move(*conditions));
   writer_.post(std::move(events), dropped);
 }
@@ -211,6 +262,8 @@ void KubernetesClient::Impl::log_troubles() {
   log_change("kubernetes: pods", reflector_.problem());
   log_change("kubernetes: workloads", workloads_.problem());
   log_change("kubernetes: capacity", siblings_.problem());
+  log_change("kubernetes: peers", finder_.problem());
+  log_change("kubernetes: tokens", reviews_.problem());
   log_change("kubernetes: conditions", writer_.condition_problem());
   log_change("kubernetes: events", writer_.event_problem());
 }
@@ -221,6 +274,7 @@ Cluster KubernetesClient::Impl::without_pods() const {
                   .write_trouble = join(writer_.condition_problem(), writer_.event_problem())};
   workloads_.add_to(cluster);
   siblings_.add_to(cluster);
+  finder_.add_to(cluster);
   return cluster;
 }
 
@@ -264,6 +318,16 @@ std::shared_ptr<const Cluster> KubernetesClient::cluster() const {
 }
 void KubernetesClient::follow(std::set<std::string> replica_sets) {
   impl_->follow(std::move(replica_sets));
+}
+void KubernetesClient::search(std::vector<PeerSearch> searches) {
+  impl_->search(std::move(searches));
+}
+Result<std::string> KubernetesClient::own_peer_token() const {
+  return impl_->own_peer_token();
+}
+void KubernetesClient::check_peer_token(std::string token,
+                                        std::function<void(Result<void>)> verdict) {
+  impl_->check_peer_token(std::move(token), std::move(verdict));
 }
 void KubernetesClient::set_conditions(std::vector<PodCondition> conditions) {
   impl_->set_conditions(std::move(conditions));

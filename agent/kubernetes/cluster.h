@@ -50,6 +50,11 @@ struct Deployment {
   bool operator==(const Deployment&) const = default;
 };
 
+// The label of its pods, and of its ReplicaSets, whose value is Revision::hash.
+[[nodiscard]] inline std::string_view hash_label(const Deployment& deployment) {
+  return deployment.kind == "Rollout" ? "rollouts-pod-template-hash" : "pod-template-hash";
+}
+
 // How many pods a Deployment or Rollout wants, and how many of them it can do without.
 struct Capacity {
   uint64_t replicas = 1, max_unavailable = 0;
@@ -66,6 +71,22 @@ struct RevisionPod {
   bool operator==(const RevisionPod&) const = default;
 };
 using RevisionPods = std::vector<RevisionPod>;
+
+// A node and the address at which its agent is reached, which is the node's own: the agent is in
+// its network. Its port is a matter of the configuration.
+struct PeerNode {
+  std::string node, address;
+
+  auto operator<=>(const PeerNode&) const = default;
+};
+
+// Other nodes that have to do with one SLO, by name.
+struct PeerNodes {
+  std::vector<PeerNode> lenders;    // with pods of its baseline that serve
+  std::vector<PeerNode> witnesses;  // with its canaries
+
+  bool operator==(const PeerNodes&) const = default;
+};
 
 struct Cluster {
   // Whether the pods of this node were ever listed. Until then nothing can be concluded from a pod
@@ -87,6 +108,8 @@ struct Cluster {
   // Of the Deployments of these, by uid: nothing where it cannot be read, and no entry while
   // nobody knows yet.
   std::map<std::string, std::optional<Capacity>> capacities;
+  // Of the SLOs that KubernetesClient::search() names, by these names; not before they were listed.
+  std::map<std::string, std::shared_ptr<const PeerNodes>> peers;
 };
 
 }  // namespace slogate

@@ -19,6 +19,8 @@ constexpr size_t kMostEntries = 256;
 constexpr size_t kLongestEntry = size_t{256} << 10;
 constexpr size_t kLongestName = 512;
 
+// The year 2262, as far as nanoseconds go.
+constexpr int64_t kLatestExpiry = 9'000'000'000;
 // So that no percentage of it overflows; the API counts in 32 bits.
 constexpr uint64_t kMostReplicas = uint64_t{1} << 31;
 
@@ -165,6 +167,14 @@ bool is_true(const ApiJson& json) {
 const ApiJson& elements(const ApiJson& json) {
   static const ApiJson none = ApiJson::array();
   return json.is_array() ? json : none;
+}
+
+std::vector<std::string> names_of(const ApiJson& json) {
+  std::vector<std::string> names;
+  for (const ApiJson& one : elements(json))
+    if (std::string name = text_of(one); name.size() <= kLongestName && names.size() < kMostEntries)
+      names.push_back(std::move(name));
+  return names;
 }
 
 using Texts = std::map<std::string, std::string>;
@@ -491,6 +501,31 @@ std::optional<Capacity> to_capacity(const ApiJson& object) {
     capacity.max_unavailable =
         max_unavailable(member(strategy, "rollingUpdate"), capacity.replicas);
   return capacity;
+}
+
+TokenReview to_token_review(const ApiJson& object) {
+  const ApiJson& status = member(object, "status");
+  return {.authenticated = is_true(member(status, "authenticated")),
+          .user = name_at(member(status, "user"), "username"),
+          .audiences = names_of(member(status, "audiences"))};
+}
+
+TokenClaims to_token_claims(const ApiJson& claims) {
+  TokenClaims found{.subject = name_at(claims, "sub"),
+                    .audiences = names_of(member(claims, "aud"))};
+  if (found.audiences.empty() && member(claims, "aud").is_string())
+    found.audiences.push_back(name_at(claims, "aud"));
+  found.expires = std::chrono::seconds(
+      std::clamp<int64_t>(integer_of(member(claims, "exp")), 0, kLatestExpiry));
+  return found;
+}
+
+PodPlace to_pod_place(const ApiJson& object) {
+  const ApiJson& status = member(object, "status");
+  return {.node = name_at(member(object, "spec"), "nodeName"),
+          .address = name_at(status, "hostIP"),
+          .ready = is_so(status, "Ready"),
+          .leaving = is_leaving(member(object, "metadata"), status)};
 }
 
 std::optional<WorkloadTemplate> to_workload_template(const ApiJson& object) {

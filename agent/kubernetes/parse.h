@@ -9,8 +9,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/kubernetes/cluster.h"
+#include "agent/kubernetes/token.h"
 #include "maps/error.h"
 
 namespace slogate {
@@ -66,6 +68,22 @@ struct ReplicaSet {
 // What a Deployment or Rollout says of how many of its pods have to serve, with the defaults and
 // the rounding of their controllers: nothing where it has no spec.
 [[nodiscard]] std::optional<Capacity> to_capacity(const ApiJson& object);
+
+// What the API server says of a token; all empty where it is something else.
+struct TokenReview {
+  bool authenticated = false;
+  std::string user;
+  std::vector<std::string> audiences;
+};
+[[nodiscard]] TokenReview to_token_review(const ApiJson& object);
+[[nodiscard]] TokenClaims to_token_claims(const ApiJson& claims);
+
+// On which node a pod is, and at which address that node is reached.
+struct PodPlace {
+  std::string node, address;
+  bool ready = false, leaving = false;
+};
+[[nodiscard]] PodPlace to_pod_place(const ApiJson& object);
 
 // Whatever makes pods of a template.
 struct WorkloadTemplate {

@@ -59,14 +59,23 @@ bool has_revisions(const Pod& pod) {
 }
 
 // The arms of a track are whole SLOs; which pod of the canary says so does not matter, as long as
-// it is always the same one.
+// it is always the same one. Where a node has none of the canary, a pod of the other arm says so:
+// its baseline is asked for by nodes that have.
 void add_track(const Pod& pod, PodAnnotations annotations, Found& found) {
-  if (annotations.track != "canary") return;
   Slo slo = std::move(annotations.slo);
   slo.name = pod_slo_name(pod.namespace_, annotations.workload);
   slo.canary = TrackSelector{pod.namespace_, annotations.workload, "canary"};
   slo.baseline = TrackSelector{pod.namespace_, annotations.workload, "stable"};
   found.emplace(slo.name, std::move(slo));
+}
+
+std::vector<std::shared_ptr<const Pod>> canaries_first(
+    std::vector<std::shared_ptr<const Pod>> pods) {
+  std::ranges::stable_partition(pods, [](const auto& pod) {
+    const auto track = pod->annotations.find("track");
+    return track != pod->annotations.end() && track->second == "canary";
+  });
+  return pods;
 }
 
 Result<void> add_pod(const Pod& pod, Found& found) {
@@ -110,7 +119,7 @@ PodSlos slos_of_pods(const Cluster& cluster, const Vetoes& vetoes,
   PodSlos result;
   for (const auto& [uid, deployment] : cluster.deployments)
     add_deployment(*deployment, vetoes, found);
-  for (const auto& pod : cluster.pods) {
+  for (const auto& pod : canaries_first(cluster.pods)) {
     if (pod->gone) continue;
     const auto done = add_pod(*pod, found);
     if (done) continue;

@@ -18,12 +18,11 @@ constexpr size_t kMostFollowed = 32;
 
 // The hash alone finds the revision's pods; those of a namesake are told apart by their owner.
 Reflector::Settings pods_settings(const Deployment& deployment, const Revision& revision) {
-  const char* label =
-      deployment.kind == "Rollout" ? "rollouts-pod-template-hash" : "pod-template-hash";
-  return {fmt::format("/api/v1/namespaces/{}/pods", url_escape(deployment.namespace_)),
-          "labelSelector=" + url_escape(fmt::format("{}={}", label, revision.hash)),
-          fmt::format("pods of {} in namespace {}", for_log(revision.name),
-                      for_log(deployment.namespace_))};
+  return {
+      fmt::format("/api/v1/namespaces/{}/pods", url_escape(deployment.namespace_)),
+      "labelSelector=" + url_escape(fmt::format("{}={}", hash_label(deployment), revision.hash)),
+      fmt::format("pods of {} in namespace {}", for_log(revision.name),
+                  for_log(deployment.namespace_))};
 }
 
 Reflector::Settings capacity_settings(const Deployment& deployment) {

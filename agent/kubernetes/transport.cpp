@@ -13,7 +13,7 @@
 
 #include "agent/kubernetes/curl.h"
 #include "agent/kubernetes/text.h"
-#include "maps/file.h"
+#include "agent/kubernetes/token.h"
 
 namespace slogate {
 namespace {
@@ -24,8 +24,6 @@ constexpr int kKeepIdle = 15, kKeepInterval = 5, kKeepCount = 3;
 constexpr int kUnacknowledgedMs = 30'000;
 // The CA is rotated, too: curl would keep it for a day.
 constexpr long kCaCacheSeconds = 60;
-// A token of Kubernetes has about 1 KB.
-constexpr size_t kLongestToken = size_t{64} << 10;
 // Of an answer that is no success: what it says, not more.
 constexpr size_t kMostErrorBytes = size_t{64} << 10;
 
@@ -106,22 +104,6 @@ int on_socket(void*, curl_socket_t fd, curlsocktype) {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMs,
                      sizeof kUnacknowledgedMs);
   return CURL_SOCKOPT_OK;
-}
-
-// A token goes into a header: nothing in it may end that.
-bool is_token(std::string_view text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
-}
-
-// What it says is never part of an error.
-Result<std::string> read_token(const std::string& path) {
-  auto text = read_file(path, kLongestToken + 1);
-  if (!text) return fail(text.error().within(path));
-  text->erase(text->find_last_not_of("\r\n") + 1);
-  if (text->size() > kLongestToken || !is_token(*text))
-    return fail(fmt::format("{} holds no token", path));
-  return text;
 }
 
 template <typename Value>
