@@ -23,9 +23,26 @@ for overlay in "$deployed"/overlays/*/; do
   render "overlays/$(basename "$overlay")" || fail "$overlay cannot be rendered"
 done
 
-cp "$here/schema.mjs" "$work"
+# The components, as an overlay of somebody's would have them; the key is theirs to make.
+cp -rL "$deployed" "$work/daemonset"
+# In hexadecimal digits kustomize would break it into lines, which the schema's validator, unlike servers,
+# does not take.
+openssl rand -out "$work/daemonset/components/fleet/peer.key" 32
+mkdir "$work/daemonset/overlays/all"
+cat >"$work/daemonset/overlays/all/kustomization.yaml" <<'END'
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: slogate-system
+resources: [../plain]
+components: [../../components/fleet, ../../components/own-pods]
+END
+kubectl kustomize "$work/daemonset/overlays/all" >"$work/all.yaml" || fail "the components cannot be rendered"
+"$programs/slogate-agent" --check --config "$deployed/components/fleet/slogate.yaml" ||
+  fail "the agent does not take the configuration of components/fleet"
+
+cp "$here"/{schema,policy}.mjs "$work"
 check_schemas() { (cd "$work" && node schema.mjs "$@"); }
-check_schemas "$work"/{plain,prometheus-operator,prometheus-operator-native}.yaml "$deployed"/{argo,flagger}/*.yaml ||
+check_schemas "$work"/{plain,prometheus-operator,prometheus-operator-native,all}.yaml "$deployed"/{argo,flagger}/*.yaml ||
   fail "a manifest does not fit its schema"
 # That a mistake is found at all.
 sed 's/jobLabel:/jobLabels:/' "$work/prometheus-operator.yaml" >"$work/misspelt.yaml"
@@ -33,6 +50,13 @@ expect_exit 1 check_schemas "$work/misspelt.yaml"
 [[ $output == *jobLabels* ]] || fail "a misspelt field is not named: $output"
 
 passed "the manifests fit the schemas of their projects"
+
+(cd "$work" && node policy.mjs all.yaml) || fail "the policy of components/own-pods says something else"
+# That a rule which is not there is missed.
+sed 's/== variables.node$/!= ""/' "$work/all.yaml" >"$work/lax.yaml"
+expect_exit 1 env -C "$work" node policy.mjs lax.yaml
+[[ $output == *"a pod of another node"* ]] || fail "a policy that lets through other nodes' pods: $output"
+passed "the policy lets an agent write its conditions of its node's pods, and nothing else"
 
 # ---- a real API server ----
 
@@ -50,8 +74,11 @@ kubectl apply --dry-run=server -k "$deployed/overlays/plain" >/dev/null
 awk -v RS='---\n' -v ORS='---\n' '!/apiVersion: monitoring.coreos.com/' \
   "$work/prometheus-operator.yaml" | kubectl apply --dry-run=server -f - >/dev/null
 
+# This server knows no policy of that kind.
+awk -v RS='---\n' -v ORS='---\n' '!/kind: ValidatingAdmission/' "$work/all.yaml" | kubectl apply -f - >/dev/null
+
 # What the server does not know it leaves out without a word, so each of our values must be there.
-kubectl apply --dry-run=client -o json -k "$deployed/base" >"$work/ours.json"
+kubectl apply --dry-run=client -o json -f <(awk -v RS='---\n' -v ORS='---\n' '!/kind: ValidatingAdmission/' "$work/all.yaml") >"$work/ours.json"
 kubectl get -o json -f <(jq '.items[]' "$work/ours.json") >"$work/theirs.json"
 lost=$(jq -rn --slurpfile ours "$work/ours.json" --slurpfile theirs "$work/theirs.json" '
   def key: .kind + "/" + .metadata.name;
@@ -73,6 +100,34 @@ jq '.items[] | select(.kind == "DaemonSet")
 [ "$(jq .spec.priority "$work/pod.json")" -gt 1000000000 ] || fail "the pod has no priority"
 passed "a pod of the DaemonSet is admitted, with its priority"
 
+# What agents show each other, as the kubelet would ask for it: the server knows whose it is, and takes
+# it for nothing itself.
+token_for() {
+  kube POST /api/v1/namespaces/slogate-system/serviceaccounts/slogate/token \
+    "{\"spec\": {\"audiences\": [\"$1\"], \"expirationSeconds\": 600}}" | jq -r .status.token
+}
+agent_token=$(token_for https://kubernetes.invalid)
+peer_token=$(token_for slogate)
+review() { # TOKEN
+  admin_token=$agent_token kube POST /apis/authentication.k8s.io/v1/tokenreviews \
+    "$(jq -nc --arg token "$1" '{spec: {token: $token, audiences: ["slogate"]}}')" | jq -c .status
+}
+[ "$(review "$peer_token" | jq -r '"\(.authenticated) \(.user.username) \(.audiences[0])"')" = \
+  "true system:serviceaccount:slogate-system:slogate slogate" ] || fail "of an agent's token it is said: $(review "$peer_token")"
+[ "$(review "$agent_token" | jq .authenticated)" != true ] || fail "a token for the API server is good for agents, too"
+! admin_token=$peer_token kube GET /api/v1/pods >"$work/answer" 2>&1 || fail "a token for agents is good for the API server, too"
+passed "a token that agents show each other is known as theirs, and good for nothing else"
+
+# What docs/security.md says of pods' status: labels come along.
+kubectl create namespace shop >/dev/null
+kubectl -n shop create serviceaccount default >/dev/null # no controller makes it here
+kubectl -n shop run it --image=none --labels=app=it --overrides='{"spec": {"automountServiceAccountToken": false}}' >/dev/null
+admin_token=$agent_token kube PATCH /api/v1/namespaces/shop/pods/it/status '{"metadata": {"labels": {"app": "other"}}}' \
+  application/merge-patch+json >"$work/answer"
+[ "$(kubectl -n shop get pod it -o 'jsonpath={.metadata.labels.app}')" = other ] ||
+  fail "a pod's labels are not written with its status: docs/security.md says so, and the policy need not"
+passed "without the policy labels can be written with a status, as docs/security.md has it"
+
 may() { kubectl auth can-i --as=system:serviceaccount:slogate-system:slogate "$@"; }
 rights=0
 while read -r expected verb what; do
@@ -90,7 +145,6 @@ yes patch events -A
 yes get deployments.apps -A
 yes list deployments.apps -A
 yes watch deployments.apps -A
-yes list rollouts.argoproj.io -A
 yes get replicasets.apps -A
 yes list replicasets.apps -A
 yes watch replicasets.apps -A
@@ -107,9 +161,18 @@ no patch replicasets.apps -A
 no patch deployments.apps -A
 no get statefulsets.apps -A
 no delete events -A
-no patch rollouts.argoproj.io -A
 no list nodes
 no create serviceaccounts --subresource=token -n slogate-system
+yes create tokenreviews.authentication.k8s.io
 no create subjectaccessreviews.authorization.k8s.io
 END
+# Of kinds that the server does not have kubectl can't ask.
+may_with_rollouts() {
+  kube POST /apis/authorization.k8s.io/v1/subjectaccessreviews "$(jq -nc --arg verb "$1" '{spec: {
+    user: "system:serviceaccount:slogate-system:slogate",
+    resourceAttributes: {group: "argoproj.io", resource: "rollouts", verb: $verb}}}')" | jq .status.allowed
+}
+[ "$(may_with_rollouts list) $(may_with_rollouts watch) $(may_with_rollouts patch)" = "true true false" ] ||
+  fail "of Argo's Rollouts it may list, watch, patch: $(may_with_rollouts list) $(may_with_rollouts watch) $(may_with_rollouts patch)"
+((rights += 3))
 passed "of $rights rights the agent has those it needs"
