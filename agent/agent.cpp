@@ -62,14 +62,24 @@ uint64_t read_netns_cookie() {
   return ::getsockopt(any.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
 }
 
+std::string address_text(const std::string& host, uint16_t port) {
+  return host.contains(':') ? fmt::format("[{}]:{}", host, port) : fmt::format("{}:{}", host, port);
+}
+
 // Those of the configuration have no names but their addresses.
 std::vector<Candidate> to_candidates(const std::vector<ListenAddress>& peers) {
   std::vector<Candidate> candidates;
   for (const ListenAddress& peer : peers) {
-    const std::string text = fmt::format(
-        "{}:{}", peer.host.contains(':') ? fmt::format("[{}]", peer.host) : peer.host, peer.port);
+    const std::string text = address_text(peer.host, peer.port);
     candidates.push_back({.address = text, .name = text});
   }
+  return candidates;
+}
+
+std::vector<Candidate> to_candidates(const std::vector<PeerNode>& nodes, uint16_t port) {
+  std::vector<Candidate> candidates;
+  for (const PeerNode& one : nodes)
+    candidates.push_back({.address = address_text(one.address, port), .name = one.node});
   return candidates;
 }
 
@@ -112,6 +122,8 @@ Result<void> Agent::open(Options options) {
   on_pod_writes_ = std::move(options.on_pod_writes);
   node_ = std::move(options.node);
   peers_ = options.peers;
+  on_peer_search_ = std::move(options.on_peer_search);
+  peer_port_ = options.peer_port;
   analysis_.know_peers(peers_ != nullptr);
   state_path_ = std::move(options.state_dir);
   outcomes_ = options.outcomes;
@@ -186,7 +198,32 @@ void Agent::tell_peers() {
     if (auto evidence = analysis_.evidence_of(question.slo))
       lendable.evidence.emplace(question.slo, std::move(*evidence));
   peers_->lend(std::move(lendable));
+  search_peers(wanted);
   peers_->want(std::move(wanted));
+}
+
+// Nodes are looked for only while something is wanted of them.
+void Agent::search_peers(const Wanted& wanted) {
+  if (!on_peer_search_ || !cluster_) return;
+  std::set<std::string> names;
+  for (const auto* questions : {&wanted.baselines, &wanted.rollouts})
+    for (const LentQuestion& question : *questions) names.insert(question.slo);
+  if (names.empty()) return on_peer_search_({});
+  std::vector<Slo> slos = config_.slos;
+  slos.insert(slos.end(), pod_slos_.slos.begin(), pod_slos_.slos.end());
+  on_peer_search_(peer_searches(*cluster_, slos, names));
+}
+
+void Agent::hand_candidates() {
+  std::map<std::string, Candidates> by_slo;
+  for (const auto& [slo, nodes] : cluster_->peers) {
+    by_slo.emplace(slo, Candidates{.lenders = to_candidates(nodes->lenders, peer_port_),
+                                   .witnesses = to_candidates(nodes->witnesses, peer_port_)});
+    std::vector<std::string> canary_nodes;
+    for (const PeerNode& one : nodes->witnesses) canary_nodes.push_back(one.node);
+    analysis_.set_canary_nodes(slo, canary_nodes);
+  }
+  peers_->set_candidates(std::move(by_slo));
 }
 
 // A veto is on the disk before anyone is told of it. Whether a verdict changed.
@@ -308,8 +345,10 @@ void Agent::restore_vetoes() {
 }
 
 void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
+  const bool same_peers = cluster_ && cluster_->peers == cluster->peers;
   cluster_ = std::move(cluster);
   pods_.set_pods(cluster_->pods);
+  if (on_peer_search_ && !same_peers) hand_candidates();
   // Most of what the API server tells changes no SLO.
   if (PodSlos next = slos_of_cluster(); next != pod_slos_) {
     const auto done = set_slos(std::move(next), now);

@@ -14,6 +14,7 @@
 #include "agent/config/class_rules.h"
 #include "agent/config/config.h"
 #include "agent/events.h"
+#include "agent/kubernetes/peer_search.h"
 #include "agent/kubernetes/pod_slos.h"
 #include "agent/kubernetes/readiness.h"
 #include "agent/measure/budget.h"
@@ -57,6 +58,10 @@ class Agent {
     std::string node = {};  // our name there
     // By whom readings are lent and asked for; it outlives the agent. Null where nobody is.
     Peers* peers = nullptr;
+    // Takes which nodes to look for on Kubernetes, on the thread that ticks; their agents listen at
+    // `peer_port`, as this one does. Null where nobody could be asked there.
+    std::function<void(std::vector<PeerSearch>)> on_peer_search = {};
+    uint16_t peer_port = 0;
   };
   static Result<std::unique_ptr<Agent>> start(Options options);
   Agent(const Agent&) = delete;
@@ -119,6 +124,8 @@ class Agent {
   void keep(const std::vector<VerdictChange>& changes);
   void hear_peers(TickTime now);
   void tell_peers();
+  void search_peers(const Wanted& wanted);
+  void hand_candidates();
 
   WorkQueue work_queue_;
   CgroupNames names_;
@@ -145,6 +152,8 @@ class Agent {
   std::function<void(PodWrites)> on_pod_writes_;
   std::string node_;
   Peers* peers_ = nullptr;
+  std::function<void(std::vector<PeerSearch>)> on_peer_search_;
+  uint16_t peer_port_ = 0;
   CanaryAnalysis analysis_;
   EventBook event_book_;
   std::string state_path_;

@@ -10,6 +10,8 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 
 #include "agent/agent.h"
 #include "agent/api/api.h"
@@ -218,36 +220,74 @@ class Kubernetes {
     if (!wake_) return fail(system_error("cannot make an eventfd", errno));
     auto client = KubernetesClient::start(access_, [this] { ::eventfd_write(wake_.get(), 1); });
     if (!client) return fail(client.error().within("Kubernetes"));
+    const std::lock_guard lock(mutex_);
     client_ = std::move(*client);
     return {};
   }
-  void write(PodWrites writes) {
-    if (!client_) return;  // it has not started: the first cluster will bring us here again
-    client_->follow(std::move(writes.vetoed));
-    client_->set_conditions(std::move(writes.conditions));
-    for (PodEvent& event : writes.events) client_->post(std::move(event));
+  // No answer comes to anyone afterwards.
+  void stop() {
+    std::shared_ptr<KubernetesClient> last;
+    const std::lock_guard lock(mutex_);
+    last.swap(client_);
   }
+  void write(PodWrites writes) {
+    const auto client = this->client();
+    if (!client) return;  // it has not started: the first cluster will bring us here again
+    client->follow(std::move(writes.vetoed));
+    client->set_conditions(std::move(writes.conditions));
+    for (PodEvent& event : writes.events) client->post(std::move(event));
+  }
+  void search(std::vector<PeerSearch> searches) {
+    if (const auto client = this->client()) client->search(std::move(searches));
+  }
+  // Of the thread that asks and lends: it may come before there is a client, and when there is none
+  // any more.
+  [[nodiscard]] std::string peer_token() const {
+    const auto client = this->client();
+    const auto token = client ? client->own_peer_token() : fail("it has not started yet");
+    log_change("kubernetes: own token", token ? "" : token.error().line());
+    return token.value_or("");
+  }
+  void check_peer_token(std::string token, std::function<void(Result<void>)> verdict) const {
+    const auto client = this->client();
+    if (!client) return verdict(fail("the client of Kubernetes has not started yet"));
+    client->check_peer_token(std::move(token), std::move(verdict));
+  }
+  [[nodiscard]] bool has_peer_token() const { return !access_.peer_token_file.empty(); }
   void hand_over(Agent& agent) {
     eventfd_t times = 0;
     ::eventfd_read(wake_.get(), &times);
-    agent.on_cluster(client_->cluster(), now());
+    if (const auto client = this->client()) agent.on_cluster(client->cluster(), now());
   }
   [[nodiscard]] const std::string& node() const { return access_.node; }
   [[nodiscard]] int poll_fd() const { return wake_.get(); }
 
  private:
+  [[nodiscard]] std::shared_ptr<KubernetesClient> client() const {
+    const std::lock_guard lock(mutex_);
+    return client_;
+  }
+
   KubernetesAccess access_;
   Fd wake_;
-  std::unique_ptr<KubernetesClient> client_;
+  mutable std::mutex mutex_;  // of what follows
+  std::shared_ptr<KubernetesClient> client_;
 };
 
 // ---- other nodes ----
 
-// Null where nothing says how agents know each other.
-Result<std::unique_ptr<Peers>> make_peers(const Config& config) {
+// Null where nothing says how agents know each other. Where agents have tokens for each other, who
+// asks has to show one as well as the key or a certificate.
+Result<std::unique_ptr<Peers>> make_peers(const Config& config, const Kubernetes* kubernetes) {
   PeersOptions options{.listen = config.peer_listen,
                        .security = {.tls = config.peer_tls, .key_file = config.peer_key_file}};
   if (!options.security.given()) return nullptr;
+  if (kubernetes != nullptr && kubernetes->has_peer_token()) {
+    options.check_token = [kubernetes](std::string token, auto done) {
+      kubernetes->check_peer_token(std::move(token), std::move(done));
+    };
+    options.own_token = [kubernetes] { return kubernetes->peer_token(); };
+  }
   return Peers::make(std::move(options));
 }
 
@@ -342,6 +382,11 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
   if (kubernetes == nullptr) return options;
   options.on_pod_writes = [kubernetes](PodWrites writes) { kubernetes->write(std::move(writes)); };
   options.node = kubernetes->node();
+  if (peers == nullptr || !config.peer_listen) return options;
+  options.on_peer_search = [kubernetes](std::vector<PeerSearch> searches) {
+    kubernetes->search(std::move(searches));
+  };
+  options.peer_port = config.peer_listen->port;
   return options;
 }
 
@@ -412,7 +457,7 @@ Result<void> run(const CommandLine& line, const Config& config) {
   if (!access) return fail(access.error());
   const auto kubernetes = *access ? std::make_unique<Kubernetes>(std::move(**access)) : nullptr;
   // Its socket and its keys take privileges that are given up later.
-  const auto peers = make_peers(config);
+  const auto peers = make_peers(config, kubernetes.get());
   if (!peers) return fail(peers.error());
   std::unique_ptr<Agent> started;
   Page page(page_options(config, kubernetes.get(), started));
@@ -424,12 +469,16 @@ Result<void> run(const CommandLine& line, const Config& config) {
   agent.tick(now());
   const auto servers = serve(agent, exporter, page, config);
   if (!servers) return fail(servers.error());
-  if (*peers) (*peers)->start();
   if (kubernetes)
     if (auto done = kubernetes->start(); !done) return done;
+  if (*peers) (*peers)->start();
   log_line(fmt::format("version {}, API on {}; {}", SLOGATE_VERSION, config.socket,
                        describe(agent.origin())));
-  return live(*loop, agent, page, kubernetes.get(), [&] { reload(line, config, agent); });
+  const auto ended =
+      live(*loop, agent, page, kubernetes.get(), [&] { reload(line, config, agent); });
+  // Peers go first, and may still wait for what it says of a token.
+  if (kubernetes) kubernetes->stop();
+  return ended;
 }
 
 // What a large answer or a burst of cgroups took is given back: glibc keeps up to 64 MB free at the
