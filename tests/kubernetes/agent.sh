@@ -4,77 +4,10 @@
 # server, pods whose status this script writes, and cgroups where runtimes put them. Names, the SLO
 # of an annotation, the condition that holds a rollout and the one that spares the last who serve.
 set -euo pipefail
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
-need_root
-need_cgroup2
-need_kubernetes
-command -v kubectl >/dev/null || skip "kubectl is not installed: tools/deps kubernetes"
-make_certificates
-start_etcd
-start_apiserver
-write_kubeconfig
-say "the API server is ready"
-
-account=/api/v1/namespaces/slogate-system/serviceaccounts/slogate
-kubectl create namespace shop >"$work/kubectl.log"
-kubectl create namespace slogate-system >>"$work/kubectl.log"
-sed 's/^metadata:$/&\n  namespace: slogate-system/' "$root/daemonset/base/rbac.yaml" | kubectl apply -f - >>"$work/kubectl.log"
-kube POST "$account/token" '{"spec": {"audiences": ["https://kubernetes.invalid"], "expirationSeconds": 3600}}' |
-  jq -r .status.token >"$work/token"
-
-id_of() { printf '%s' "$1" | sha256sum | cut -c 1-64; } # a container's, made of its name
-uid_of() { kubectl -n shop get "$1" -o 'jsonpath={.metadata.uid}'; }
-# replica_set NAME NUMBER PODS READY
-replica_set() {
-  jq -n --arg name "$1" --arg number "$2" --arg owner "$owner" '{app: "web", "pod-template-hash": $name} as $labels |
-    {"slogate.io/slo": "p99(request) < 500ms; p99(request) < baseline + 5ms", "slogate.io/warmup": "0s"} as $ours | {
-    apiVersion: "apps/v1", kind: "ReplicaSet",
-    metadata: {name: $name, namespace: "shop", labels: $labels,
-      annotations: {"deployment.kubernetes.io/revision": $number},
-      ownerReferences: [{apiVersion: "apps/v1", kind: "Deployment", name: "web", controller: true,
-        uid: $owner}]},
-    spec: {replicas: 1, selector: {matchLabels: $labels},
-      template: {metadata: {labels: $labels, annotations: $ours},
-        spec: {containers: [{name: "app", image: "none"}]}}}}' | kubectl apply -f - >>"$work/kubectl.log"
-  status_of "$1" "$3" "$4"
-}
-# deployment NAME REPLICAS: prints its uid. No controller makes anything of it.
-deployment() {
-  jq -n --arg name "$1" --argjson replicas "$2" '{app: "web"} as $labels | {apiVersion: "apps/v1", kind: "Deployment",
-    metadata: {name: $name, namespace: "shop"},
-    spec: {replicas: $replicas, selector: {matchLabels: $labels}, template: {metadata: {labels: $labels},
-      spec: {containers: [{name: "app", image: "none"}]}}}}' | kubectl create -o 'jsonpath={.metadata.uid}' -f -
-}
-status_of() {
-  kube PATCH "/apis/apps/v1/namespaces/shop/replicasets/$1/status" \
-    "{\"status\": {\"replicas\": $2, \"readyReplicas\": $3, \"availableReplicas\": $3}}" application/merge-patch+json >"$work/answer"
-}
-# pod REPLICA-SET: of that name with "-1"; its container has run for a moment.
-pod() {
-  kubectl -n shop get replicaset "$1" -o json | jq '{
-    apiVersion: "v1", kind: "Pod",
-    metadata: (.spec.template.metadata + {name: (.metadata.name + "-1"), namespace: "shop",
-      ownerReferences: [{apiVersion: "apps/v1", kind: "ReplicaSet", name: .metadata.name,
-        uid: .metadata.uid, controller: true}]}),
-    spec: (.spec.template.spec + {nodeName: "worker-1", readinessGates: [{conditionType: "slogate.io/slo"}]})
-  }' | kubectl apply -f - >>"$work/kubectl.log"
-  kube PATCH "/api/v1/namespaces/shop/pods/$1-1/status" "$(jq -n --arg id "$(id_of "$1")" '{status: {
-    phase: "Running", conditions: [{type: "Ready", status: "True"}, {type: "ContainersReady", status: "True"}],
-    containerStatuses: [{name: "app", image: "none", imageID: "", ready: true, restartCount: 0,
-      containerID: "containerd://\($id)"}]}}')" application/strategic-merge-patch+json >"$work/answer"
-}
-condition() { # POD FIELD
-  kubectl -n shop get pod "$1" -o json |
-    jq -r "[.status.conditions[]? | select(.type == \"slogate.io/slo\")][0].$2"
-}
-message_has() { [[ $(condition "$1" message) == *"$2"* ]]; }
-condition_is() { [ "$(condition "$1" status) $(condition "$1" reason)" = "$2" ]; }
-expect_condition() { # SECONDS POD "STATUS REASON"
-  wait_until "$1" condition_is "$2" "$3" ||
-    fail "the condition of $2 is $(condition "$2" status) $(condition "$2" reason), not $3"
-}
-
+# shellcheck source=shop.sh
+. "$(dirname "$0")/shop.sh"
+make_shop
+objectives="p99(request) < 500ms; p99(request) < baseline + 5ms"
 owner=$(deployment web 1)
 replica_set web-old 1 1 1
 pod web-old
@@ -86,8 +19,8 @@ END_CONFIG
 
 # Each where another driver would have it.
 slice=kubepods-burstable-pod$(uid_of pod/web-new-1 | tr - _).slice
-old=kubepods/burstable/pod$(uid_of pod/web-old-1)/$(id_of web-old)
-new=kubepods.slice/kubepods-burstable.slice/$slice/cri-containerd-$(id_of web-new).scope
+old=kubepods/burstable/pod$(uid_of pod/web-old-1)/$(id_of web-old-1)
+new=kubepods.slice/kubepods-burstable.slice/$slice/cri-containerd-$(id_of web-new-1).scope
 start_agent --config "$work/slogate.yaml"
 start_arm "$old" --service lognormal:2:0.5
 start_arm "$new" --service lognormal:8:0.5
