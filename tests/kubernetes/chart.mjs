@@ -112,6 +112,10 @@ const objects = (file) =>
         if (pod) {
           delete pod.metadata.annotations?.["checksum/config"];
           if (!Object.keys(pod.metadata.annotations ?? {}).length) delete pod.metadata.annotations;
+          // A patch of kustomize's puts its entries first; the order of what has names means nothing.
+          const named = (list) => list.sort((a, b) => (a.name < b.name ? -1 : 1));
+          named(pod.spec.volumes);
+          for (const { ports, volumeMounts } of pod.spec.containers) named(ports) && named(volumeMounts);
           for (const { configMap } of pod.spec.volumes) if (configMap) configMap.name = name(configMap.name);
         }
         return [`${object.kind} ${object.metadata.name}`, object];

@@ -13,7 +13,7 @@ cp "$root/tests/kubernetes"/{chart,schema}.mjs "$work"
 cd "$work"
 # rendered VALUES OVERLAY: the chart's objects are those of the overlay, less the namespace's.
 rendered() {
-  kubectl kustomize "$deployed/overlays/$2" | awk -v RS='---\n' -v ORS='---\n' '!/kind: Namespace/' >"$2.yaml"
+  kubectl kustomize "$deployed/overlays/$2" | awk -v RS='---\n' -v ORS='---\n' '!/kind: (Namespace|Secret)/' >"$2.yaml"
   node chart.mjs text "$chart" "$1" >chart.yaml || fail "the chart's templates"
   node chart.mjs same chart.yaml "$2.yaml" >compared || fail "with $1 the chart makes other objects than overlays/$2"
   node schema.mjs chart.yaml >schemas || fail "an object of the chart does not fit its schema: $(cat schemas)"
@@ -25,6 +25,15 @@ rendered '{"scrape": "podMonitor", "rules": true}' prometheus-operator
 grep -q 'PodMonitor.*PrometheusRule\|PrometheusRule.*PodMonitor' compared || fail "not all was compared: $(cat compared)"
 rendered '{"scrape": "podMonitor", "rules": true, "podMonitor": {"nativeHistograms": true}}' prometheus-operator-native
 passed "with a PodMonitor and rules it makes what the overlays of the Prometheus Operator make"
+
+# Its Secret is the user's, so it has no hash in its name.
+make_components_overlay
+deployed=$work/daemonset
+kubectl kustomize "$deployed/overlays/all" | grep -q 'secretName: slogate-peers-' || fail "the overlay has no Secret"
+sed -i 's/files: \[key=peer.key\]/&\n    options: { disableNameSuffixHash: true }/' "$deployed/components/fleet/kustomization.yaml"
+rendered '{"peers": {"enabled": true}, "ownPods": true}' all
+grep -q 'ClusterRole slogate-peers.*ValidatingAdmissionPolicy slogate-own-pods' compared || fail "not all was compared: $(cat compared)"
+passed "with peers and the policy for own pods it makes what the components make"
 
 # What no overlay has.
 others='{"scrape": "none", "nodeSelector": {"pool": "web"}, "imagePullSecrets": [{"name": "registry"}],
@@ -50,6 +59,8 @@ done <<'END'
 {"seccompProfile": {"type": "None"}}|seccompProfile/type must be equal
 {"maxUnavailable": "some"}|maxUnavailable must match pattern
 {"rules": "yes"}|rules must be boolean
+{"peers": {"enabled": "yes"}}|peers/enabled must be boolean
+{"ownPods": 1}|ownPods must be boolean
 END
 passed "its schema refuses what cannot be meant"
 

@@ -54,6 +54,22 @@ need_schemas() {
   cp "$here/package.json" "$work"
 }
 
+# $work/daemonset/overlays/all: our components, as an overlay of somebody's would have them; the key is
+# theirs to make. In hexadecimal digits kustomize would break it into lines, which the schema's validator,
+# unlike servers, does not take.
+make_components_overlay() {
+  cp -rL "$root/daemonset" "$work/daemonset"
+  openssl rand -out "$work/daemonset/components/fleet/peer.key" 32
+  mkdir "$work/daemonset/overlays/all"
+  cat >"$work/daemonset/overlays/all/kustomization.yaml" <<'END'
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: slogate-system
+resources: [../plain]
+components: [../../components/fleet, ../../components/own-pods]
+END
+}
+
 # A CA and a certificate of it for $subject_names, the key that signs tokens of service accounts, and
 # the administrator's token.
 make_certificates() {

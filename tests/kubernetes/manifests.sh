@@ -23,19 +23,7 @@ for overlay in "$deployed"/overlays/*/; do
   render "overlays/$(basename "$overlay")" || fail "$overlay cannot be rendered"
 done
 
-# The components, as an overlay of somebody's would have them; the key is theirs to make.
-cp -rL "$deployed" "$work/daemonset"
-# In hexadecimal digits kustomize would break it into lines, which the schema's validator, unlike servers,
-# does not take.
-openssl rand -out "$work/daemonset/components/fleet/peer.key" 32
-mkdir "$work/daemonset/overlays/all"
-cat >"$work/daemonset/overlays/all/kustomization.yaml" <<'END'
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-namespace: slogate-system
-resources: [../plain]
-components: [../../components/fleet, ../../components/own-pods]
-END
+make_components_overlay
 kubectl kustomize "$work/daemonset/overlays/all" >"$work/all.yaml" || fail "the components cannot be rendered"
 "$programs/slogate-agent" --check --config "$deployed/components/fleet/slogate.yaml" ||
   fail "the agent does not take the configuration of components/fleet"
