@@ -82,6 +82,7 @@ called wrongly
 .nf
 slogate top
 slogate hist /system.slice/nginx.service \-\-signal queue
+slogate hist /demo/canary /demo/stable
 slogate gate payment\-api \-\-wait \-\-timeout 10m
 .fi
 .SH FILES

@@ -19,8 +19,11 @@ namespace {
 
 // Three steps make a point: 60 of them are as many as a table shows, in a third of the bytes.
 constexpr size_t kStepsOfPoint = 3;
-constexpr size_t kPoints = History::kSteps / kStepsOfPoint;
-constexpr int kLineHeight = 24, kPointWidth = 2, kLineWidth = kPoints * kPointWidth;
+constexpr int kLineHeight = 24, kPointWidth = 2;
+
+int width_of(size_t steps) {
+  return static_cast<int>((steps + kStepsOfPoint - 1) / kStepsOfPoint) * kPointWidth;
+}
 
 struct LinePoint {
   float rate = 0;
@@ -48,15 +51,15 @@ std::vector<LinePoint> to_line(std::span<const WorkloadPoint> points) {
   return line;
 }
 
-int left_of(const std::vector<LinePoint>& line) {
-  return kLineWidth - static_cast<int>(line.size()) * kPointWidth;
+int left_of(const std::vector<LinePoint>& line, size_t steps) {
+  return width_of(steps) - static_cast<int>(line.size()) * kPointWidth;
 }
 
-std::string open_line(std::string_view text) {
+std::string open_line(size_t steps, std::string_view text) {
   return fmt::format(
       "<svg class=\"line\" viewBox=\"0 0 {} {}\" preserveAspectRatio=\"none\" role=\"img\" "
       "aria-label=\"{}\">",
-      kLineWidth, kLineHeight, escaped(text));
+      width_of(steps), kLineHeight, escaped(text));
 }
 
 // Relative moves of whole units: few bytes, as there are hundreds of points on a page. A new part
@@ -79,10 +82,10 @@ class LinePath {
   int x_ = 0, y_ = 0;
 };
 
-std::string quantile_path(const std::vector<LinePoint>& line, int LinePoint::*which, int least,
-                          int most) {
+std::string quantile_path(const std::vector<LinePoint>& line, int LinePoint::*which, int left,
+                          int least, int most) {
   LinePath path;
-  int x = left_of(line);
+  int x = left;
   for (const LinePoint& point : line) {
     const int bucket = point.*which;
     path.add(x += kPointWidth,
@@ -113,7 +116,7 @@ std::string open_chart(double height, std::string_view text) {
 
 // From 0 at the lower edge of bucket `first`, in buckets, which are equal ratios of time.
 struct TimeScale {
-  double left = 34, right = kWidth - 8;
+  double left = 42, right = kWidth - 8;
   double first = 0, last = SLOGATE_BUCKETS;
 
   [[nodiscard]] double at_bucket(double bucket) const {
@@ -128,23 +131,26 @@ struct TimeScale {
   }
 };
 
-// What holds all values of both arms and all edges, and at least two octaves.
+// Where all but so many of the values of an arm lie.
+constexpr double kSeldom = 0.0005;
+
+// What holds nearly all values of both arms and all edges, and at least two octaves.
 TimeScale scale_of(const ComparedArms& comparison) {
   double first = SLOGATE_BUCKETS, last = 0;
-  const auto take = [&](double from, double to) {
-    first = std::min(first, from);
-    last = std::max(last, to);
+  const auto take = [&](double seconds) {
+    const double bucket = 8 * std::log2(seconds) - SLOGATE_EDGE_FIRST + 1;
+    first = std::min(first, bucket);
+    last = std::max(last, bucket);
   };
   for (const Histogram* arm : {&comparison.canary, &comparison.baseline})
-    for (size_t i = 0; i < arm->size(); ++i)
-      if (std::as_const(*arm)[i] != 0) take(static_cast<double>(i), static_cast<double>(i) + 1);
-  for (const ComparedEdge& edge : comparison.edges)
-    for (const double seconds : {edge.baseline.value_or(edge.veto), edge.veto}) {
-      const double bucket = 8 * std::log2(seconds) - SLOGATE_EDGE_FIRST + 1;
-      take(bucket, bucket);
-    }
-  first = std::max(0.0, first - 2);
-  last = std::min<double>(SLOGATE_BUCKETS, last + 2);
+    for (const double share : {kSeldom, 1 - kSeldom})
+      if (const auto at = quantile(*arm, share)) take(*at);
+  for (const ComparedEdge& edge : comparison.edges) {
+    take(edge.baseline.value_or(edge.veto));
+    take(edge.veto);
+  }
+  first = std::floor(std::max(0.0, first - 3));
+  last = std::ceil(std::min<double>(SLOGATE_BUCKETS, last + 3));
   if (last - first < 16) last = first + 16;
   return {.first = first, .last = last};
 }
@@ -226,7 +232,7 @@ std::string length_text(size_t seconds) {
 }
 
 struct EvidenceScale {
-  static constexpr double left = 34, right = kWidth - 8, top = 10, bottom = 112;
+  static constexpr double left = 42, right = kWidth - 8, top = 10, bottom = 112;
   static constexpr double least = -0.5, most = 1.5;
   double seconds;
 
@@ -270,14 +276,14 @@ std::string describe(std::span<const VerdictPoint> points) {
 
 }  // namespace
 
-std::string rate_chart(std::span<const WorkloadPoint> points) {
+std::string rate_chart(std::span<const WorkloadPoint> points, size_t steps) {
   const std::vector<LinePoint> line = to_line(points);
   float most = 0;
   for (const LinePoint& point : line) most = std::max(most, point.rate);
   const bool failed = std::ranges::any_of(line, &LinePoint::failed);
-  std::string svg = open_line(fmt::format("at most {} requests a second{}", rate_text(most),
-                                          failed ? ", some failed" : ""));
-  int x = left_of(line), y = kLineHeight;
+  std::string svg = open_line(steps, fmt::format("at most {} requests a second{}", rate_text(most),
+                                                 failed ? ", some failed" : ""));
+  int x = left_of(line, steps), y = kLineHeight;
   std::string area = fmt::format("M{} {}", x, y), marks;
   for (const LinePoint& point : line) {
     const int top =
@@ -291,7 +297,7 @@ std::string rate_chart(std::span<const WorkloadPoint> points) {
   return svg + "</svg>";
 }
 
-std::string latency_chart(std::span<const WorkloadPoint> points) {
+std::string latency_chart(std::span<const WorkloadPoint> points, size_t steps) {
   const std::vector<LinePoint> line = to_line(points);
   int least = SLOGATE_BUCKETS, most = 0;
   for (const LinePoint& point : line) {
@@ -308,13 +314,15 @@ std::string latency_chart(std::span<const WorkloadPoint> points) {
     return found;
   }();
   std::string svg = open_line(
-      slowest < 0 ? "no requests"
-                  : fmt::format("p99 at most {}",
-                                duration_text(bucket_middle(static_cast<uint8_t>(slowest)))));
+      steps, slowest < 0
+                 ? "no requests"
+                 : fmt::format("p99 at most {}",
+                               duration_text(bucket_middle(static_cast<uint8_t>(slowest)))));
+  const int left = left_of(line, steps);
   if (slowest >= 0)
     svg += fmt::format("<path class=\"p50\" d=\"{}\"/><path class=\"p99\" d=\"{}\"/>",
-                       quantile_path(line, &LinePoint::p50, least, most),
-                       quantile_path(line, &LinePoint::p99, least, most));
+                       quantile_path(line, &LinePoint::p50, left, least, most),
+                       quantile_path(line, &LinePoint::p99, left, least, most));
   return svg + "</svg>";
 }
 

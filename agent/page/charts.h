@@ -11,11 +11,11 @@
 
 namespace slogate {
 
-// The last 15 minutes in the height of a line, now at the right: the rate as an area, with a mark
+// The last `steps` in the height of a line, now at the right: the rate as an area, with a mark
 // where something failed.
-[[nodiscard]] std::string rate_chart(std::span<const WorkloadPoint> points);
+[[nodiscard]] std::string rate_chart(std::span<const WorkloadPoint> points, size_t steps);
 // p50 and p99 as lines on a logarithmic scale of time.
-[[nodiscard]] std::string latency_chart(std::span<const WorkloadPoint> points);
+[[nodiscard]] std::string latency_chart(std::span<const WorkloadPoint> points, size_t steps);
 
 // Both arms' shares by latency, drawn over each other, and above them for each quantile that is
 // compared where the baseline's is, how far the canary's may be, and where it is.

@@ -209,11 +209,16 @@ std::optional<WorkloadRates> History::rates(uint64_t id, bool with_points) const
   const Rated* rated = find(id);
   if (!rated) return std::nullopt;
   WorkloadRates rates{.client = rated->client,
+                      .idle = steps_ > 1 && rated->rate == 0,
                       .rate = rated->rate,
                       .errors = rated->error_rate,
                       .connection_errors = rated->connection_error_rate};
   const auto found = followed_.find(id);
   if (found == followed_.end()) return rates;
+  rates.idle = rates.idle &&
+               std::ranges::all_of(found->second.points.values(), [](const WorkloadPoint& point) {
+                 return point.rate == 0 && point.failed == 0;
+               });
   const auto& quantiles = found->second.quantiles;
   const auto known = [&](size_t at) -> std::optional<double> {
     if (quantiles[at] == WorkloadPoint::kNone) return std::nullopt;

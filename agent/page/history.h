@@ -2,6 +2,7 @@
 // What the charts of the page show: the last 15 minutes, in less than 2 MiB whatever the node runs.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -37,6 +38,8 @@ class Ring {
     return all;
   }
   [[nodiscard]] bool empty() const { return values_.empty(); }
+  // In no order.
+  [[nodiscard]] const std::vector<T>& values() const { return values_; }
 
  private:
   std::vector<T> values_;
@@ -63,6 +66,7 @@ struct VerdictPoint {
 // What is shown of a workload beside its own counts.
 struct WorkloadRates {
   bool client = false;                        // its requests are those it sent
+  bool idle = false;                          // for all that is remembered
   double rate = 0;                            // requests a second of the last step
   double errors = 0, connection_errors = 0;   // a second
   std::optional<double> p50, p90, p99, p999;  // seconds, of late
@@ -88,6 +92,11 @@ class History {
   [[nodiscard]] std::vector<VerdictPoint> verdicts(std::string_view slo) const;
   // Runs a second of a program in the last step; nothing before there was one.
   [[nodiscard]] std::optional<double> runs(slogate_probe probe) const;
+
+  // How many steps there were, of those that are remembered.
+  [[nodiscard]] size_t steps() const {
+    return static_cast<size_t>(std::min<uint64_t>(steps_, kSteps));
+  }
 
   // What its values take on the heap, as far as it can be reckoned.
   [[nodiscard]] size_t bytes() const;

@@ -38,6 +38,13 @@ double sorted_by(const WorkloadLine& line, PageSort sort) {
   return rates.rate;
 }
 
+// What does nothing is in the way, unless it was asked for.
+bool is_left_out(const WorkloadLine& line, const PageQuery& query) {
+  const Workload& workload = *line.workload;
+  return line.rates.idle && !query.all && query.match.empty() && workload.server.requests == 0 &&
+         workload.client.requests == 0;
+}
+
 }  // namespace
 
 PageView look(const Snapshot& snapshot, const History& history, const PageQuery& query) {
@@ -51,9 +58,15 @@ PageView look(const Snapshot& snapshot, const History& history, const PageQuery&
       view.failed += line.rates.errors;
     }
     view.failed += line.rates.connection_errors;
-    if (line.name.contains(query.match)) view.workloads.push_back(std::move(line));
+    if (!line.name.contains(query.match)) continue;
+    ++view.matching;
+    if (is_left_out(line, query))
+      ++view.idle;
+    else
+      view.workloads.push_back(std::move(line));
   }
-  view.matching = view.workloads.size();
+  // Three minutes at the least: before, a line would be a few strokes.
+  view.steps = std::max<size_t>(36, history.steps());
   const auto before = [&](const WorkloadLine& a, const WorkloadLine& b) {
     if (query.sort == PageSort::Name) return a.name < b.name;
     const auto busyness = [&](const WorkloadLine& line) {

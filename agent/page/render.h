@@ -23,7 +23,7 @@ inline constexpr std::array<std::string_view, 8> kPageSorts = {
 struct PageQuery {
   PageSort sort = PageSort::Rate;
   std::string match;  // only workloads whose name has this in it
-  bool all = false;   // more than kShownWorkloads
+  bool all = false;   // more than kShownWorkloads, and those that are idle
 };
 
 // So many workloads are shown unasked, and so many SLOs with charts: with these a page stays below
@@ -40,7 +40,8 @@ struct WorkloadLine {
 // What of the history is shown: a copy, so that rendering holds up nobody.
 struct PageView {
   std::vector<WorkloadLine> workloads;  // sorted; they refer to the snapshot
-  size_t matching = 0;                  // before they were cut to what is shown
+  size_t matching = 0, idle = 0;        // how many there are, and of these are left out as idle
+  size_t steps = 1;                     // that charts of workloads show
   double rate = 0, failed = 0;          // a second, of all workloads that serve
   std::map<std::string, std::vector<VerdictPoint>, std::less<>> verdicts;
   std::array<std::optional<double>, SLOGATE_PROBES> runs;  // a second

@@ -144,12 +144,18 @@ std::string levels_text(const ObjectiveVerdict& objective) {
   std::string text;
   for (const LevelVerdict& level : objective.levels) {
     const double share = std::clamp(level.log_proof / kProofThreshold, 0.0, 1.0);
+    if (share < 1 && !level.needed) continue;
     text += fmt::format("{}{} {}", text.empty() ? "" : " · ", quantile_text(level.quantile),
-                        share >= 1     ? "shown"
-                        : level.needed ? fmt::format("{:.0f} %", 100 * share)
-                                       : "not needed");
+                        share >= 1 ? "shown" : fmt::format("{:.0f} %", 100 * share));
   }
   return fmt::format("<small>{}</small>", text);
+}
+
+// The table has a column for the baseline.
+std::string_view short_name(std::string_view objective) {
+  constexpr std::string_view implied = " against the baseline";
+  if (objective.ends_with(implied)) objective.remove_suffix(implied.size());
+  return objective;
 }
 
 // Of what a comparison looks at unasked, much does not happen on most services.
@@ -164,9 +170,9 @@ std::string objective_row(const ObjectiveVerdict& objective, double threshold) {
       "<tr><th scope=\"row\">{}{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td>"
       "<td class=\"m\">{}<span class=\"n\">{:.0f} %</span></td><td "
       "class=\"m\">{}<span>{}</span></td></tr>",
-      escaped(objective.objective), levels_text(objective), measured(objective, objective.canary),
-      measured(objective, objective.baseline), meter(against, "against"),
-      100 * std::clamp(against, 0.0, 9.99),
+      escaped(short_name(objective.objective)), levels_text(objective),
+      measured(objective, objective.canary), measured(objective, objective.baseline),
+      meter(against, "against"), 100 * std::clamp(against, 0.0, 9.99),
       objective.needed ? meter(objective.log_proof / kProofThreshold, "proof") : "",
       proof_text(objective));
 }
@@ -195,8 +201,8 @@ std::string comparison_figure(const Verdict& verdict) {
   if (!verdict.comparison) return "";
   return fmt::format(
       "<figure><figcaption>Time of <b>{}</b> of late: <span class=\"key canary\">canary</span> "
-      "<span class=\"key baseline\">baseline</span> <span class=\"key limit\">beyond this it is "
-      "worse</span></figcaption>{}</figure>",
+      "<span class=\"key baseline\">baseline</span> <span class=\"key limit\">worse "
+      "beyond</span></figcaption>{}</figure>",
       escaped(verdict.comparison->signal), comparison_chart(*verdict.comparison));
 }
 
@@ -284,7 +290,7 @@ std::string inflight_cell(const Inflight& inflight) {
                      duration_text(seconds(inflight.oldest)));
 }
 
-std::string workload_row(const WorkloadLine& line, const ArmsOfPaths& arms) {
+std::string workload_row(const WorkloadLine& line, const ArmsOfPaths& arms, size_t steps) {
   const WorkloadRates& rates = line.rates;
   const auto arm = arms.find(line.workload->path);
   const bool drawn = !rates.points.empty();
@@ -296,8 +302,8 @@ std::string workload_row(const WorkloadLine& line, const ArmsOfPaths& arms) {
       rates.rate <= 0 ? " class=\"idle\"" : "", escaped(line.name),
       arm == arms.end() ? "" : fmt::format(" <span class=\"key {0}\">{0}</span>", arm->second),
       line.workload->gone ? " <small>gone</small>" : "", rates.client ? "client" : "server",
-      rate_cell(rates.rate), drawn ? rate_chart(rates.points) : "", time_cell(rates.p50),
-      time_cell(rates.p90), time_cell(rates.p99), drawn ? latency_chart(rates.points) : "",
+      rate_cell(rates.rate), drawn ? rate_chart(rates.points, steps) : "", time_cell(rates.p50),
+      time_cell(rates.p90), time_cell(rates.p99), drawn ? latency_chart(rates.points, steps) : "",
       failed_cell(rates.errors), failed_cell(rates.connection_errors),
       inflight_cell(rates.client ? line.workload->client : line.workload->server));
 }
@@ -305,7 +311,7 @@ std::string workload_row(const WorkloadLine& line, const ArmsOfPaths& arms) {
 std::string workload_rows(const Snapshot& snapshot, const PageView& view) {
   const ArmsOfPaths arms = arms_of(*snapshot.verdicts);
   std::string rows;
-  for (const WorkloadLine& line : view.workloads) rows += workload_row(line, arms);
+  for (const WorkloadLine& line : view.workloads) rows += workload_row(line, arms, view.steps);
   return rows;
 }
 
@@ -313,8 +319,11 @@ std::string workload_count(const Snapshot& snapshot, const PageView& view) {
   const size_t all = snapshot.workloads.size();
   if (all == 0) return "No cgroup has used TCP since the agent started.";
   std::string text = plural(view.workloads.size(), "workload");
-  if (view.workloads.size() < view.matching)
-    text += fmt::format(" of {}", count_text(static_cast<double>(view.matching)));
+  if (view.workloads.size() + view.idle < view.matching)
+    text += fmt::format(" of {}", count_text(static_cast<double>(view.matching - view.idle)));
+  if (view.idle != 0)
+    text +=
+        fmt::format("; {} idle for 15 min not shown", count_text(static_cast<double>(view.idle)));
   if (view.matching < all)
     text += fmt::format(", {} on the node", count_text(static_cast<double>(all)));
   return text;
@@ -333,7 +342,9 @@ std::string map_rows(const Snapshot& snapshot) {
         map.capacity == 0
             ? ""
             : fmt::format(" <small>of {}</small>", count_text(static_cast<double>(map.capacity))),
-        map.capacity == 0 ? "" : meter(pressure, pressure > 0.9 ? "against" : "proof"),
+        map.capacity == 0
+            ? ""
+            : meter(pressure, pressure > 0.9 && !map.site.empty() ? "against" : "used"),
         bytes_text(static_cast<double>(map.bytes)), map.resizes,
         map.lost > 0
             ? fmt::format("<b class=\"bad\">{}</b>", count_text(static_cast<double>(map.lost)))
@@ -402,7 +413,7 @@ constexpr std::array<Column, 11> kColumns = {{
     {"Workload", "", PageSort::Name},
     {"Role", ""},
     {"Requests/s", "n", PageSort::Rate},
-    {"15 min", "c"},
+    {"Up to 15 min", "c"},
     {"p50", "n o", PageSort::P50},
     {"p90", "n o", PageSort::P90},
     {"p99", "n", PageSort::P99},
@@ -466,7 +477,7 @@ std::string search_form(const PageQuery& query) {
                     "<label for=\"match\">Name has</label> <input id=\"match\" name=\"match\" "
                     "type=\"search\" maxlength=\"200\" value=\"{}\"> <button>Show</button> <a "
                     "href=\"{}#workloads\">{}</a></form>",
-                    escaped(query.match), address(other), query.all ? "only the first 100" : "all");
+                    escaped(query.match), address(other), query.all ? "only the busiest" : "all");
 }
 
 std::string section(std::string_view id, std::string_view title, std::string_view content) {
@@ -474,13 +485,13 @@ std::string section(std::string_view id, std::string_view title, std::string_vie
                      title, content);
 }
 
-std::string table(std::string_view label, std::string_view heads, std::string_view id,
-                  std::string_view rows) {
+std::string table(std::string_view label, std::string_view kind, std::string_view heads,
+                  std::string_view id, std::string_view rows) {
   return fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-      "aria-label=\"{0}\"><table><thead><tr>{1}</tr></thead><tbody "
-      "id=\"{2}\">{3}</tbody></table></div>",
-      label, heads, id, rows);
+      "aria-label=\"{0}\"><table class=\"{1}\"><thead><tr>{2}</tr></thead><tbody "
+      "id=\"{3}\">{4}</tbody></table></div>",
+      label, kind, heads, id, rows);
 }
 
 constexpr std::string_view kMapHeads =
@@ -536,18 +547,18 @@ std::string page_html(const Snapshot& snapshot, const std::vector<PagePart>& par
   html += fmt::format("<dl id=\"glance\">{}</dl>\n", part("glance"));
   if (sight.evidence) html += fmt::format("<ul id=\"notices\">{}</ul>\n", part("notices"));
   html += section("verdicts", "Verdicts", fmt::format("<div id=\"cards\">{}</div>", part("cards")));
-  html += section(
-      "workloads", "Workloads",
-      fmt::format("<div class=\"bar\"><p class=\"meta\" id=\"count\">{}</p>{}</div>{}<p "
-                  "class=\"meta\">Rates are of 5 s, quantiles of the last 10 s or so, charts of 15 "
-                  "min.</p>",
-                  part("count"), search_form(query),
-                  table("Workloads", column_heads(query), "rows", part("rows"))));
   html +=
-      fmt::format("<div class=\"two\">{}{}</div>\n",
-                  section("maps", "Maps", table("Maps", kMapHeads, "map-rows", part("map-rows"))),
-                  section("programs", "Programs",
-                          table("Programs", kProbeHeads, "program-rows", part("program-rows"))));
+      section("workloads", "Workloads",
+              fmt::format("<div class=\"bar\"><p class=\"meta\" id=\"count\">{}</p>{}</div>{}<p "
+                          "class=\"meta\">Rates are of 5 s, quantiles of the last 10 s or so, "
+                          "charts of 15 min.</p>",
+                          part("count"), search_form(query),
+                          table("Workloads", "work", column_heads(query), "rows", part("rows"))));
+  html += fmt::format(
+      "<div class=\"two\">{}{}</div>\n",
+      section("maps", "Maps", table("Maps", "", kMapHeads, "map-rows", part("map-rows"))),
+      section("programs", "Programs",
+              table("Programs", "", kProbeHeads, "program-rows", part("program-rows"))));
   if (sight.evidence)
     html += section("events", "Events",
                     fmt::format("<ol id=\"event-list\">{}</ol>", part("event-list")));

@@ -36,7 +36,7 @@ expect_status() {
   [ "$got" = "$1" ] || fail "curl ${*:2}: $got instead of $1: $(head -c 300 "$work/answer")"
 }
 # ask_elsewhere [CURL ARGUMENT...]: from a network namespace with an address of its own.
-ask_elsewhere() { ip netns exec "$namespace" curl --silent --max-time 10 "$@" "http://192.0.2.1:$port/"; }
+ask_elsewhere() { ip netns exec "$namespace" curl --silent --max-time 10 "$@" "http://198.51.100.1:$port/"; }
 reload() {
   local before
   before=$(grep -c "configuration reloaded" "$work/agent.log" || true)
@@ -53,7 +53,7 @@ start_agent --config "$config" --listen "0.0.0.0:$port"
 page=http://127.0.0.1:$port/
 expect_status 200 "$page"
 grep -q '<bdi>' "$work/answer" || fail "no page: $(head -c 300 "$work/answer")"
-expect_status 403 --header 'X-Forwarded-For: 192.0.2.9' "$page"
+expect_status 403 --header 'X-Forwarded-For: 198.51.100.9' "$page"
 expect_status 403 --header 'Host: evil.example' "$page"
 expect_status 403 --header 'Host: evil.example' "${page}live"
 expect_status 405 --request POST "$page"
@@ -64,12 +64,12 @@ passed "the page is for clients on this node, by an address or its own name"
 on_exit "ip netns del $namespace 2>/dev/null || true; cleanup"
 if ip netns add "$namespace" 2>/dev/null &&
   ip link add "slogp$$" type veth peer name eth0 netns "$namespace"; then
-  ip address add 192.0.2.1/24 dev "slogp$$"
+  ip address add 198.51.100.1/24 dev "slogp$$"
   ip link set "slogp$$" up
-  ip -n "$namespace" address add 192.0.2.2/24 dev eth0
+  ip -n "$namespace" address add 198.51.100.2/24 dev eth0
   ip -n "$namespace" link set eth0 up
   wait_until 10 ask_elsewhere --output /dev/null || fail "nothing answers in another network namespace"
-  expect_status 200 "http://192.0.2.1:$port/"
+  expect_status 200 "http://198.51.100.1:$port/"
   ask_elsewhere --output "$work/answer"
   grep -q 'page: on' "$work/answer" || fail "another host gets: $(head -c 300 "$work/answer")"
   write_config "page: on"

@@ -22,19 +22,21 @@ using namespace std::chrono_literals;
 class Scene {
  public:
   Scene()
-      : agent_(*Agent::start(
-            {.cgroup_root = find_cgroup2({}).value(),
-             .pin_dir = "",
-             .about = {},
-             .features = features_of(Mode::Locked),
-             .config = test_config(),
-             .ceiling =
-                 [this](double memory_ratio) {
-                   memory_ratio_ = memory_ratio;
-                   return 1000;
-                 },
-             .on_apply =
-                 [this](const LiveConfig& config) { max_series_ = config.metrics.max_series; }})) {
+      : agent_(*Agent::start({.cgroup_root = find_cgroup2({}).value(),
+                              .pin_dir = "",
+                              .about = {},
+                              .features = features_of(Mode::Locked),
+                              .config = test_config(),
+                              .ceiling =
+                                  [this](double memory_ratio) {
+                                    memory_ratio_ = memory_ratio;
+                                    return 1000;
+                                  },
+                              .on_apply =
+                                  [this](const LiveConfig& config) {
+                                    max_series_ = config.metrics.max_series;
+                                    page_ = kPageFor[static_cast<size_t>(config.page)];
+                                  }})) {
     exchange(both_);
     pass(1s);
   }
@@ -68,6 +70,7 @@ class Scene {
     return fmt::format("{}", agent_->snapshot()->agent.cpu.budget);
   }
   [[nodiscard]] std::string metrics() { return fmt::format("{}", max_series_); }
+  [[nodiscard]] std::string page() { return page_; }
   [[nodiscard]] std::string classes() {
     auto contents =
         std::async(std::launch::async, [this] { return agent_->contents("slogate_classes"); });
@@ -93,6 +96,7 @@ class Scene {
   TickTime time_ = now();
   double memory_ratio_ = 0;
   size_t max_series_ = 0;
+  std::string page_;
   std::unique_ptr<Agent> agent_;
   const TestCgroup cgroup_;
   const Connection both_ = connect_both(cgroup_, cgroup_);
@@ -114,6 +118,7 @@ const std::vector<Effect>& effects() {
       {"cpu_ratio", [](LiveConfig& c) { c.cpu_ratio = 0.5; }, &Scene::cpu_ratio, "1", "0.5"},
       {"metrics", [](LiveConfig& c) { c.metrics.max_series = 5000; }, &Scene::metrics, "100000",
        "5000"},
+      {"page", [](LiveConfig& c) { c.page = PageFor::On; }, &Scene::page, "local", "on"},
       {"classes",
        [](LiveConfig& c) {
          c.classes = {{SLOGATE_CLASS_probe, 81, false}};

@@ -365,7 +365,15 @@ TEST_F(PageTest, RatesAndQuantilesAreOfTheLastSteps) {
   const std::string html = page_.answer(from("127.0.0.1"))->body;
   EXPECT_THAT(html, HasSubstr("<bdi>/a</bdi></th><td>server</td><td class=\"n\">7</td>"));
   EXPECT_THAT(html, HasSubstr("aria-label=\"at most 7 requests a second\""));
-  EXPECT_THAT(html, HasSubstr("<tr class=\"idle\"><th scope=\"row\"><bdi>/b</bdi>"));
+  // What does nothing is shown to who asks for it.
+  EXPECT_THAT(html, Not(HasSubstr("<bdi>/b</bdi>")));
+  EXPECT_THAT(html, HasSubstr("1 workload; 1 idle for 15 min not shown"));
+  for (const Pairs& query : {Pairs{{"all", "1"}}, Pairs{{"match", "b"}}}) {
+    HttpRequest request = from("127.0.0.1");
+    request.query = query;
+    EXPECT_THAT(page_.answer(request)->body,
+                HasSubstr("<tr class=\"idle\"><th scope=\"row\"><bdi>/b</bdi>"));
+  }
 }
 
 TEST_F(PageTest, SortedAndFilteredOverAllWorkloads) {
