@@ -231,6 +231,21 @@ std::string facts_of(const Verdict& verdict, const Snapshot& snapshot) {
   return escaped(text);
 }
 
+// The nodes whose baselines stand in for one that is not beside the canary.
+std::string lenders_line(const Verdict& verdict) {
+  std::string text;
+  for (const LenderStatus& lender : verdict.lenders) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : " · ", lender.node,
+                        kLenderStates[static_cast<size_t>(lender.state)]);
+    if (lender.samples != 0)
+      text += fmt::format(", {} of {} samples", name_of(lender.decision),
+                          count_text(static_cast<double>(lender.samples)));
+  }
+  return text.empty()
+             ? ""
+             : fmt::format("<p class=\"meta\">Baselines of other nodes: {}</p>", escaped(text));
+}
+
 std::string card(const Verdict& verdict, const Snapshot& snapshot, const PageView& view,
                  PageSight sight, bool drawn) {
   const std::string head =
@@ -240,7 +255,8 @@ std::string card(const Verdict& verdict, const Snapshot& snapshot, const PageVie
     return fmt::format("<article class=\"slo {}\">{}<p class=\"meta\">{}</p></article>", kind, head,
                        kReasons[static_cast<size_t>(verdict.reason)]);
   const std::string text = fmt::format("{}<p class=\"why\">{}</p><p class=\"meta\">{}</p>", head,
-                                       escaped(verdict.message), facts_of(verdict, snapshot));
+                                       escaped(verdict.message), facts_of(verdict, snapshot)) +
+                           lenders_line(verdict);
   if (!drawn) return fmt::format("<article class=\"slo {}\">{}</article>", kind, text);
   const auto points = view.verdicts.find(verdict.slo);
   return fmt::format(

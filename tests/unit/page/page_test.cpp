@@ -270,6 +270,21 @@ std::string unbalanced(std::string_view html) {
   return fmt::format("{}", fmt::join(open, " "));
 }
 
+TEST_F(PageTest, NodesThatLendTheirBaselineAreNamed) {
+  Snapshot snapshot = snapshot_with({});
+  auto verdict = std::make_shared<Verdict>(*vetoed());
+  verdict->lenders = {{.node = "node-<8>",
+                       .state = LenderState::Lends,
+                       .samples = 1200,
+                       .decision = Decision::Pass},
+                      {.node = "node-9", .state = LenderState::Asked}};
+  add_verdict(snapshot, verdict);
+  publish(snapshot);
+  EXPECT_THAT(page_.answer(from("127.0.0.1"))->body,
+              HasSubstr("Baselines of other nodes: node-&lt;8&gt; lends, pass of 1,200 samples · "
+                        "node-9 asked</p>"));
+}
+
 TEST_F(PageTest, HostileNamesStayText) {
   Snapshot snapshot = snapshot_with({workload_of(1, kHostile, 5)});
   auto verdict = std::make_shared<Verdict>(*vetoed());
