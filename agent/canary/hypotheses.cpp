@@ -71,10 +71,15 @@ struct Cell {
     for (size_t i = 0; i < grid.size(); ++i) gains.against[at + i] = gain(grid[i]);
   }
   template <typename F>
-  void proof(const Grid& grid, const F& gain) {
-    for (size_t i = 0; i < grid.size(); ++i) gains.proof[at + i] = gain(grid[i]);
+  void proof_at(size_t edge, const Grid& grid, const F& gain) {
+    for (size_t i = 0; i < grid.size(); ++i) gains.proof[edge][at + i] = gain(grid[i]);
   }
-  void proof(const Grid& gained) { std::ranges::copy(gained, gains.proof.begin() + at); }
+  // Of what is no tie.
+  template <typename F>
+  void proof(const Grid& grid, const F& gain) {
+    proof_at(0, grid, gain);
+    std::copy_n(gains.proof[0].begin() + at, grid.size(), gains.proof[1].begin() + at);
+  }
 };
 
 // exceeds() of an absolute bound: one trial for the veto and one for the pass, which differ where
@@ -104,33 +109,28 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
   weigh_absolute(latency_trial(canary, hypothesis.signal, above), passed, share, {gains, 0});
 }
 
-// What is less than the evidence at each of two edges is evidence of both.
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
                             const Tally& baseline, const LevelEdge& edge, Cell cell) {
   const size_t signal = hypothesis.signal;
   const Trial stable = latency_trial(baseline, signal, edge.at);
   const Trial beyond = latency_trial(canary, signal, against_edge(hypothesis, edge.at));
   cell.against(kLatencyGrid, [&](double r) { return worse(beyond, stable, {}, r); });
-  Grid least;
-  least.fill(std::numeric_limits<double>::infinity());
-  const auto prove = [&](const Grid& grid, const auto& gain) {
-    for (size_t i = 0; i < grid.size(); ++i) least[i] = std::min(least[i], gain(grid[i]));
-  };
-  const auto prove_at = [&](size_t at, bool gap) {
+  const auto prove = [&](size_t at, bool gap, const auto& to) {
     const size_t proof = proof_edge(hypothesis, at);
     const Trial slow = latency_trial(canary, signal, proof);
     if (gap) {
       const Trial usual = latency_trial(baseline, signal, proof);
       const Margin margin{1, kGapTolerance * (1 - quantile)};
-      prove(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
+      to(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
     } else {
       const Trial beyond_it = latency_trial(baseline, signal, at);
-      prove(kLatencyGrid, [&](double r) { return worse(beyond_it, slow, {}, r); });
+      to(kLatencyGrid, [&](double r) { return worse(beyond_it, slow, {}, r); });
     }
   };
-  prove_at(edge.at, edge.gap);
-  if (edge.next != edge.at) prove_at(edge.next, edge.next_gap);
-  cell.proof(least);
+  if (!edge.is_tie())
+    return prove(edge.at, edge.gap, [&](const auto&... of) { cell.proof(of...); });
+  prove(edge.at, edge.gap, [&](const auto&... of) { cell.proof_at(0, of...); });
+  prove(edge.next, edge.next_gap, [&](const auto&... of) { cell.proof_at(1, of...); });
 }
 
 // Two standard errors tell a share of `events` from this one.
@@ -162,6 +162,15 @@ void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally*
   const Margin pass{1, hypothesis.implied ? kPassIncrease : hypothesis.bound};
   cell.against(kRareGrid, [&](double r) { return worse(x, y, veto, r); });
   cell.proof(kStakes, [&](double stake) { return tolerable(x, y, pass, stake); });
+}
+
+std::array<size_t, 2> both_edges(const LevelEdge& edge) {
+  return {edge.at, edge.next};
+}
+
+bool stays_tied(const std::optional<LevelEdge>& used, const std::array<size_t, 2>& found) {
+  const auto [at, next] = found;
+  return used && used->is_tie() && at == next && (at == used->at || at == used->next);
 }
 
 }  // namespace
@@ -244,18 +253,28 @@ std::vector<double> to_mixture_weights(const Hypotheses& hypotheses,
   return weights;
 }
 
-LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history) {
+LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history, const LevelEdges& used) {
   LevelEdges edges(hypothesis.levels.size());
   if (!is_latency(hypothesis.signal) || hypothesis.absolute) return edges;
   for (size_t level = 0; level < edges.size(); ++level) {
     const double quantile = hypothesis.levels[level].quantile;
     const auto found = quantile_edges(history, hypothesis.signal, quantile);
     if (!found) continue;
-    const auto [at, next] = *found;
+    const auto [at, next] =
+        level < used.size() && stays_tied(used[level], *found) ? both_edges(*used[level]) : *found;
     edges[level] = {at, is_gap(hypothesis, quantile, history, at), next,
                     is_gap(hypothesis, quantile, history, next)};
   }
   return edges;
+}
+
+std::optional<size_t> new_edge(const std::optional<LevelEdge>& before,
+                               const std::optional<LevelEdge>& now) {
+  if (!before || !now || before->is_tie() || !now->is_tie()) return std::nullopt;
+  const auto from_before = [&](size_t edge) {
+    return std::max(edge, before->at) - std::min(edge, before->at);
+  };
+  return from_before(now->at) <= from_before(now->next) ? 1 : 0;
 }
 
 bool is_level_needed(const Hypothesis& hypothesis, const Level& level, double expected_samples) {
@@ -266,7 +285,8 @@ bool is_level_needed(const Hypothesis& hypothesis, const Level& level, double ex
 Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
             std::span<const std::optional<LevelEdge>> edges) {
   const size_t size = Components{0, hypothesis.levels.size()}.size();
-  Gains gains{std::vector<double>(size), std::vector<double>(size)};
+  const std::vector<double> nothing(size);
+  Gains gains{.against = nothing, .proof = {nothing, nothing}};
   if (!is_latency(hypothesis.signal)) {
     if (hypothesis.absolute || baseline) weigh_ratio(hypothesis, canary, baseline, gains);
   } else if (hypothesis.absolute) {
@@ -284,11 +304,12 @@ Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* base
             const std::vector<LevelEdges>& edges) {
   Gains all;
   all.against.reserve(hypotheses.component_count());
-  all.proof.reserve(hypotheses.component_count());
+  for (std::vector<double>& proof : all.proof) proof.reserve(hypotheses.component_count());
   for (const auto& [hypothesis, number, components] : hypotheses.entries()) {
     const Gains one = weigh(hypothesis, canary, baseline, edges[number]);
     all.against.insert(all.against.end(), one.against.begin(), one.against.end());
-    all.proof.insert(all.proof.end(), one.proof.begin(), one.proof.end());
+    for (size_t edge = 0; edge < kEdgesOfTie; ++edge)
+      all.proof[edge].insert(all.proof[edge].end(), one.proof[edge].begin(), one.proof[edge].end());
     all.baseline_breaches = all.baseline_breaches || one.baseline_breaches;
   }
   return all;

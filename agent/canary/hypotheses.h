@@ -74,6 +74,8 @@ struct Components {
   [[nodiscard]] constexpr Components level(size_t number) const {
     return {first + number * Grid{}.size(), 1};
   }
+  // The number of the first of its levels among those of all hypotheses.
+  [[nodiscard]] constexpr size_t first_level() const { return first / Grid{}.size(); }
   // Those of the hypothesis, of values that there is one of for each component of all.
   template <typename T>
   [[nodiscard]] std::span<T> of(std::span<T> all) const {
@@ -140,9 +142,16 @@ struct LevelEdge {
   size_t next = at;
   bool next_gap = gap;
 
+  [[nodiscard]] bool is_tie() const { return at != next; }
   bool operator==(const LevelEdge&) const = default;
 };
 using LevelEdges = std::vector<std::optional<LevelEdge>>;
+inline constexpr size_t kEdgesOfTie = 2;
+
+// Of the two edges of a tie that has just been found the one that is new, 0 for `at` and 1 for
+// `next`; nothing where `now` is no tie, or `before` was one.
+[[nodiscard]] std::optional<size_t> new_edge(const std::optional<LevelEdge>& before,
+                                             const std::optional<LevelEdge>& now);
 
 // Over a gap a canary that is as good as its baseline has as much beyond the farther edge as the
 // baseline has beyond its own: "at least as much" could never be disproved. There it is shown that
@@ -153,13 +162,20 @@ inline constexpr double kGapTolerance = 0.5;
 // 5 % over one of a bucket. Or where less than that part of 1 - quantile is beyond the edge at all.
 inline constexpr double kGapIndex = 0.64, kEndShare = 0.1;
 
-// The edges for a hypothesis that follow from what the baseline did before.
-[[nodiscard]] LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history);
+// The edges for a hypothesis that follow from what the baseline did before. Of those that were used
+// until now a tie stays one while the quantile is at one of its edges: by chance it would come and
+// go, and a pass with it.
+[[nodiscard]] LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history,
+                                  const LevelEdges& used = {});
+
+// Of proof one for each component, at each edge of a tie; without one the same twice.
+using ProofGains = std::array<std::vector<double>, kEdgesOfTie>;
 
 // What one block says: gains of the evidence against a hypothesis and of the proof for it, one for
 // each component.
 struct Gains {
-  std::vector<double> against, proof;
+  std::vector<double> against;
+  ProofGains proof;
   bool baseline_breaches = false;  // the baseline itself is beyond an absolute bound: no evidence
 };
 

@@ -87,8 +87,6 @@ Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
 void Judge::reset(std::string rollout, TickTime now) {
   rollout_ = {.name = std::move(rollout),
               .evidence = {},
-              .proofs = {},
-              .shown = {},
               .needed = {},
               .traffic_weight = TrafficWeight(slo_, now.monotonic),
               .gap = {}};
@@ -183,7 +181,7 @@ void Judge::end_block(std::chrono::nanoseconds now) {
   learn(baseline, readings);
   facts_ = describe();
   // What was shown before the suspicion has to be proven at its end.
-  if (facts_->log_e >= kSuspicion) std::ranges::fill(rollout_.shown, 0);
+  if (facts_->log_e >= kSuspicion) rollout_.proofs.forget_shown();
   look_ahead(*facts_);
 }
 
@@ -219,9 +217,7 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   if (!rollout_.evidence) begin_evidence();
   const Gains gains = weigh(hypotheses_, canary, slo_.baseline ? &baseline : nullptr, edges_);
   rollout_.evidence->add(gains.against);
-  for (size_t i = 0; i < gains.proof.size(); ++i)
-    rollout_.proofs[i] += std::min(kCap, gains.proof[i]);
-  keep_proofs();
+  rollout_.proofs.add(gains.proof);
   rollout_.breaching = gains.baseline_breaches ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
   rollout_.judged_canary += canary;
@@ -235,25 +231,6 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   if (slo_.baseline) rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_);
   if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0))
     rollout_.traffic_weight.add_block();
-}
-
-double Judge::proof_of(const Components& level) const {
-  return log_mean_exp(level.of(rollout_.proofs));
-}
-
-// With a chance of at most 5 % what is not so is ever shown (Ville): so what was shown at one time
-// is shown, until as much speaks against it as for it. A pass then is not taken back by chance.
-void Judge::keep_proofs() {
-  size_t number = 0;
-  for (const Hypotheses::Entry& of : hypotheses_.entries())
-    for (size_t level = 0; level < of.components.levels; ++level) {
-      double& shown = rollout_.shown[number++];
-      const double proof = proof_of(of.components.level(level));
-      if (proof < 0)
-        shown = 0;
-      else if (proof >= kProofThreshold)
-        shown = std::max(shown, proof);
-    }
 }
 
 // How many samples of a signal the canary has in the time that a pass may take, by the baseline's
@@ -274,9 +251,8 @@ void Judge::begin_evidence() {
     active[signal] = exposures(history_, signal) != 0;
   const std::vector<double> weights = to_mixture_weights(hypotheses_, active);
   rollout_.evidence.emplace(weights);
-  rollout_.proofs.assign(weights.size(), 0);
-  rollout_.shown.assign(weights.size() / Grid{}.size(), 0);
-  rollout_.needed.assign(rollout_.shown.size(), false);
+  rollout_.proofs = Proofs(weights.size());
+  rollout_.needed.assign(weights.size() / Grid{}.size(), false);
   decide_needed();
 }
 
@@ -315,12 +291,24 @@ void Judge::learn(const Tally& baseline, size_t readings) {
     for (size_t i = 0; i < edges.size(); ++i)
       if (all || !edges[i]) edges[i] = now[i];
   };
-  for (const auto& [hypothesis, number, components] : hypotheses_.entries())
-    renew(edges_[number], to_edges(hypothesis, history_));
+  for (const Hypotheses::Entry& of : hypotheses_.entries())
+    renew_edges(of, to_edges(of.hypothesis, history_, edges_[of.number]), all);
   for (size_t i = 0; i < test_edges_.size(); ++i)
     renew(test_edges_[i], to_edges(aa_test_.hypotheses()[i], history_));
   renew(bound_edges_, edges_at(BoundSums::kBoundQuantiles, history_, signal));
   renew(split_edges_, edges_at(AaTest::kTestedQuantiles, history_, signal));
+}
+
+// Those that are not known yet, or all.
+void Judge::renew_edges(const Hypotheses::Entry& of, const LevelEdges& now, bool all) {
+  LevelEdges& edges = edges_[of.number];
+  for (size_t level = 0; level < edges.size(); ++level) {
+    if (edges[level] && !all) continue;
+    const auto before = std::exchange(edges[level], now[level]);
+    const auto found = new_edge(before, now[level]);
+    if (found && !rollout_.proofs.empty())
+      rollout_.proofs.begin_anew(*found, of.components.level(level));
+  }
 }
 
 ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
@@ -340,10 +328,8 @@ ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
   facts.log_proof = std::numeric_limits<double>::infinity();
   for (size_t level = 0; level < of.components.levels; ++level) {
     const Components components = of.components.level(level);
-    const size_t number = components.first / components.size();
-    const double shown = rollout_.shown[number];
-    const double proof = shown > 0 ? shown : proof_of(components);
-    const bool needed = rollout_.needed[number];
+    const double proof = rollout_.proofs.of(components);
+    const bool needed = rollout_.needed[components.first_level()];
     if (needed) facts.log_proof = std::min(facts.log_proof, proof);
     if (is_latency(hypothesis.signal))
       facts.levels.push_back({hypothesis.levels[level].quantile, proof, needed});

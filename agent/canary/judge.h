@@ -10,6 +10,7 @@
 #include "agent/base/tick_time.h"
 #include "agent/canary/aa_test.h"
 #include "agent/canary/outlook.h"
+#include "agent/canary/proofs.h"
 #include "agent/canary/traffic_weight.h"
 #include "agent/canary/verdict.h"
 
@@ -20,8 +21,6 @@ inline constexpr uint64_t kLeastSamples = 200;
 inline constexpr size_t kLeastBlocks = 5;
 // From so many requests on it is said what share of their outcomes is known.
 inline constexpr double kFewRequests = 20;
-// ln(1 / .05): what a pass needs of every objective.
-inline constexpr double kProofThreshold = 2.995732273553991;
 
 // Evidence against the canary that is no veto yet, but should not go with a pass.
 inline constexpr double kSuspicion = kProofThreshold;
@@ -65,11 +64,8 @@ class Judge {
   struct Rollout {
     std::string name;
     std::optional<Evidence> evidence;  // from the first block on, when weights are decided
-    std::vector<double> proofs;        // sums, one for each component
-    // One for each level of all hypotheses: the most proof there was where that was enough, else
-    // 0; and whether a pass needs it.
-    std::vector<double> shown;
-    std::vector<bool> needed;
+    Proofs proofs = {};
+    std::vector<bool> needed;  // whether a pass needs it, of each level of all hypotheses
     Outlook outlook = {};
     TrafficWeight traffic_weight{Slo{}, std::chrono::nanoseconds(0)};
     size_t blocks = 0;
@@ -96,8 +92,7 @@ class Judge {
   void judge_block(const Tally& canary, const Tally& baseline);
   void begin_evidence();
   [[nodiscard]] double expected_samples(size_t signal) const;
-  [[nodiscard]] double proof_of(const Components& level) const;
-  void keep_proofs();
+  void renew_edges(const Hypotheses::Entry& of, const LevelEdges& now, bool all);
   void learn(const Tally& baseline, size_t readings);
   [[nodiscard]] size_t block_readings() const;
   [[nodiscard]] std::chrono::nanoseconds block() const;

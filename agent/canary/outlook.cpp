@@ -18,10 +18,6 @@ constexpr double kLeastRate = 1e-3;  // samples a second; who has fewer is told 
 // Counts of an equal canary are made so large that rounding them says nothing.
 constexpr double kMagnified = 1e9;
 
-size_t level_number(const Hypotheses::Entry& entry, size_t level) {
-  return entry.components.level(level).first / Grid{}.size();
-}
-
 // Of the components of one hypothesis those of a level.
 std::span<double> part(std::vector<double>& of_hypothesis, size_t level) {
   return Components{}.level(level).of(std::span(of_hypothesis));
@@ -99,23 +95,24 @@ struct Outlook::Equal {
   Tally canary, baseline;
 
   // What it is expected to gain with each sample, of each component of a hypothesis.
-  [[nodiscard]] std::vector<double> gains(const Prospect& of, const Hypotheses::Entry& entry) const;
+  [[nodiscard]] ProofGains gains(const Prospect& of, const Hypotheses::Entry& entry) const;
 };
 
-std::vector<double> Outlook::Equal::gains(const Prospect& of,
-                                          const Hypotheses::Entry& entry) const {
+ProofGains Outlook::Equal::gains(const Prospect& of, const Hypotheses::Entry& entry) const {
   const LevelEdges& edges = of.edges[entry.number];
-  std::vector<double> gains =
+  ProofGains gains =
       weigh(entry.hypothesis, canary, of.compared ? &baseline : nullptr, edges).proof;
-  for (double& gain : gains) gain /= static_cast<double>(exposures(canary, of.main_signal));
-  if (!has_edges(entry.hypothesis)) return gains;
-  // A quantile that has no edge yet will gain like the one below it, by its share of the values.
-  const std::vector<Level>& levels = entry.hypothesis.levels;
-  for (size_t level = 1; level < levels.size(); ++level) {
-    if (edges[level]) continue;
-    const double share = (1 - levels[level].quantile) / (1 - levels[level - 1].quantile);
-    std::ranges::transform(part(gains, level - 1), part(gains, level).begin(),
-                           [share](double gain) { return gain * share; });
+  for (std::vector<double>& at_edge : gains) {
+    for (double& gain : at_edge) gain /= static_cast<double>(exposures(canary, of.main_signal));
+    if (!has_edges(entry.hypothesis)) continue;
+    // A quantile that has no edge yet will gain like the one below it, by its share of the values.
+    const std::vector<Level>& levels = entry.hypothesis.levels;
+    for (size_t level = 1; level < levels.size(); ++level) {
+      if (edges[level]) continue;
+      const double share = (1 - levels[level].quantile) / (1 - levels[level - 1].quantile);
+      std::ranges::transform(part(at_edge, level - 1), part(at_edge, level).begin(),
+                             [share](double gain) { return gain * share; });
+    }
   }
   return gains;
 }
@@ -128,29 +125,46 @@ void Outlook::add_block(const Prospect& of, double canary, double baseline, doub
   for (const Hypotheses::Entry& entry : of.hypotheses.entries())
     for (size_t level = 0; level < entry.components.levels; ++level)
       if (!has_edges(entry.hypothesis) || of.edges[entry.number][level])
-        samples_[level_number(entry, level)] += canary;
+        samples_[entry.components.level(level).first_level()] += canary;
 }
 
-std::optional<double> Outlook::time_of(const Prospect& of, const Equal& equal,
-                                       const Hypotheses::Entry& entry, size_t level,
+// At one edge: `seen` samples have added up to these sums.
+std::optional<double> Outlook::time_at(const Prospect& of, const Equal& equal, double seen,
+                                       std::span<const double> sums,
                                        std::span<const double> expected) const {
-  const auto sums = entry.components.level(level).of(of.proofs);
   const double whole =
       steps_until(std::vector<double>(sums.size()), expected, of.enough).value_or(0);  // samples
-  const double seen = samples_[level_number(entry, level)], block = seconds(of.block);
+  const double block = seconds(of.block);
   std::vector<double> gains(sums.size());  // of each block
   for (size_t i = 0; i < gains.size(); ++i)
     gains[i] = std::min(
         kCap, (whole * expected[i] + sums[i]) / std::max(1.0, whole + seen) * equal.rate * block);
   const auto blocks = steps_until(sums, gains, of.enough);
   if (!blocks) return std::nullopt;
+  return std::ceil(*blocks * usual_part(of.enough - log_mean_exp(sums))) * block;
+}
+
+std::optional<double> Outlook::time_of(const Prospect& of, const Equal& equal,
+                                       const Hypotheses::Entry& entry, size_t level,
+                                       const ProofGains& expected) const {
+  const Components components = entry.components.level(level);
+  const std::optional<LevelEdge> edge =
+      has_edges(entry.hypothesis) ? of.edges[entry.number][level] : std::nullopt;
+  const auto sums = [&](size_t at) { return of.proofs.sums(at, components); };
+  // Both edges would say the same.
+  const bool one = (!edge || !edge->is_tie()) && std::ranges::equal(sums(0), sums(1));
+  std::optional<double> longest = 0;
+  for (size_t at = 0; at < (one ? 1 : kEdgesOfTie); ++at)
+    if (of.proofs.at(at, components) < of.enough)
+      longest = later(longest, time_at(of, equal, samples_[components.first_level()], sums(at),
+                                       Components{}.level(level).of(expected[at])));
+  if (!longest) return std::nullopt;
   double waiting = 0;
-  if (has_edges(entry.hypothesis) && !of.edges[entry.number][level])
+  if (has_edges(entry.hypothesis) && !edge)
     waiting =
         std::max(0.0, kTailSamples / (1 - entry.hypothesis.levels[level].quantile) - equal.usual) /
         equal.beside;
-  const double part = usual_part(of.enough - log_mean_exp(sums));
-  const double time = waiting + std::ceil(*blocks * part) * block;
+  const double time = waiting + *longest;
   return time > kLongest ? std::nullopt : std::optional(time);
 }
 
@@ -168,14 +182,13 @@ std::optional<double> Outlook::look(const Prospect& of,
   for (const Hypotheses::Entry& entry : of.hypotheses.entries()) {
     ObjectiveVerdict& objective = objectives[entry.number];
     if (!objective.needed) continue;
-    std::vector<double> gains = equal.gains(of, entry);
+    const ProofGains gains = equal.gains(of, entry);
     objective.expected_seconds = 0;
     for (size_t level = 0; level < entry.components.levels; ++level) {
       LevelVerdict* of_level = objective.levels.empty() ? nullptr : &objective.levels[level];
       if (of_level && !of_level->needed) continue;
       const bool shown = (of_level ? of_level->log_proof : objective.log_proof) >= of.enough;
-      const auto time =
-          shown ? std::optional(0.0) : time_of(of, equal, entry, level, part(gains, level));
+      const auto time = shown ? std::optional(0.0) : time_of(of, equal, entry, level, gains);
       if (of_level) of_level->expected_seconds = time;
       objective.expected_seconds = later(objective.expected_seconds, time);
     }

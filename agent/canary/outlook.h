@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-#include "agent/canary/hypotheses.h"
+#include "agent/canary/proofs.h"
 #include "agent/canary/verdict.h"
 
 namespace slogate {
@@ -41,7 +41,7 @@ class RateOfLate {
 struct Prospect {
   const Hypotheses& hypotheses;
   const std::vector<LevelEdges>& edges;  // of each hypothesis
-  std::span<const double> proofs;        // sums, one for each component
+  const Proofs& proofs;
   const Tally& usual;  // what an equal canary does: the baseline's history; alone, its own past
   bool compared = false;
   size_t main_signal = 0;
@@ -64,6 +64,9 @@ class Outlook {
   struct Equal;
   [[nodiscard]] std::optional<double> time_of(const Prospect& of, const Equal& equal,
                                               const Hypotheses::Entry& entry, size_t level,
+                                              const ProofGains& expected) const;
+  [[nodiscard]] std::optional<double> time_at(const Prospect& of, const Equal& equal, double seen,
+                                              std::span<const double> sums,
                                               std::span<const double> expected) const;
 
   RateOfLate canary_, baseline_;
