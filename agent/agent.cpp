@@ -83,6 +83,12 @@ std::vector<Candidate> to_candidates(const std::vector<PeerNode>& nodes, uint16_
   return candidates;
 }
 
+// Ids of cgroups are used once in a boot.
+std::string read_boot() {
+  const auto id = read_file("/proc/sys/kernel/random/boot_id", 64);
+  return id.value_or("");
+}
+
 }  // namespace
 
 Agent::Agent(WorkQueue work_queue, std::string cgroup_root)
@@ -126,6 +132,7 @@ Result<void> Agent::open(Options options) {
   peer_port_ = options.peer_port;
   analysis_.know_peers(peers_ != nullptr);
   state_path_ = std::move(options.state_dir);
+  boot_ = read_boot();
   outcomes_ = options.outcomes;
   maps_->control().read_answers(outcomes_ == Outcomes::All);
   if (on_pod_writes_) pods_.expect_pods();
@@ -256,12 +263,22 @@ void Agent::save() {
     if (vetoes_unsaved_)
       if (auto written = state_->write_vetoes(analysis_.vetoes()); !written) return written;
     vetoes_unsaved_ = false;
+    if (auto written = save_weights(); !written) return written;
     for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
       if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
     return {};
   }();
   log_change("state", done ? "" : done.error().line());
   if (!done) state_.reset();
+}
+
+// A step of the traffic in each half minute or so.
+Result<void> Agent::save_weights() {
+  std::vector<KeptWeight> weights = analysis_.weights();
+  if (weights == weights_saved_) return {};
+  if (auto written = state_->write_weights(weights, boot_); !written) return written;
+  weights_saved_ = std::move(weights);
+  return {};
 }
 
 Vetoes Agent::vetoes() const {
@@ -334,7 +351,9 @@ void Agent::open_state() {
   if (!state) return log_change("state", state.error().line());
   state_.emplace(std::move(*state));
   // Once, as what is reset later may still be on the disk.
-  if (!std::exchange(restored_, true)) restore_vetoes();
+  if (std::exchange(restored_, true)) return;
+  restore_vetoes();
+  restore_weights();
 }
 
 void Agent::restore_vetoes() {
@@ -342,6 +361,13 @@ void Agent::restore_vetoes() {
   if (!vetoes) return log_line(vetoes.error().line());
   if (const size_t restored = analysis_.restore(*vetoes); restored != 0)
     log_line(fmt::format("{} of {} vetoes of before are in force again", restored, vetoes->size()));
+}
+
+void Agent::restore_weights() {
+  auto weights = state_->read_weights(boot_);
+  if (!weights) return log_line(weights.error().line());
+  weights_saved_ = *weights;
+  analysis_.restore_weights(std::move(*weights));
 }
 
 void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {

@@ -117,7 +117,9 @@ class Agent {
   Result<void> set_slos(PodSlos of_pods, TickTime now);
   void open_state();
   void restore_vetoes();
+  void restore_weights();
   void save();
+  Result<void> save_weights();
   void write_pods(TickTime now);
   [[nodiscard]] KubernetesStatus kubernetes_status() const;
   bool publish(std::shared_ptr<Snapshot> snapshot);
@@ -162,6 +164,8 @@ class Agent {
   bool restored_ = false;  // what was in it has been read
   // What is not on the disk yet.
   bool vetoes_unsaved_ = false;
+  std::vector<KeptWeight> weights_saved_;  // what is on the disk
+  std::string boot_;                       // tells this one from others; "" where nobody says
   std::deque<VerdictChange> changes_unsaved_;
   Latest<Snapshot> snapshot_;
 };

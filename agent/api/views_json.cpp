@@ -250,7 +250,7 @@ Json probe_json(const ProbeStatus& probe) {
           {"runs", probe.runs},
           {"skipped", probe.skipped},
           {"missed", probe.missed ? Json(*probe.missed) : Json(nullptr)},
-          {"ns_per_run", ns ? number(*ns) : Json(nullptr)}};
+          {"ns_per_run", number(ns)}};
 }
 
 Json slo_json(const SloStatus& status, const Verdict& verdict) {
@@ -270,8 +270,7 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
           {"cgroups", {{"canary", status.canary}, {"baseline", status.baseline}}},
           {"notes", status.notes},
           {"verdict", kDecisions[static_cast<size_t>(verdict.decision)]},
-          {"expected_seconds",
-           verdict.expected_seconds ? number(*verdict.expected_seconds) : Json(nullptr)}};
+          {"expected_seconds", number(verdict.expected_seconds)}};
 }
 
 Json event_json(const Event& event) {

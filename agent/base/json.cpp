@@ -13,4 +13,8 @@ std::string dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+Json number(std::optional<double> value) {
+  return value ? number(*value) : Json(nullptr);
+}
+
 }  // namespace slogate

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace slogate {
@@ -14,5 +15,7 @@ using Json = nlohmann::ordered_json;
 
 // JSON has no NaN and no infinity: null for them.
 [[nodiscard]] Json number(double value);
+// Likewise for what is not known.
+[[nodiscard]] Json number(std::optional<double> value);
 
 }  // namespace slogate

@@ -125,8 +125,10 @@ bool AaTest::is_accused() const {
 }
 
 void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges) {
-  forth_->add(weigh(hypotheses_, a, &b, edges).against);
-  back_->add(weigh(hypotheses_, b, &a, edges).against);
+  firsts_.add_block(a, b);
+  const FirstsOfSignals firsts = firsts_.told();
+  forth_->add(weigh(hypotheses_, a, &b, edges, firsts).against);
+  back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts)).against);
   ++blocks_;
   if (blocks_ % kLookBlocks == 0 && is_accused()) {
     unstable_ = kPeaceBlocks;

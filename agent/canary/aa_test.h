@@ -57,6 +57,7 @@ class AaTest {
   size_t canary_readings_ = 0;        // in this rollout, those in which it did anything
   uint64_t canary_before_ = 0;        // what it had done until the last
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
+  FirstRequests firsts_;
   std::optional<Tally> odd_;  // the block before, where there is one half
   std::optional<Evidence> forth_, back_;
   size_t blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks

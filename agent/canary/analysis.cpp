@@ -152,10 +152,35 @@ size_t CanaryAnalysis::restore(const std::vector<LatchedVeto>& vetoes) {
   return restored;
 }
 
+void CanaryAnalysis::restore_weights(std::vector<KeptWeight> weights) {
+  weights_aside_ = std::move(weights);
+  if (weights_aside_.size() > kMostAside) weights_aside_.resize(kMostAside);
+}
+
+// Before its first reading: who splits the traffic by it must see no fall. A canary that is another
+// begins where every one does.
+void CanaryAnalysis::take_up_weight(Case& one) {
+  const auto kept = std::ranges::find(weights_aside_, one.slo.name, &KeptWeight::slo);
+  if (kept == weights_aside_.end()) return;
+  const std::vector<uint64_t> now = one.arms.canary_ids();
+  if (now.empty()) return;
+  const bool same_rollout =
+      one.slo.rollout.empty() ? std::ranges::any_of(now,
+                                                    [&](uint64_t id) {
+                                                      return std::ranges::find(kept->cgroups, id) !=
+                                                             kept->cgroups.end();
+                                                    })
+                              : one.slo.rollout == kept->rollout;
+  if (same_rollout && kept->canary == selector_text(one.slo.canary))
+    one.judge.go_on_with(kept->earned);
+  weights_aside_.erase(kept);
+}
+
 void CanaryAnalysis::tick(const std::vector<Workload>& workloads, TickTime now) {
   if (cases_.empty()) return;
   for (const auto& one : cases_) {
     one->arms.look(workloads, now);
+    take_up_weight(*one);
     describe(*one);
   }
   const auto judged = cgroups();
@@ -305,6 +330,7 @@ Result<void> CanaryAnalysis::reset(std::string_view slo, TickTime now) {
     one->arms.begin_rollout(now);
     one->judge.reset(reset_name(one->slo, now), now);
     std::erase_if(aside_, [&](const LatchedVeto& veto) { return veto.verdict.slo == slo; });
+    std::erase_if(weights_aside_, [&](const KeptWeight& kept) { return kept.slo == slo; });
     note(*one, now);
     return {};
   }
@@ -327,6 +353,22 @@ std::vector<LatchedVeto> CanaryAnalysis::vetoes() const {
     if (const auto verdict = one->judge.verdict(); verdict->decision == Decision::Veto)
       vetoes.push_back({selector_text(one->slo.canary), *verdict});
   return vetoes;
+}
+
+// Those that are not where every weight begins. Of a veto there is none to keep.
+std::vector<KeptWeight> CanaryAnalysis::weights() const {
+  std::vector<KeptWeight> weights = weights_aside_;
+  for (const auto& one : cases_) {
+    const Judge::Earned earned = one->judge.earned();
+    if (earned.percent <= one->slo.weight.from || one->judge.verdict()->decision == Decision::Veto)
+      continue;
+    weights.push_back({.slo = one->slo.name,
+                       .canary = selector_text(one->slo.canary),
+                       .rollout = one->slo.rollout,
+                       .cgroups = one->arms.canary_ids(),
+                       .earned = earned});
+  }
+  return weights;
 }
 
 }  // namespace slogate

@@ -31,6 +31,20 @@ struct LatchedVeto {
   Verdict verdict;
 };
 
+// A weight above its beginning, and whether a pass was among what earned it, for the agent after
+// this one. It is of the same rollout where that has the same name, or, of cgroups, which have
+// none, where one of the canary's cgroups is still there: no two have the same id until the next
+// boot.
+struct KeptWeight {
+  std::string slo;
+  std::string canary;   // selector_text()
+  std::string rollout;  // Slo::rollout
+  std::vector<uint64_t> cgroups;
+  Judge::Earned earned;
+
+  bool operator==(const KeptWeight&) const = default;
+};
+
 // Judges every SLO. All of it belongs to one thread.
 class CanaryAnalysis {
  public:
@@ -43,6 +57,9 @@ class CanaryAnalysis {
   void know_pods(bool known) { pods_known_ = known; }
   // Takes up vetoes of another agent. Those without an SLO wait for it. How many there was one for.
   size_t restore(const std::vector<LatchedVeto>& vetoes);
+
+  // Takes up weights of another agent, each as soon as its canary is seen.
+  void restore_weights(std::vector<KeptWeight> weights);
 
   // A whole tick: who is there, and what everyone counted.
   void tick(const std::vector<Workload>& workloads, TickTime now);
@@ -90,6 +107,7 @@ class CanaryAnalysis {
   // Those in force, and those of canaries that are not judged now: of a revision that another one
   // has followed, or of an SLO that may come back.
   [[nodiscard]] std::vector<LatchedVeto> vetoes() const;
+  [[nodiscard]] std::vector<KeptWeight> weights() const;
   // What changed since the last call.
   std::vector<VerdictChange> take_changes() { return std::exchange(changes_, {}); }
 
@@ -114,6 +132,7 @@ class CanaryAnalysis {
   static void adopt(Case& one, const Verdict& veto);
   void put_aside(const Case& one);
   bool take_up(Case& one);
+  void take_up_weight(Case& one);
   void describe(Case& one) const;
   void observe(Case& one, const CgroupCounts& counts, TickTime now);
   void end_empty(Case& one, size_t canary_cgroups, TickTime now);
@@ -123,6 +142,7 @@ class CanaryAnalysis {
 
   std::vector<std::unique_ptr<Case>> cases_;
   std::vector<LatchedVeto> aside_;  // oldest first
+  std::vector<KeptWeight> weights_aside_;
   std::vector<SloProblem> problems_;
   bool pods_known_ = false, peers_known_ = false;
   std::vector<std::pair<LentQuestion, LentReading>> lendable_;

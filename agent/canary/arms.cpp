@@ -215,6 +215,14 @@ std::vector<uint64_t> Arms::cgroups() const {
   return ids;
 }
 
+std::vector<uint64_t> Arms::canary_ids() const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, member] : members_)
+    if (member.role == Role::Canary && !member.gone) ids.push_back(id);
+  std::ranges::sort(ids);
+  return ids;
+}
+
 std::vector<std::string> Arms::paths(Role role) const {
   std::vector<std::string> found;
   for (const auto& [id, member] : members_)

@@ -39,6 +39,8 @@ class Arms {
 
   // Whose counts read() needs.
   [[nodiscard]] std::vector<uint64_t> cgroups() const;
+  // Sorted ids of the canary's that are there.
+  [[nodiscard]] std::vector<uint64_t> canary_ids() const;
   // Sorted paths of the cgroups that are there.
   [[nodiscard]] std::vector<std::string> canary() const { return paths(Role::Canary); }
   [[nodiscard]] std::vector<std::string> baseline() const { return paths(Role::Baseline); }

@@ -110,11 +110,13 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
 }
 
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
-                            const Tally& baseline, const LevelEdge& edge, Cell cell) {
+                            const Tally& baseline, const LevelEdge& edge, const FirstShares& firsts,
+                            Cell cell) {
   const size_t signal = hypothesis.signal;
   const Trial stable = latency_trial(baseline, signal, edge.at);
   const Trial beyond = latency_trial(canary, signal, against_edge(hypothesis, edge.at));
-  cell.against(kLatencyGrid, [&](double r) { return worse(beyond, stable, {}, r); });
+  if (const auto margin = first_margin(firsts, 1 - quantile))
+    cell.against(kLatencyGrid, [&](double r) { return worse(beyond, stable, *margin, r); });
   const auto prove = [&](size_t at, bool gap, const auto& to) {
     const size_t proof = proof_edge(hypothesis, at);
     const Trial slow = latency_trial(canary, signal, proof);
@@ -283,7 +285,7 @@ bool is_level_needed(const Hypothesis& hypothesis, const Level& level, double ex
 }
 
 Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
-            std::span<const std::optional<LevelEdge>> edges) {
+            std::span<const std::optional<LevelEdge>> edges, const FirstsOfSignals& firsts) {
   const size_t size = Components{0, hypothesis.levels.size()}.size();
   const std::vector<double> nothing(size);
   Gains gains{.against = nothing, .proof = {nothing, nothing}};
@@ -295,18 +297,19 @@ Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* base
     for (size_t i = 0; i < hypothesis.levels.size(); ++i)
       if (edges[i])
         weigh_latency_increase(hypothesis, hypothesis.levels[i].quantile, canary, *baseline,
-                               *edges[i], {gains, Components{}.level(i).first});
+                               *edges[i], firsts[hypothesis.signal],
+                               {gains, Components{}.level(i).first});
   }
   return gains;
 }
 
 Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-            const std::vector<LevelEdges>& edges) {
+            const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts) {
   Gains all;
   all.against.reserve(hypotheses.component_count());
   for (std::vector<double>& proof : all.proof) proof.reserve(hypotheses.component_count());
   for (const auto& [hypothesis, number, components] : hypotheses.entries()) {
-    const Gains one = weigh(hypothesis, canary, baseline, edges[number]);
+    const Gains one = weigh(hypothesis, canary, baseline, edges[number], firsts);
     all.against.insert(all.against.end(), one.against.begin(), one.against.end());
     for (size_t edge = 0; edge < kEdgesOfTie; ++edge)
       all.proof[edge].insert(all.proof[edge].end(), one.proof[edge].begin(), one.proof[edge].end());

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/canary/firsts.h"
 #include "agent/canary/tally.h"
 #include "agent/config/slo.h"
 
@@ -180,11 +181,14 @@ struct Gains {
 };
 
 // `baseline` is null where there is none. Formulas: exceeds(), worse() and tolerable(). Bounds are
-// rounded to edges so that rounding never makes a veto or a pass.
+// rounded to edges so that rounding never makes a veto or a pass. Where the arms' connections
+// differ
+// (`firsts`) a canary may be slower by what that explains; what is proof of it stays the same.
 [[nodiscard]] Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
-                          std::span<const std::optional<LevelEdge>> edges);
+                          std::span<const std::optional<LevelEdge>> edges,
+                          const FirstsOfSignals& firsts = {});
 // The same of all of them; there are edges for each.
 [[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-                          const std::vector<LevelEdges>& edges);
+                          const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts = {});
 
 }  // namespace slogate

@@ -215,7 +215,10 @@ void Judge::look_ahead(Verdict& facts) const {
 
 void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   if (!rollout_.evidence) begin_evidence();
-  const Gains gains = weigh(hypotheses_, canary, slo_.baseline ? &baseline : nullptr, edges_);
+  if (slo_.baseline) rollout_.firsts.add_block(canary, baseline);
+  const FirstsOfSignals firsts = rollout_.firsts.told();
+  const Gains gains =
+      weigh(hypotheses_, canary, slo_.baseline ? &baseline : nullptr, edges_, firsts);
   rollout_.evidence->add(gains.against);
   rollout_.proofs.add(gains.proof);
   rollout_.breaching = gains.baseline_breaches ? rollout_.breaching + 1 : 0;
@@ -228,7 +231,7 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   recent_baseline_ += baseline;
   rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
   const size_t signal = main_signal();
-  if (slo_.baseline) rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_);
+  if (slo_.baseline) rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_, firsts);
   if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0))
     rollout_.traffic_weight.add_block();
 }

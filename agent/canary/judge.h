@@ -49,8 +49,20 @@ class Judge {
   // A new rollout: no evidence, no veto. What is known of the baseline stays.
   void reset(std::string rollout, TickTime now);
   // Of a judge of the same canary, of which something else is asked from now on.
-  void go_on_with_weight_of(const Judge& before) {
-    rollout_.traffic_weight.go_on_from(before.rollout_.traffic_weight);
+  void go_on_with_weight_of(const Judge& before) { go_on_with_weight(before.earned().percent); }
+  // What the canary has earned in this rollout, for the agent after this one.
+  struct Earned {
+    double percent = 0;   // of the traffic
+    bool passed = false;  // at some time: with all the traffic its baseline need not be there
+
+    bool operator==(const Earned&) const = default;
+  };
+  [[nodiscard]] Earned earned() const {
+    return {rollout_.traffic_weight.percent(), rollout_.passed};
+  }
+  void go_on_with(const Earned& earned) {
+    go_on_with_weight(earned.percent);
+    rollout_.passed = earned.passed;
   }
   // More of the tail may come to be needed in this rollout, less only in the next.
   void set_pass_within(std::chrono::nanoseconds pass_within);
@@ -60,12 +72,14 @@ class Judge {
   void restore(Verdict veto);
 
  private:
+  void go_on_with_weight(double percent) { rollout_.traffic_weight.go_on_from(percent); }
   // What only this rollout knows.
   struct Rollout {
     std::string name;
     std::optional<Evidence> evidence;  // from the first block on, when weights are decided
     Proofs proofs = {};
     std::vector<bool> needed;  // whether a pass needs it, of each level of all hypotheses
+    FirstRequests firsts = {};
     Outlook outlook = {};
     TrafficWeight traffic_weight{Slo{}, std::chrono::nanoseconds(0)};
     size_t blocks = 0;
@@ -136,6 +150,7 @@ class Judge {
                                                    const Verdict& facts) const;
   [[nodiscard]] Conclusion find_lack(const Verdict& facts, std::string what) const;
   [[nodiscard]] std::string time_text(const Verdict& facts) const;
+  [[nodiscard]] std::string connections_text() const;
   [[nodiscard]] std::string praise(const Verdict& facts) const;
   [[nodiscard]] std::string accuse(const Hypothesis& hypothesis,
                                    const ObjectiveVerdict& facts) const;

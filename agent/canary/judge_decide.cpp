@@ -345,18 +345,29 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
   if (slo_.baseline && exposures(history_, main_signal()) == 0)
     return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
   if (facts.log_e >= kSuspicion)
-    return hold(
-        Reason::InsufficientSamples,
-        fmt::format("something is against it, too little for a veto: {}", odds_text(facts.log_e)));
+    return hold(Reason::InsufficientSamples,
+                fmt::format("something is against it, too little for a veto: {}{}",
+                            odds_text(facts.log_e), connections_text()));
   for (const ObjectiveVerdict& objective : facts.objectives)
     if (objective.needed && objective.log_proof < kProofThreshold)
       return find_lack(
           facts,
           fmt::format("not shown to hold yet: {} ({:.1f} of {:.1f} nats of proof, {} "
-                      "canary samples)",
+                      "canary samples{})",
                       objective.objective, std::max(0.0, objective.log_proof), kProofThreshold,
-                      count_text(static_cast<double>(facts.samples.canary))));
+                      count_text(static_cast<double>(facts.samples.canary)), connections_text()));
   return std::nullopt;
+}
+
+// Why times say nothing against a canary, and perhaps why they do not say anything for it.
+std::string Judge::connections_text() const {
+  const size_t signal = main_signal();
+  if (!is_latency(signal)) return "";
+  const FirstShares firsts = rollout_.firsts.told()[signal];
+  if (first_margin(firsts, 1 - kAlwaysShown)) return "";
+  return fmt::format(
+      "; the canary's connections are new for {} of its requests, the baseline's for {}",
+      share_text(firsts.canary), share_text(firsts.baseline));
 }
 
 // Time alone brings it.

@@ -17,10 +17,10 @@ namespace slogate {
 namespace {
 
 constexpr const char* kVetoes = "vetoes.json";
-constexpr const char* kNewVetoes = "vetoes.json.new";
+constexpr const char* kWeights = "weights.json";
 constexpr const char* kAudit = "audit.jsonl";
 constexpr const char* kOldAudit = "audit.jsonl.1";
-constexpr int kForm = 1;  // of vetoes.json
+constexpr int kForm = 1;  // of vetoes.json and weights.json
 
 // More than the vetoes of all SLOs there can be.
 constexpr size_t kMostBytes = size_t{16} << 20;
@@ -37,18 +37,25 @@ Result<void> write_all(int fd, std::string_view text) {
   return {};
 }
 
-Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
+// An object of this form with a list of this name.
+Result<Json> parse_list(std::string_view text, const char* name) {
   bool deep = false;
   const auto watch = [&deep](int depth, Json::parse_event_t, const Json&) {
     deep = deep || depth > kMostDepth;
     return !deep;
   };
-  const Json json = Json::parse(text, watch, false);
-  if (deep || !json.is_object() || !json.contains("vetoes") || !json["vetoes"].is_array())
-    return fail("it is not a list of vetoes");
+  Json json = Json::parse(text, watch, false);
+  if (deep || !json.is_object() || !json.contains(name) || !json[name].is_array())
+    return fail(fmt::format("it is not a list of {}", name));
   if (json.value("form", Json()) != Json(kForm)) return fail("it is of another version");
+  return json;
+}
+
+Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
+  const auto json = parse_list(text, "vetoes");
+  if (!json) return fail(json.error());
   std::vector<LatchedVeto> vetoes;
-  for (const Json& one : json["vetoes"]) {
+  for (const Json& one : (*json)["vetoes"]) {
     if (!one.is_object() || !one.contains("canary") || !one["canary"].is_string() ||
         !one.contains("verdict"))
       return fail("an entry is not a veto");
@@ -58,6 +65,35 @@ Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
     vetoes.push_back({one["canary"].get<std::string>(), std::move(*verdict)});
   }
   return vetoes;
+}
+
+bool is_text(const Json& one, const char* name) {
+  return one.contains(name) && one[name].is_string();
+}
+bool is_kept_weight(const Json& one) {
+  const auto is_id = [](const Json& id) { return id.is_number_unsigned(); };
+  return one.is_object() && is_text(one, "slo") && is_text(one, "canary") &&
+         is_text(one, "rollout") && one.contains("cgroups") && one["cgroups"].is_array() &&
+         std::ranges::all_of(one["cgroups"], is_id) && one.contains("weight") &&
+         one["weight"].is_number() && one["weight"] >= 0 && one["weight"] <= 100 &&
+         one.contains("passed") && one["passed"].is_boolean();
+}
+
+Result<std::vector<KeptWeight>> parse_weights(std::string_view text, std::string_view boot) {
+  const auto json = parse_list(text, "weights");
+  if (!json) return fail(json.error());
+  std::vector<KeptWeight> weights;
+  if (json->value("boot", Json()) != Json(boot)) return weights;
+  for (const Json& one : (*json)["weights"]) {
+    if (!is_kept_weight(one)) return fail("an entry is not a weight");
+    weights.push_back(
+        {.slo = one["slo"].get<std::string>(),
+         .canary = one["canary"].get<std::string>(),
+         .rollout = one["rollout"].get<std::string>(),
+         .cgroups = one["cgroups"].get<std::vector<uint64_t>>(),
+         .earned = {.percent = one["weight"].get<double>(), .passed = one["passed"].get<bool>()}});
+  }
+  return weights;
 }
 
 }  // namespace
@@ -75,19 +111,25 @@ Result<StateDir> StateDir::open(const std::string& path) {
   return StateDir(path, std::move(fd));
 }
 
-Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
-  const std::string where = fmt::format("{}/{}", path_, kVetoes);
-  const Fd fd(::openat(directory_.get(), kVetoes, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd && errno == ENOENT) return std::vector<LatchedVeto>{};
-  if (!fd) return fail(system_error("cannot open", errno).within(where));
+Result<std::optional<std::string>> StateDir::read_text(const char* name) const {
+  const Fd fd(::openat(directory_.get(), name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) return fail(system_error("cannot open", errno));
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
-    return fail(Error{"it is not a file", "remove it"}.within(where));
+    return fail("it is not a file", "remove it");
   auto text = read_file(fd.get(), kMostBytes + 1);
+  if (!text) return fail(text.error());
+  if (text->size() > kMostBytes) return fail(fmt::format("it has more than {} bytes", kMostBytes));
+  return std::optional(std::move(*text));
+}
+
+Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
+  const std::string where = fmt::format("{}/{}", path_, kVetoes);
+  const auto text = read_text(kVetoes);
   if (!text) return fail(text.error().within(where));
-  if (text->size() > kMostBytes)
-    return fail(fmt::format("{}: it has more than {} bytes", where, kMostBytes));
-  auto vetoes = parse_vetoes(*text);
+  if (!*text) return std::vector<LatchedVeto>{};
+  auto vetoes = parse_vetoes(**text);
   if (!vetoes) {
     Error cause = vetoes.error().within(where);
     cause.remedy = "vetoes of before are not known: check the rollouts that are under way";
@@ -96,15 +138,30 @@ Result<std::vector<LatchedVeto>> StateDir::read_vetoes() const {
   return vetoes;
 }
 
+Result<std::vector<KeptWeight>> StateDir::read_weights(std::string_view boot) const {
+  const std::string where = fmt::format("{}/{}", path_, kWeights);
+  const auto text = read_text(kWeights);
+  if (!text) return fail(text.error().within(where));
+  if (!*text) return std::vector<KeptWeight>{};
+  auto weights = parse_weights(**text, boot);
+  if (!weights) {
+    Error cause = weights.error().within(where);
+    cause.remedy = "weights begin where every rollout's does";
+    return fail(std::move(cause));
+  }
+  return weights;
+}
+
 // A reader finds the old file or the new one, also after a crash: the data is on the disk before
 // the name, and the name before this returns.
 Result<void> StateDir::write_file(const char* name, std::string_view text) const {
-  const Fd fd(::openat(directory_.get(), kNewVetoes,
+  const std::string fresh = fmt::format("{}.new", name);
+  const Fd fd(::openat(directory_.get(), fresh.c_str(),
                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return fail(system_error("cannot create", errno));
   if (auto done = write_all(fd.get(), text); !done) return done;
   if (::fsync(fd.get()) != 0) return fail(system_error("cannot write", errno));
-  if (::renameat(directory_.get(), kNewVetoes, directory_.get(), name) != 0)
+  if (::renameat(directory_.get(), fresh.c_str(), directory_.get(), name) != 0)
     return fail(system_error("cannot rename", errno));
   ::fsync(directory_.get());
   return {};
@@ -116,6 +173,22 @@ Result<void> StateDir::write_vetoes(const std::vector<LatchedVeto>& vetoes) cons
     list.push_back({{"canary", veto.canary}, {"verdict", verdict_json(veto.verdict)}});
   const auto done = write_file(kVetoes, dump({{"form", kForm}, {"vetoes", std::move(list)}}));
   if (!done) return fail(done.error().within(fmt::format("{}/{}", path_, kVetoes)));
+  return {};
+}
+
+Result<void> StateDir::write_weights(const std::vector<KeptWeight>& weights,
+                                     std::string_view boot) const {
+  Json list = Json::array();
+  for (const KeptWeight& one : weights)
+    list.push_back({{"slo", one.slo},
+                    {"canary", one.canary},
+                    {"rollout", one.rollout},
+                    {"cgroups", one.cgroups},
+                    {"weight", number(one.earned.percent)},
+                    {"passed", one.earned.passed}});
+  const auto done =
+      write_file(kWeights, dump({{"form", kForm}, {"boot", boot}, {"weights", std::move(list)}}));
+  if (!done) return fail(done.error().within(fmt::format("{}/{}", path_, kWeights)));
   return {};
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must survive the agent: vetoes, and the log of how verdicts changed.
+// What must survive the agent: vetoes, weights, and the log of how verdicts changed.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/canary/analysis.h"
@@ -15,6 +17,7 @@ inline constexpr size_t kAuditBytes = size_t{1} << 20;
 
 // A directory of files that belong to the agent:
 //   vetoes.json        vetoes in force, replaced as a whole: never half written
+//   weights.json       weights that canaries have earned, of this boot alone; likewise
 //   audit.jsonl, .1    one line of JSON for each change of a verdict, oldest in .1
 class StateDir {
  public:
@@ -26,12 +29,20 @@ class StateDir {
   [[nodiscard]] Result<std::vector<LatchedVeto>> read_vetoes() const;
   [[nodiscard]] Result<void> write_vetoes(const std::vector<LatchedVeto>& vetoes) const;
 
+  // Weights, likewise. Those of another boot (`boot`, any text) are none: ids of cgroups begin
+  // anew.
+  [[nodiscard]] Result<std::vector<KeptWeight>> read_weights(std::string_view boot) const;
+  [[nodiscard]] Result<void> write_weights(const std::vector<KeptWeight>& weights,
+                                           std::string_view boot) const;
+
   // Appends a line with the whole evidence.
   [[nodiscard]] Result<void> append(const VerdictChange& change) const;
 
  private:
   StateDir(std::string path, Fd directory)
       : path_(std::move(path)), directory_(std::move(directory)) {}
+  // Nothing where there is no such file.
+  [[nodiscard]] Result<std::optional<std::string>> read_text(const char* name) const;
   [[nodiscard]] Result<void> write_file(const char* name, std::string_view text) const;
 
   std::string path_;

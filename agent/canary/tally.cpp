@@ -25,6 +25,7 @@ void for_each_word(Tally& tally, const Tally& other, const F& apply) {
   for (size_t s = 0; s < SLOGATE_SIGNALS; ++s) {
     apply(tally.unanswered[s], other.unanswered[s]);
     apply(tally.answers[s], other.answers[s]);
+    apply(tally.connections[s], other.connections[s]);
   }
 }
 
@@ -44,24 +45,37 @@ const RatioFactors& factors_of(RatioSignal signal) {
   return all[static_cast<size_t>(signal)];
 }
 
-// What counts the requests of a latency's role that ended without an answer; SLOGATE_COUNTERS for
-// none.
+// The counter of a family that has this role; SLOGATE_COUNTERS for none.
+constexpr slogate_counter counter_of(std::string_view family, std::string_view role) {
+  const CounterTerm term{family, "role", role};
+  const auto* found =
+      std::ranges::find_if(kCounters, [&](const CounterInfo& row) { return term.has(row); });
+  return static_cast<slogate_counter>(found - kCounters.begin());
+}
+// What counts the requests of a latency's role that ended without an answer, and the connections
+// that its values come over.
 constexpr auto kUnanswered = [] {
   std::array<slogate_counter, SLOGATE_SIGNALS> all{};
   std::ranges::transform(kSignals, all.begin(), [](const SignalInfo& signal) {
-    const CounterTerm term{"unanswered_requests", "role", signal.role};
-    const auto* found =
-        std::ranges::find_if(kCounters, [&](const CounterInfo& row) { return term.has(row); });
-    return static_cast<slogate_counter>(found - kCounters.begin());
+    return counter_of("unanswered_requests", signal.role);
   });
   return all;
 }();
-constexpr bool every_answer_may_be_missed() {
-  for (size_t i = 0; i < kUnanswered.size(); ++i)
+constexpr auto kConnections = [] {
+  std::array<slogate_counter, SLOGATE_SIGNALS> all{};
+  std::ranges::transform(kJudgedLatencies, all.begin(), [](const JudgedSignal& signal) {
+    return counter_of("used_connections", signal.connections);
+  });
+  return all;
+}();
+constexpr bool is_counted() {
+  for (size_t i = 0; i < SLOGATE_SIGNALS; ++i) {
     if (kJudged[i].answers && kUnanswered[i] == SLOGATE_COUNTERS) return false;
+    if (!kJudged[i].connections.empty() && kConnections[i] == SLOGATE_COUNTERS) return false;
+  }
   return true;
 }
-static_assert(every_answer_may_be_missed());
+static_assert(is_counted());
 
 // What counts the answers of a latency's role.
 const CounterFactors& answers_of(size_t signal) {
@@ -254,6 +268,8 @@ void Arm::add(const ArmReading& reading) {
     }
     tally_.unanswered[signal] = unanswered;
     if (kJudged[signal].answers) tally_.answers[signal] = answers_of(signal).sum(total_);
+    if (!kJudged[signal].connections.empty())
+      tally_.connections[signal] = total_.counters[kConnections[signal]];
     if (!open && added.is_zero() && more == 0) continue;
     add_latency(signal, added, unanswered, open);
   }

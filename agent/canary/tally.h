@@ -54,6 +54,8 @@ struct Tally {
   uint64_t abandoned = 0;  // requests whose client left before the answer
   // Of those whose values are answers: requests that got none, and answers of any outcome.
   std::array<uint64_t, SLOGATE_SIGNALS> unanswered{}, answers{};
+  // Of those that come over connections: how many connections carried their first data.
+  std::array<uint64_t, SLOGATE_SIGNALS> connections{};
 
   Tally& operator+=(const Tally& other);
   Tally& operator-=(const Tally& before);

@@ -63,9 +63,10 @@ BoundSums::BoundSums(const Slo& slo) {
 }
 
 void BoundSums::add(const Tally& canary, const Tally& baseline, size_t latency_signal,
-                    const Edges& edges) {
+                    const Edges& edges, const FirstsOfSignals& firsts) {
   for (size_t level = 0; level < edges.size() && !stated_[latency_signal]; ++level)
-    if (edges[level]) add_latency(canary, baseline, latency_signal, level, *edges[level]);
+    if (edges[level])
+      add_latency(canary, baseline, latency_signal, level, *edges[level], firsts[latency_signal]);
   for (size_t i = 0; i < kBoundRatios.size(); ++i) {
     const size_t signal = judged(kBoundRatios[i]);
     shares_[i].add(ratio_trial(canary, signal), ratio_trial(baseline, signal));
@@ -73,14 +74,16 @@ void BoundSums::add(const Tally& canary, const Tally& baseline, size_t latency_s
 }
 
 void BoundSums::add_latency(const Tally& canary, const Tally& baseline, size_t signal, size_t level,
-                            size_t edge) {
+                            size_t edge, const FirstShares& firsts) {
+  const auto margin = first_margin(firsts, 1 - kBoundQuantiles[level]);
   const Trial stable = latency_trial(baseline, signal, edge);
   for (size_t shift = 0; shift < kShifts; ++shift) {
     const int at = static_cast<int>(edge) + kFirstShift + static_cast<int>(shift);
     const Trial trial =
         latency_trial(canary, signal, static_cast<size_t>(std::clamp(at, 0, SLOGATE_EDGES - 1)));
     for (size_t i = 0; i < kLatencyGrid.size(); ++i) {
-      slower_[shift][level][i] += std::min(kCap, worse(trial, stable, {}, kLatencyGrid[i]));
+      if (margin)
+        slower_[shift][level][i] += std::min(kCap, worse(trial, stable, *margin, kLatencyGrid[i]));
       quicker_[shift][level][i] += std::min(kCap, worse(stable, trial, {}, kLatencyGrid[i]));
     }
   }

@@ -56,7 +56,8 @@ class BoundSums {
   explicit BoundSums(const Slo& slo);
 
   // One block; `edges` are the baseline's at kBoundQuantiles, from before this block.
-  void add(const Tally& canary, const Tally& baseline, size_t latency_signal, const Edges& edges);
+  void add(const Tally& canary, const Tally& baseline, size_t latency_signal, const Edges& edges,
+           const FirstsOfSignals& firsts = {});
   // Infinite where something has been seen that is not bounded yet. The latency is something
   // always. A share is where both arms had exposures in one block, or the canary an event:
   // otherwise it has nothing to say, and no part in the error's bounds. -infinity both, where
@@ -85,7 +86,7 @@ class BoundSums {
     [[nodiscard]] double high(double enough) const;
   };
   void add_latency(const Tally& canary, const Tally& baseline, size_t signal, size_t level,
-                   size_t edge);
+                   size_t edge, const FirstShares& firsts);
 
   std::array<std::array<GridSums, kBoundQuantiles.size()>, kShifts> slower_{}, quicker_{};
   std::array<Share, kBoundRatios.size()> shares_{};
@@ -118,8 +119,9 @@ class TrafficWeight {
   // One more block in which the canary answered, and its baseline, if it has one.
   void add_block() { ++blocks_; }
   // One block of both arms; see BoundSums.
-  void add(const Tally& canary, const Tally& baseline, size_t signal, const Edges& edges) {
-    sums_.add(canary, baseline, signal, edges);
+  void add(const Tally& canary, const Tally& baseline, size_t signal, const Edges& edges,
+           const FirstsOfSignals& firsts = {}) {
+    sums_.add(canary, baseline, signal, edges, firsts);
   }
 
   void update(Standing standing, double alpha, std::chrono::nanoseconds now);
@@ -127,7 +129,7 @@ class TrafficWeight {
   // Nothing is left for a baseline.
   [[nodiscard]] bool is_all() const { return value_ >= kAll; }
   // Where another judge of the same canary stood: who splits the traffic by it must see no fall.
-  void go_on_from(const TrafficWeight& before) { value_ = std::min(before.value_, steps_.most); }
+  void go_on_from(double percent) { value_ = std::min(percent, steps_.most); }
 
  private:
   void note_suspicion(Standing standing, std::chrono::nanoseconds now);

@@ -10,9 +10,6 @@
 namespace slogate {
 namespace {
 
-Json number(std::optional<double> value) {
-  return value ? slogate::number(*value) : Json(nullptr);
-}
 
 Json level_json(const LevelVerdict& level) {
   return {{"quantile", number(level.quantile)},

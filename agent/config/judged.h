@@ -111,7 +111,10 @@ struct JudgedSignal {
   double least_increase = 0;
   bool answers = false;  // its values are answers to requests of its role: those that are open or
                          // ended without one count as slow
-  bool main = false;     // stands for the load; the first of these that is in use does
+  // The role of the connections that its values come on, of which each may be slow or quick at
+  // first.
+  std::string_view connections = {};
+  bool main = false;  // stands for the load; the first of these that is in use does
   // Of a ratio, whose unit is a share of one:
   CounterSum events = {}, exposures = {};
   CounterTerm base = {};  // see base_of()

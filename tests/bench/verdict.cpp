@@ -36,6 +36,11 @@ struct Experiment {
   // Where answers are read: what share of them fails. And everything else that a server counts.
   std::optional<std::array<double, 2>> failing = {};  // of stable and canary
   bool ordinary = false;
+  // The part of the requests of stable and canary that are the first on their connections, and how
+  // many times slower these are.
+  std::array<double, 2> firsts{};
+  double first_slower = 1;
+  size_t opens = 0;  // so many connections the canary opens in its first reading, and keeps
 };
 
 // What one run came to: after how many canary requests the veto fell, and the blocks of the end.
@@ -49,15 +54,32 @@ struct Arms {
       : stable(of.stable),
         canary(of.canary),
         slow_stable(half_slow(of.stable)),
-        slow_canary(half_slow(of.canary)) {}
+        slow_canary(half_slow(of.canary)),
+        first_stable(support::scaled(of.stable, of.first_slower)),
+        first_canary(support::scaled(of.canary, of.first_slower)) {}
   static Survival half_slow(const Survival& of) {
     return [of, slow = support::scaled(of, 6)](double x) { return (of(x) + slow(x)) / 2; };
   }
-  Sampler stable, canary, slow_stable, slow_canary;
+  Sampler stable, canary, slow_stable, slow_canary, first_stable, first_canary;
 };
 
-Observation observed(const Experiment& what, std::mt19937_64& random, const Histogram& canary,
-                     const Histogram& stable) {
+// The requests of a reading, and how many of them are the first on their connections.
+struct Drawn {
+  Histogram requests{};
+  uint64_t firsts = 0;
+
+  void draw(std::mt19937_64& random, const Sampler& first, const Sampler& later, size_t all,
+            double part, size_t opened = 0) {
+    firsts = std::min<uint64_t>(all, opened);
+    if (part > 0) firsts += std::binomial_distribution<uint64_t>(all - firsts, part)(random);
+    first.draw(random, firsts, requests);
+    later.draw(random, all - firsts, requests);
+  }
+};
+
+Observation observed(const Experiment& what, std::mt19937_64& random, const Drawn& canary_drawn,
+                     const Drawn& stable_drawn) {
+  const Histogram &canary = canary_drawn.requests, &stable = stable_drawn.requests;
   Observation seen;
   Counts& of_canary = seen.canary.added;
   Counts& of_stable = seen.baseline[0].added;
@@ -71,6 +93,8 @@ Observation observed(const Experiment& what, std::mt19937_64& random, const Hist
     support::add_ordinary_traffic(canary, of_canary);
     support::add_ordinary_traffic(stable, of_stable);
   }
+  of_canary.counters[SLOGATE_COUNTER_used_server] += canary_drawn.firsts;
+  of_stable.counters[SLOGATE_COUNTER_used_server] += stable_drawn.firsts;
   return seen;
 }
 
@@ -80,16 +104,18 @@ Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
   const double length = std::max(1.0, what.bursts), share = what.bursts > 0 ? 0.0244 : 0;
   Bursts canary_bursts(length, share), stable_bursts(length, share);
   for (size_t i = 0; i < what.before + what.readings; ++i) {
-    Histogram canary{}, stable{};
+    Drawn canary, stable;
     const bool stable_burst = share > 0 && stable_bursts.next(random);
     const bool own_burst = share > 0 && canary_bursts.next(random);
     const bool canary_burst = what.common ? stable_burst : own_burst;
-    (stable_burst ? arms.slow_stable : arms.stable)
-        .draw(random, what.requests * what.stable_factor, stable);
+    stable.draw(random, arms.first_stable, stable_burst ? arms.slow_stable : arms.stable,
+                what.requests * what.stable_factor, what.firsts[0]);
     const bool changed = i >= what.before + what.change;
     const Sampler& good = canary_burst ? arms.slow_stable : arms.stable;
     const Sampler& bad = canary_burst ? arms.slow_canary : arms.canary;
-    if (i >= what.before) (changed ? bad : good).draw(random, what.requests, canary);
+    if (i >= what.before)
+      canary.draw(random, changed ? arms.first_canary : arms.first_stable, changed ? bad : good,
+                  what.requests, what.firsts[1], i == what.before ? what.opens : 0);
     const Verdict& verdict = replay.step(observed(what, random, canary, stable));
     if (verdict.decision == Decision::Veto)
       return {static_cast<double>((i + 1 - what.before - what.change) * what.requests),
@@ -225,6 +251,47 @@ void add_young(std::vector<Experiment>& all, size_t runs) {
   add("scale x2", support::scaled(ln, 2), 0.001, 0, runs / 10);
 }
 
+// Arms whose connections live for different times, where a connection's first request is slower.
+void add_firsts(std::vector<Experiment>& all, size_t runs) {
+  const Survival ln = support::lognormal();
+  const auto add = [&](std::string name, size_t a_second, double stable, double canary,
+                       double slower, size_t of) {
+    all.push_back({.name = fmt::format("firsts, {}, {}/s", name, a_second),
+                   .stable = ln,
+                   .canary = ln,
+                   .requests = a_second / 4,
+                   .before = 480,
+                   .readings = 480,
+                   .runs = of,
+                   .firsts = {stable, canary},
+                   .first_slower = slower});
+  };
+  for (const size_t a_second : {1000, 100, 20}) {
+    add("x3, 0 and 100 %", a_second, 0, 1, 3, runs);
+    add("x3, 0 and 10 %", a_second, 0, 0.1, 3, runs);
+    add("x3, 5 and 10 %", a_second, 0.05, 0.1, 3, runs);
+    add("x3, 90 and 100 %", a_second, 0.9, 1, 3, runs);
+    add("a third, 100 and 0 %", a_second, 1, 0, 1.0 / 3, runs);
+    add("a third, 100 and 50 %", a_second, 1, 0.5, 1.0 / 3, runs);
+  }
+  // And what it costs where they live equally long: nothing.
+  const auto bad = [&](std::string name, double part, double slower, size_t opens) {
+    for (const double factor : {1.5, 2.0}) {
+      add(fmt::format("{}, scale x{:g}", name, factor), 1000, part, part, slower, runs / 5);
+      all.back().canary = support::scaled(ln, factor);
+      all.back().alpha = 0.001;
+      all.back().opens = opens;
+      add(fmt::format("{}, tail x{:g}", name, factor + 1), 1000, part, part, slower, runs / 5);
+      all.back().canary = support::tail_stretched(ln, factor + 1);
+      all.back().alpha = 0.001;
+      all.back().opens = opens;
+    }
+  };
+  bad("none", 0, 1, 0);
+  bad("10 % of both", 0.1, 1, 0);
+  bad("100 at the start", 0, 1, 100);
+}
+
 std::vector<Experiment> experiments(size_t runs) {
   const Survival ln = support::lognormal(), pa = support::pareto();
   const size_t some = std::max<size_t>(1, runs / 5);
@@ -276,6 +343,7 @@ std::vector<Experiment> experiments(size_t runs) {
   add_errors(all, runs);
   add_mixtures(all, some);
   add_young(all, runs);
+  add_firsts(all, runs);
   return all;
 }
 

@@ -82,7 +82,7 @@ set_weight() {
 follow() {
   local before='' now
   while sleep 0.25; do
-    now=$(of "$1" weight)
+    now=$(of "$1" weight || true) # nothing while the agent begins anew
     if [ -z "$now" ] || [ "$now" = "$before" ]; then continue; fi
     set_weight "$1" "$now"
     say "$(now_ms) $now" >>"$work/$1.weights"
@@ -144,6 +144,13 @@ stays good $((3 * every)) "without traffic"
 # shellcheck disable=SC2086
 kill -CONT ${asking[good]}
 passed "at $(of good weight) it stays for as long as there is no traffic"
+
+before=$(of good weight)
+stop_agent
+start_agent --config "$work/slogate.yaml"
+awk -v now="$(of good weight)" -v before="$before" 'BEGIN { exit !(now >= before) }' ||
+  fail "good was at $before, and is at $(of good weight) after a restart: $(of good message)"
+passed "after a restart of the agent it goes on at $(of good weight): $(of good message)"
 
 wait_until 60 weight_is good 100 || fail "good is at $(of good weight): $(of good message)"
 # Every rise is one step, and not sooner than stated: the loop looks four times a second.

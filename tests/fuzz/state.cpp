@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vetoes.json as another agent, or a broken disk, left it. What is read is written and read again.
+// vetoes.json and weights.json as another agent, or a broken disk, left it. What is read is written
+// and read again.
 #include "agent/canary/state_dir.h"
 
 #include <fcntl.h>
@@ -31,6 +32,14 @@ std::string text_of(const std::vector<slogate::LatchedVeto>& vetoes) {
   return text;
 }
 
+void fuzz_weights(const slogate::StateDir& state) {
+  const auto weights = state.read_weights("");
+  if (!weights) return;
+  slogate::fuzz::require(state.write_weights(*weights, "").has_value(), "it can be written");
+  const auto again = state.read_weights("");
+  slogate::fuzz::require(again && *again == *weights, "what was written is read");
+}
+
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -39,6 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   write_file(directory.path + "/vetoes.json", data, size);
   const auto state = slogate::StateDir::open(directory.path);
   require(state.has_value(), "the directory opens");
+  write_file(directory.path + "/weights.json", data, size);
+  fuzz_weights(*state);
   const auto vetoes = state->read_vetoes();
   if (!vetoes) return 0;
   require(state->write_vetoes(*vetoes).has_value(), "it can be written");

@@ -332,6 +332,97 @@ TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
   EXPECT_EQ(other.analysis.restore(*vetoes), 0u);
 }
 
+// One that passed, and goes up.
+Slo rising_slo(const char* canary) {
+  Slo slo = slo_of(canary, "/demo/stable/**");
+  slo.weight = {.from = 5, .step = 24, .every = 3s, .most = 100};
+  return slo;
+}
+void make_rise(Node& node, uint64_t canary) {
+  const Sampler good(support::lognormal());
+  node.add(canary, "/demo/canary/a");
+  node.add(2, "/demo/stable/a");
+  for (int i = 0; i < 1200 && node.verdict().traffic_weight < 50; ++i) {
+    node.answer(0, good);
+    node.answer(1, good);
+    node.step();
+  }
+  ASSERT_EQ(node.verdict().traffic_weight, 53) << node.verdict().message;
+}
+// What an agent says of these weights that begins beside a canary of this id, at its first look.
+double weight_after(const Slo& slo, std::vector<KeptWeight> weights, uint64_t canary) {
+  Node after(slo);
+  after.analysis.restore_weights(std::move(weights));
+  EXPECT_EQ(after.verdict().traffic_weight, slo.weight.from) << "nobody has been seen yet";
+  after.step();
+  EXPECT_EQ(after.verdict().traffic_weight, slo.weight.from) << "the canary is not there yet";
+  after.add(canary, "/demo/canary/a");
+  after.add(2, "/demo/stable/a");
+  after.step();
+  return after.verdict().traffic_weight;
+}
+
+TEST_F(StateDirTest, AWeightGoesOnWhereTheSameCanaryIsStillThere) {
+  const Slo slo = rising_slo("/demo/canary/**");
+  Node node(slo);
+  EXPECT_THAT(node.analysis.weights(), IsEmpty()) << "where every weight begins";
+  make_rise(node, 7);
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  EXPECT_THAT(*state->read_weights("boot 1"), IsEmpty());
+  ASSERT_TRUE(state->write_weights(node.analysis.weights(), "boot 1"));
+  const auto weights = state->read_weights("boot 1");
+  ASSERT_TRUE(weights) << weights.error().line();
+  EXPECT_EQ(*weights, node.analysis.weights());
+  EXPECT_THAT(*state->read_weights("boot 2"), IsEmpty());
+
+  EXPECT_EQ(weight_after(slo, *weights, 7), 53);
+  EXPECT_EQ(weight_after(slo, *weights, 8), 5) << "another cgroup of that name";
+  EXPECT_EQ(weight_after(rising_slo("/demo/canary/*"), *weights, 7), 5) << "another question";
+  Slo capped = slo;
+  capped.weight.most = 40;
+  EXPECT_EQ(weight_after(capped, *weights, 7), 40);
+}
+
+TEST_F(StateDirTest, AWeightOfARolloutWithANameIsOfThatName) {
+  Slo slo = rising_slo("/demo/canary/**");
+  slo.rollout = "7d9f-3";
+  Node node(slo);
+  make_rise(node, 7);
+  EXPECT_EQ(weight_after(slo, node.analysis.weights(), 8), 53);
+  slo.rollout = "7d9f-4";
+  EXPECT_EQ(weight_after(slo, node.analysis.weights(), 7), 5);
+}
+
+// At 100 it has no baseline, and what it passed by nobody can show again.
+TEST_F(StateDirTest, ACanaryThatHadAllTheTrafficStaysPassed) {
+  const Slo slo = rising_slo("/demo/canary/**");
+  const Sampler good(support::lognormal());
+  for (const bool passed : {true, false}) {
+    Node after(slo);
+    after.analysis.restore_weights({{.slo = "demo",
+                                     .canary = "/demo/canary/**",
+                                     .rollout = "",
+                                     .cgroups = {7},
+                                     .earned = {.percent = 100, .passed = passed}}});
+    after.add(7, "/demo/canary/a");
+    after.add(2, "/demo/stable/a");
+    for (int i = 0; i < 80; ++i) {
+      after.answer(0, good);
+      after.step();
+    }
+    EXPECT_EQ(after.verdict().traffic_weight, 100);
+    EXPECT_EQ(after.verdict().decision, passed ? Decision::Pass : Decision::Hold)
+        << after.verdict().message;
+  }
+}
+
+TEST_F(StateDirTest, AVetoLeavesNoWeight) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  make_bad(node);
+  EXPECT_THAT(node.analysis.weights(), IsEmpty());
+}
+
 // As agents wrote it that said connect_errors.
 TEST_F(StateDirTest, AVetoWithTheNamesOfBeforeComesBackWithThoseOfNow) {
   write("vetoes.json", R"({"form": 1, "vetoes": [{"canary": "/demo/canary/**", "verdict": {
@@ -368,6 +459,25 @@ TEST_F(StateDirTest, DamagedFilesAreToldOf) {
     const auto vetoes = state->read_vetoes();
     ASSERT_FALSE(vetoes) << text.substr(0, 80);
     EXPECT_THAT(vetoes.error().line(), HasSubstr("vetoes.json"));
+  }
+  const std::string good =
+      R"({"slo": "a", "canary": "/a", "rollout": "", "cgroups": [1], "weight": 9, "passed": true})";
+  write("weights.json", R"({"form": 1, "boot": "b", "weights": [)" + good + "]}");
+  EXPECT_EQ(state->read_weights("b")->size(), 1u);
+  for (const auto& [what, instead] : {std::pair("\"cgroups\": [1]", "\"cgroups\": [-1]"),
+                                      {"9", "101"},
+                                      {"9", "-1"},
+                                      {"9", "\"9\""},
+                                      {"true", "1"},
+                                      {"\"slo\"", "\"no\""},
+                                      {good.c_str(), "[]"},
+                                      {good.c_str(), "{"}}) {
+    std::string text = good;
+    text.replace(text.find(what), std::string_view(what).size(), instead);
+    write("weights.json", R"({"form": 1, "boot": "b", "weights": [)" + text + "]}");
+    const auto weights = state->read_weights("b");
+    ASSERT_FALSE(weights) << text;
+    EXPECT_THAT(weights.error().line(), HasSubstr("weights.json"));
   }
   fs::remove(path_ + "/vetoes.json");
   fs::create_directory(path_ + "/vetoes.json");

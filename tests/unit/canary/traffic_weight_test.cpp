@@ -291,8 +291,8 @@ TEST_F(TrafficWeightPace, AnotherJudgeGoesOnFromWhereOneStood) {
   Slo narrow = default_slo(0.001);
   narrow.weight.most = 20;
   TrafficWeight next(default_slo(0.001), 0s), capped(narrow, 0s);
-  next.go_on_from(weight_);
-  capped.go_on_from(weight_);
+  next.go_on_from(weight_.percent());
+  capped.go_on_from(weight_.percent());
   EXPECT_EQ(next.percent(), 25);
   EXPECT_EQ(capped.percent(), 20);
 }
