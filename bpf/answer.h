@@ -542,8 +542,13 @@ static __always_inline bool is_mysql_code(__u32 code) {
   return code >= 1000 && code < 8000;
 }
 
-/* What COM_STMT_PREPARE is answered with. */
+/* What COM_STMT_PREPARE is answered with: a number of four bytes, two of two, a zero, warnings. An
+ * OK that says something is as long where that has five characters, and the third is there. */
 #define MYSQL_PREPARED 12
+
+static __always_inline bool is_mysql_prepared(const struct answer_reading* reading) {
+  return mysql_length(reading) == MYSQL_PREPARED && !byte_of(reading->window.high, 5);
+}
 
 /* The greeting and the client's answer are packets 0 and 1 of an exchange, which goes on until the
  * server says OK or refuses; each request is a new exchange, and what answers it is packet 1. */
@@ -551,8 +556,7 @@ static __always_inline void note_mysql_phase(struct answer_reading* reading, __u
                                              __u8 type) {
   reading->login = reading->phase & SLOGATE_PHASE_login && number > 1;
   if (!reading->login || !type || type == 0xff) reading->phase &= ~SLOGATE_PHASE_login;
-  if (number == 1 && !type && mysql_length(reading) == MYSQL_PREPARED)
-    reading->phase |= SLOGATE_PHASE_prepares;
+  if (number == 1 && !type && is_mysql_prepared(reading)) reading->phase |= SLOGATE_PHASE_prepares;
 }
 
 /* A packet: its length in three bytes, its number in the exchange, what it says. A server's answer

@@ -498,6 +498,7 @@ TEST(AnswerMysql, StatementsAreClosedWhereTheyWerePrepared) {
   EXPECT_EQ(phase(packet(1, prepared)), SLOGATE_PHASE_prepares);
   EXPECT_EQ(phase(packet(1, prepared) + packet(2, "\3def")), SLOGATE_PHASE_prepares);
   EXPECT_EQ(phase(packet(2, prepared)), 0);
+  EXPECT_EQ(phase(packet(1, "\0\1\0\2\0\0\0hello"s)), 0) << "an OK that says as much";
   EXPECT_EQ(phase(kOk), 0);
   const Situation after = {.protocol = SLOGATE_PROTOCOL_mysql, .phase = SLOGATE_PHASE_prepares};
   EXPECT_EQ(read(kOk, after).phase, SLOGATE_PHASE_prepares) << "for as long as it lives";
