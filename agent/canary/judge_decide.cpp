@@ -335,14 +335,15 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
   // Where all the traffic is the canary's, the baseline may leave.
   if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0 && !is_let_go())
     return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
-  if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
+  if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0 &&
+      !is_let_go())  // by an agent before this one, perhaps
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
   if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
     return find_lack(
         facts, fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
                            count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
                            kLeastSamples, kLeastBlocks));
-  if (slo_.baseline && exposures(history_, main_signal()) == 0)
+  if (slo_.baseline && exposures(history_, main_signal()) == 0 && !is_let_go())
     return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
   if (facts.log_e >= kSuspicion)
     return hold(Reason::InsufficientSamples,

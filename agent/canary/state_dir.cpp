@@ -38,24 +38,24 @@ Result<void> write_all(int fd, std::string_view text) {
 }
 
 // An object of this form with a list of this name.
-Result<Json> parse_list(std::string_view text, const char* name) {
+Result<void> parse_list(std::string_view text, const char* name, Json& json) {
   bool deep = false;
   const auto watch = [&deep](int depth, Json::parse_event_t, const Json&) {
     deep = deep || depth > kMostDepth;
     return !deep;
   };
-  Json json = Json::parse(text, watch, false);
+  json = Json::parse(text, watch, false);
   if (deep || !json.is_object() || !json.contains(name) || !json[name].is_array())
     return fail(fmt::format("it is not a list of {}", name));
   if (json.value("form", Json()) != Json(kForm)) return fail("it is of another version");
-  return json;
+  return {};
 }
 
 Result<std::vector<LatchedVeto>> parse_vetoes(std::string_view text) {
-  const auto json = parse_list(text, "vetoes");
-  if (!json) return fail(json.error());
+  Json json;
+  if (auto done = parse_list(text, "vetoes", json); !done) return fail(done.error());
   std::vector<LatchedVeto> vetoes;
-  for (const Json& one : (*json)["vetoes"]) {
+  for (const Json& one : json["vetoes"]) {
     if (!one.is_object() || !one.contains("canary") || !one["canary"].is_string() ||
         !one.contains("verdict"))
       return fail("an entry is not a veto");
@@ -80,11 +80,11 @@ bool is_kept_weight(const Json& one) {
 }
 
 Result<std::vector<KeptWeight>> parse_weights(std::string_view text, std::string_view boot) {
-  const auto json = parse_list(text, "weights");
-  if (!json) return fail(json.error());
+  Json json;
+  if (auto done = parse_list(text, "weights", json); !done) return fail(done.error());
   std::vector<KeptWeight> weights;
-  if (json->value("boot", Json()) != Json(boot)) return weights;
-  for (const Json& one : (*json)["weights"]) {
+  if (json.value("boot", Json()) != Json(boot)) return weights;
+  for (const Json& one : json["weights"]) {
     if (!is_kept_weight(one)) return fail("an entry is not a weight");
     weights.push_back(
         {.slo = one["slo"].get<std::string>(),
