@@ -10,6 +10,7 @@
 
 #include "agent/base/log.h"
 #include "agent/host/addresses.h"
+#include "maps/file.h"
 
 namespace slogate {
 namespace {

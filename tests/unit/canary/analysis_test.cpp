@@ -335,7 +335,7 @@ TEST_F(StateDirTest, AVetoComesBackWithItsEvidence) {
 // One that passed, and goes up.
 Slo rising_slo(const char* canary) {
   Slo slo = slo_of(canary, "/demo/stable/**");
-  slo.weight = {.from = 5, .step = 24, .every = 3s, .most = 100};
+  slo.weight = {.from = 5, .step = 24, .most = 100, .every = 3s};
   return slo;
 }
 double make_rise(Node& node, uint64_t canary) {
