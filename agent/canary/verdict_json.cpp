@@ -10,7 +10,6 @@
 namespace slogate {
 namespace {
 
-
 Json level_json(const LevelVerdict& level) {
   return {{"quantile", number(level.quantile)},
           {"log_proof", number(level.log_proof)},
