@@ -26,6 +26,8 @@ class Fleet {
 
   void reset(std::string rollout, TickTime now) { own_.reset(std::move(rollout), now); }
   void go_on_with_weight_of(const Fleet& before) { own_.go_on_with_weight_of(before.own_); }
+  [[nodiscard]] Judge::Earned earned() const { return own_.earned(); }
+  void go_on_with(const Judge::Earned& earned) { own_.go_on_with(earned); }
   void set_pass_within(std::chrono::nanoseconds pass_within) { own_.set_pass_within(pass_within); }
   void set_weight_steps(const WeightSteps& steps) { own_.set_weight_steps(steps); }
   void restore(Verdict veto) { own_.restore(std::move(veto)); }
