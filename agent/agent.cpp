@@ -193,7 +193,7 @@ void Agent::hear_peers(TickTime now) {
         analysis_.lend(one.question, one.lender, std::move(one.answer), now);
         break;
       case Lent::What::Dropped:
-        analysis_.drop_lender(one.question.slo, one.lender, now);
+        analysis_.drop_lender(one.question.slo, one.lender);
         break;
     }
 }

@@ -85,7 +85,14 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
       gauge("slogate_evidence_rollout", "1 for the rollout whose evidence is exported.");
   Samples weight =
       gauge("slogate_evidence_weight", "Weight of a component of the evidence in the mixture.");
+  Samples lenders = gauge("slogate_lenders",
+                          "Nodes that are asked for a baseline because too little of one is here.");
   for (const auto& verdict : verdicts.list) {
+    for (size_t i = 0; i < kLenderStates.size() && !verdict->lenders.empty(); ++i)
+      lenders.values.push_back(
+          {{{"slo", verdict->slo}, {"state", std::string(kLenderStates[i])}},
+           static_cast<double>(std::ranges::count(verdict->lenders, static_cast<LenderState>(i),
+                                                  &LenderStatus::state))});
     for (size_t i = 0; i < kDecisions.size(); ++i)
       decision.values.push_back({{{"slo", verdict->slo}, {"verdict", std::string(kDecisions[i])}},
                                  verdict->decision == static_cast<Decision>(i) ? 1.0 : 0.0});
@@ -117,8 +124,8 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
       }
     }
   }
-  for (Samples* family :
-       {&decision, &reason, &log_e, &samples, &known, &expected, &rollout, &component, &weight})
+  for (Samples* family : {&decision, &reason, &log_e, &samples, &known, &expected, &rollout,
+                          &component, &weight, &lenders})
     write_samples(std::move(*family), sink);
   write_arms(snapshot, sink);
 }

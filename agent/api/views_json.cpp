@@ -262,6 +262,7 @@ Json slo_json(const SloStatus& status, const Verdict& verdict) {
           {"alpha", number(slo.alpha)},
           {"warmup_seconds", number(seconds(slo.warmup))},
           {"pass_within_seconds", number(seconds(slo.pass_within))},
+          {"node_margin", number(slo.node_margin)},
           {"weight",
            {{"from", number(slo.weight.from)},
             {"step", number(slo.weight.step)},

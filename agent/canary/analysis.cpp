@@ -37,7 +37,7 @@ std::string text_of(const std::optional<Selector>& selector) {
 
 bool same_question(const Slo& a, const Slo& b) {
   return text_of(a.baseline) == text_of(b.baseline) && a.alpha == b.alpha && a.warmup == b.warmup &&
-         a.port == b.port && a.objectives == b.objectives;
+         a.node_margin == b.node_margin && a.port == b.port && a.objectives == b.objectives;
 }
 
 // One rollout after the other of one workload: what is known of its baseline holds on.
@@ -284,8 +284,8 @@ void CanaryAnalysis::lend(const LentQuestion& question, const std::string& lende
   if (one && one->question == question) one->judge.lend(lender, std::move(answer), now);
 }
 
-void CanaryAnalysis::drop_lender(std::string_view slo, const std::string& lender, TickTime now) {
-  if (Case* one = find(slo)) one->judge.drop_lender(lender, now);
+void CanaryAnalysis::drop_lender(std::string_view slo, const std::string& lender) {
+  if (Case* one = find(slo)) one->judge.drop_lender(lender);
 }
 
 // Of a rollout that this node has not heard of yet its baseline's requests are the same.

@@ -83,13 +83,14 @@ class CanaryAnalysis {
   void set_canary_nodes(std::string_view slo, const std::vector<std::string>& nodes);
   // A node begins to be asked for its baseline.
   void ask_lender(std::string_view slo, const std::string& lender, TickTime now);
-  // An answer of a node. The readings of a lender's first answer are history and never judged; from
-  // the second on each is judged once, in the order of their numbers. An answer to a question that
-  // is not asked any more is passed over.
+  // An answer of a node: all readings after the one that the last answer ended with. Those of the
+  // first are history and never judged, and so are those after some were lost. Readings of who was
+  // not named by ask_lender(), and answers to a question that is not asked any more, are passed
+  // over.
   void lend(const LentQuestion& question, const std::string& lender, LentAnswer answer,
             TickTime now);
   // The node will not be asked any more, for whatever reason.
-  void drop_lender(std::string_view slo, const std::string& lender, TickTime now);
+  void drop_lender(std::string_view slo, const std::string& lender);
 
   // The other side: whether this node means the same by a question,
   [[nodiscard]] LentAnswer::State matches(const LentQuestion& question) const;

@@ -109,6 +109,12 @@ void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const 
   weigh_absolute(latency_trial(canary, hypothesis.signal, above), passed, share, {gains, 0});
 }
 
+// As far from the baseline's edge as the canary's may be on a node that is as fast.
+size_t usual_edge(Hypothesis hypothesis, size_t edge) {
+  hypothesis.node_margin = 1;
+  return proof_edge(hypothesis, edge);
+}
+
 void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const Tally& canary,
                             const Tally& baseline, const LevelEdge& edge, const FirstShares& firsts,
                             Cell cell) {
@@ -121,7 +127,7 @@ void weigh_latency_increase(const Hypothesis& hypothesis, double quantile, const
     const size_t proof = proof_edge(hypothesis, at);
     const Trial slow = latency_trial(canary, signal, proof);
     if (gap) {
-      const Trial usual = latency_trial(baseline, signal, proof);
+      const Trial usual = latency_trial(baseline, signal, usual_edge(hypothesis, at));
       const Margin margin{1, kGapTolerance * (1 - quantile)};
       to(kStakes, [&](double stake) { return tolerable(slow, usual, margin, stake); });
     } else {
@@ -140,7 +146,7 @@ constexpr double kTold = 2;
 
 bool is_gap(const Hypothesis& hypothesis, double quantile, const Tally& history, size_t edge) {
   const Trial beyond = latency_trial(history, hypothesis.signal, edge);
-  const size_t proof = proof_edge(hypothesis, edge);
+  const size_t proof = usual_edge(hypothesis, edge);
   const Trial farther = latency_trial(history, hypothesis.signal, proof);
   const double share = 1 - std::exp2(-kGapIndex * static_cast<double>(proof - edge) / 8);
   const double left = (1 - quantile) * beyond.exposures;
@@ -178,22 +184,25 @@ bool stays_tied(const std::optional<LevelEdge>& used, const std::array<size_t, 2
 }  // namespace
 
 size_t against_edge(const Hypothesis& hypothesis, size_t edge) {
-  return hypothesis.implied ? veto_edge(hypothesis.signal, edge)
-                            : edge_above(bucket_edge(edge) + hypothesis.bound);
+  return hypothesis.implied
+             ? veto_edge(hypothesis.signal, edge, hypothesis.node_margin)
+             : edge_above(bucket_edge(edge) * hypothesis.node_margin + hypothesis.bound);
 }
 
 size_t proof_edge(const Hypothesis& hypothesis, size_t edge) {
-  const size_t found =
-      hypothesis.implied
-          ? std::max(edge + kPassStretch,
-                     veto_edge(hypothesis.signal, edge) + kPassStretch - kVetoStretch)
-          : std::max(edge + 1, edge_below(bucket_edge(edge) + hypothesis.bound).value_or(0));
+  const double slowest = bucket_edge(edge) * hypothesis.node_margin;
+  const size_t found = hypothesis.implied
+                           ? std::max(edge_below(slowest).value_or(edge) + kPassStretch,
+                                      edge_above(slowest + least_increase(hypothesis.signal)) +
+                                          kPassStretch - kVetoStretch)
+                           : std::max(edge + 1, edge_below(slowest + hypothesis.bound).value_or(0));
   return std::min<size_t>(found, SLOGATE_EDGES - 1);
 }
 
-size_t veto_edge(size_t signal, size_t edge) {
+size_t veto_edge(size_t signal, size_t edge, double node_margin) {
+  const double slowest = bucket_edge(edge) * node_margin;
   const size_t stretched = std::min<size_t>(edge + kVetoStretch, SLOGATE_EDGES - 1);
-  return std::max(stretched, edge_above(bucket_edge(edge) + least_increase(signal)));
+  return std::max(stretched, edge_above(slowest + least_increase(signal)));
 }
 
 std::vector<Hypothesis> to_hypotheses(const Slo& slo) {
@@ -218,6 +227,14 @@ std::vector<Hypothesis> to_hypotheses(const Slo& slo) {
   for (size_t signal = 0; slo.baseline && signal < kJudgedSignals; ++signal)
     if (!kJudged[signal].stated_only && !stated.contains(signal))
       hypotheses.push_back(implied_hypothesis(signal));
+  return hypotheses;
+}
+
+std::vector<Hypothesis> to_hypotheses_between_nodes(const Slo& slo) {
+  std::vector<Hypothesis> hypotheses = to_hypotheses(slo);
+  for (Hypothesis& hypothesis : hypotheses)
+    if (is_latency(hypothesis.signal) && !hypothesis.absolute)
+      hypothesis.node_margin = slo.node_margin;
   return hypotheses;
 }
 

@@ -35,8 +35,10 @@ inline constexpr double kVetoIncrease = 0.001, kPassIncrease = 0.005;
 }
 
 // For a comparison without an objective of its own: the canary's edge beyond which it is worse than
-// a baseline with this one. At most the last edge.
-[[nodiscard]] size_t veto_edge(size_t signal, size_t edge);
+// a baseline with this one. At most the last edge. Where the baseline is of another node, the
+// canary's may be `node_margin` times slower, if that is more than the stretch: together with it,
+// all times doubled would take four times as long to be seen.
+[[nodiscard]] size_t veto_edge(size_t signal, size_t edge, double node_margin = 1);
 
 // One bound on one signal.
 struct Hypothesis {
@@ -45,6 +47,7 @@ struct Hypothesis {
   bool absolute = false;
   bool implied = false;       // there because there is a baseline, not because it was asked for
   double bound = 0;           // seconds or a share; meaningless when implied
+  double node_margin = 1;     // see veto_edge(); of latencies alone
   std::vector<Level> levels;  // one for a ratio, whose quantile means nothing
 };
 
@@ -63,6 +66,8 @@ inline constexpr double kAlwaysShown = 0.99;
 // which the SLO states no increase of its own: who allows 50 ms more wants to be told of nothing
 // less.
 [[nodiscard]] std::vector<Hypothesis> to_hypotheses(const Slo& slo);
+// The same, where the baseline is of another node than the canary.
+[[nodiscard]] std::vector<Hypothesis> to_hypotheses_between_nodes(const Slo& slo);
 // The hypotheses of a comparison for which nothing is stated: one for every signal but rtt.
 [[nodiscard]] std::vector<Hypothesis> default_hypotheses();
 
@@ -121,7 +126,7 @@ class Hypotheses {
 // Of an increase: the canary's edge beyond which it is worse than a baseline with this one.
 [[nodiscard]] size_t against_edge(const Hypothesis& hypothesis, size_t edge);
 // The canary's edge within which it is shown to be as good as a baseline with this one: at most the
-// last edge.
+// last edge. A node's margin is rounded down here, and up in veto_edge(): rounding makes neither.
 [[nodiscard]] size_t proof_edge(const Hypothesis& hypothesis, size_t edge);
 
 // The weight of each component in the mixture, together at most 1. Signals have fixed shares; those

@@ -66,9 +66,11 @@ bool Judge::are_known(const Tally& arm) {
   return covered && covered->answers >= kFewRequests && covered->known >= kLeastKnown;
 }
 
-Judge::Judge(const Slo& slo, std::string rollout, TickTime now)
+Judge::Judge(const Slo& slo, std::string rollout, TickTime now, Beside beside)
     : slo_(slo),
-      hypotheses_(to_hypotheses(slo)),
+      beside_(beside),
+      hypotheses_(beside == Beside::OwnNode ? to_hypotheses(slo)
+                                            : to_hypotheses_between_nodes(slo)),
       threshold_(std::log(1 / slo.alpha)),
       aa_test_(slo.alpha) {
   for (const Hypothesis& hypothesis : hypotheses_.all()) {
@@ -98,9 +100,9 @@ void Judge::reset(std::string rollout, TickTime now) {
   block_began_ = now.monotonic;
   aa_test_.begin_rollout();
   recent_canary_ = recent_baseline_ = {};
-  facts_.reset();
+  facts_ = describe();
   verdict_.reset();
-  publish({.now = now, .canary = {}, .baseline = {}});
+  settle(draft({.now = now, .canary = {}, .baseline = {}}), now);
 }
 
 void Judge::set_weight_steps(const WeightSteps& steps) {
@@ -113,7 +115,7 @@ void Judge::restore(Verdict veto) {
   rollout_.veto = verdict_ = std::make_shared<const Verdict>(std::move(veto));
 }
 
-void Judge::observe(const Observation& seen) {
+void Judge::take(const Observation& seen) {
   canary_.add(seen.canary);
   for (size_t half = 0; half < 2; ++half) baseline_[half].add(seen.baseline[half]);
   note_activity(seen);
@@ -126,24 +128,37 @@ void Judge::observe(const Observation& seen) {
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_, alone_);
   if (++readings_ >= block_readings()) end_block(seen.now.monotonic);
-  publish(seen);
+}
+
+void Judge::add_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now) {
+  for (size_t half = 0; half < 2; ++half) baseline_[half].add(halves[half]);
+  note_baseline(halves, now);
 }
 
 void Judge::note_activity(const Observation& seen) {
   const auto now = seen.now.monotonic;
-  if (seen.canary.lost + seen.baseline[0].lost + seen.baseline[1].lost > 0) {
-    spoiled_ = true;
-    lost_at_ = now;
-  }
+  note_loss(seen.canary, now);
   if (seen.canary.gap) rollout_.gap = {*seen.canary.gap, now};
   if (const uint64_t n = answers(seen.canary.added); n != 0) {
     rollout_.last_sample = now;
     rollout_.answered += n;
   }
+  note_baseline(seen.baseline, now);
+}
+
+void Judge::note_loss(const ArmReading& arm, std::chrono::nanoseconds now) {
+  if (arm.lost == 0) return;
+  spoiled_ = true;
+  lost_at_ = now;
+}
+
+void Judge::note_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now) {
   const size_t load = main_signal();  // of what only sends there are no answers
-  for (const ArmReading& half : seen.baseline)
+  for (const ArmReading& half : halves) {
+    note_loss(half, now);
     if (answers(half.added) != 0 || (is_latency(load) && count(half.added.histograms[load]) != 0))
       baseline_seen_ = now;
+  }
 }
 
 size_t Judge::block_readings() const {
@@ -198,6 +213,7 @@ Prospect Judge::prospect() const {
 
 void Judge::look_ahead(Verdict& facts) const {
   facts.rate = rollout_.outlook.rate();
+  if (!looks_ahead_) return;
   const auto is_open = [](const ObjectiveVerdict& objective) {
     return objective.needed && objective.log_proof < kProofThreshold;
   };
@@ -231,9 +247,12 @@ void Judge::judge_block(const Tally& canary, const Tally& baseline) {
   recent_baseline_ += baseline;
   rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
   const size_t signal = main_signal();
-  if (slo_.baseline) rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_, firsts);
-  if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0))
+  if (slo_.baseline && beside_ == Beside::OwnNode)
+    rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_, firsts);
+  if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0)) {
+    ++rollout_.answered_blocks;
     rollout_.traffic_weight.add_block();
+  }
 }
 
 // How many samples of a signal the canary has in the time that a pass may take, by the baseline's
@@ -337,6 +356,8 @@ ObjectiveVerdict Judge::describe(const Hypotheses::Entry& of) const {
     if (is_latency(hypothesis.signal))
       facts.levels.push_back({hypothesis.levels[level].quantile, proof, needed});
   }
+  // Those beside other nodes do not add up over nodes: two canaries may have one lender.
+  if (beside_ == Beside::OtherNode) return facts;
   const auto names = of.components.of(component_names_);
   const auto sums = of.components.of(rollout_.evidence->sums());
   const auto log_weights = of.components.of(rollout_.evidence->log_weights());

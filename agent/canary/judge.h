@@ -2,6 +2,7 @@
 // One SLO, from readings of its arms to a verdict. Nothing here touches a map, a file or a clock.
 #pragma once
 
+#include <cmath>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -34,13 +35,45 @@ struct Observation {
   std::array<ArmReading, 2> baseline;  // its cgroups in two halves, to be compared with each other
 };
 
+// Whose baseline a canary is compared with: that of its own node, or one that another node lends,
+// which may be quicker by the SLO's node_margin. What is about the canary alone (its weight, a veto
+// that stays) is the former judge's.
+enum class Beside { OwnNode, OtherNode };
+
 // Judges one SLO. A veto stays until reset(); everything else follows what is observed.
 class Judge {
  public:
   // `rollout` names the evidence that begins here.
-  Judge(const Slo& slo, std::string rollout, TickTime now);
+  Judge(const Slo& slo, std::string rollout, TickTime now, Beside beside = Beside::OwnNode);
 
-  void observe(const Observation& seen);
+  void observe(const Observation& seen) {
+    take(seen);
+    settle(draft(seen), seen.now);
+  }
+  // The same step by step, for one of several judges of a canary. A reading is taken in,
+  void take(const Observation& seen);
+  // what would follow from it is told,
+  [[nodiscard]] Verdict draft(const Observation& seen) const;
+  // and what does follow becomes the verdict, unless there is a veto already.
+  void settle(Verdict verdict, TickTime now);
+
+  // A reading of a lent baseline that has arrived since the one before, or before the first.
+  void add_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now);
+  // What part of alpha its evidence may spend: decided before the evidence. Then a veto takes as
+  // much more of it. Above 0, at most 1.
+  void set_share(double share) { log_share_ = std::log(share); }
+  // Whether it reckons how long a pass will take, which costs more than all the rest.
+  void set_looks_ahead(bool looks_ahead) { looks_ahead_ = looks_ahead; }
+  // A baseline is there, and had traffic of late.
+  [[nodiscard]] bool has_baseline() const { return slo_.baseline && !alone_; }
+  [[nodiscard]] double log_e() const { return facts_->log_e + log_share_; }
+  // The same whatever its share.
+  [[nodiscard]] double log_e_alone() const { return facts_->log_e; }
+  [[nodiscard]] size_t blocks() const { return rollout_.blocks; }
+  // Blocks in which both arms answered, which is what a step of the weight takes. Those beside the
+  // baselines of other nodes are counted by who judges them all.
+  [[nodiscard]] size_t answered_blocks() const { return rollout_.answered_blocks; }
+  void count_answered_block() { rollout_.traffic_weight.add_block(); }
 
   // Never null. Values do not change once they were given out.
   [[nodiscard]] std::shared_ptr<const Verdict> verdict() const { return verdict_; }
@@ -82,7 +115,7 @@ class Judge {
     FirstRequests firsts = {};
     Outlook outlook = {};
     TrafficWeight traffic_weight{Slo{}, std::chrono::nanoseconds(0)};
-    size_t blocks = 0;
+    size_t blocks = 0, answered_blocks = 0;
     Tally judged_canary, judged_baseline;
     std::chrono::nanoseconds began{0};
     std::optional<std::chrono::nanoseconds> last_sample;  // when the canary last answered
@@ -102,6 +135,8 @@ class Judge {
   };
 
   void note_activity(const Observation& seen);
+  void note_loss(const ArmReading& arm, std::chrono::nanoseconds now);
+  void note_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now);
   void end_block(std::chrono::nanoseconds now);
   void judge_block(const Tally& canary, const Tally& baseline);
   void begin_evidence();
@@ -121,7 +156,6 @@ class Judge {
   // That which adds most.
   [[nodiscard]] Hypotheses::Entry worst(const Verdict& facts) const;
   [[nodiscard]] bool is_needed(const Hypothesis& hypothesis) const;
-  void publish(const Observation& seen);
   [[nodiscard]] Standing standing(const Verdict& verdict) const;
   [[nodiscard]] std::optional<double> find_shown(const Verdict& facts) const;
   [[nodiscard]] Verdict describe() const;
@@ -156,9 +190,12 @@ class Judge {
                                    const ObjectiveVerdict& facts) const;
 
   Slo slo_;
+  Beside beside_;
   Hypotheses hypotheses_;
   std::vector<std::string> component_names_;  // of all hypotheses, one after the other
   double threshold_;
+  double log_share_ = 0;
+  bool looks_ahead_ = true;
 
   Arm canary_;
   std::array<Arm, 2> baseline_;

@@ -54,13 +54,16 @@ std::string subject(const Hypothesis& hypothesis) {
 
 std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline) {
   if (hypothesis.absolute) return "allowed " + figure(hypothesis, hypothesis.bound);
+  const double margin = hypothesis.node_margin;
+  const std::string usual =
+      figure(hypothesis, baseline) + (margin > 1 ? fmt::format(" x {:g}", margin) : "");
   if (hypothesis.implied && is_latency(hypothesis.signal)) {
     const double stretch = std::exp2(kVetoStretch / 8.0), least = least_increase(hypothesis.signal);
-    return baseline.value_or(0) * (stretch - 1) < least
-               ? fmt::format("allowed {} + {}", figure(hypothesis, baseline), duration_text(least))
+    return baseline.value_or(0) * (std::max(stretch, margin) - margin) < least
+               ? fmt::format("allowed {} + {}", usual, duration_text(least))
                : fmt::format("allowed {} x {:.2f}", figure(hypothesis, baseline), stretch);
   }
-  return fmt::format("allowed {} + {}", figure(hypothesis, baseline),
+  return fmt::format("allowed {} + {}", usual,
                      figure(hypothesis, hypothesis.implied ? kVetoIncrease : hypothesis.bound));
 }
 
@@ -68,9 +71,10 @@ std::string allowed(const Hypothesis& hypothesis, std::optional<double> baseline
 // factor.
 std::string shown_text(const Hypothesis& hypothesis, const std::optional<LevelEdge>& edge) {
   const size_t shown = edge ? proof_edge(hypothesis, edge->at) : 0;
-  return edge && shown > edge->at + kPassStretch
+  const double factor = edge ? bucket_edge(shown) / bucket_edge(edge->at) : 1;
+  return factor > std::exp2(kPassStretch / 8.0) * hypothesis.node_margin * (1 + 1e-9)
              ? duration_text(bucket_edge(shown) - bucket_edge(edge->at))
-             : fmt::format("{:.2f} times", std::exp2(kPassStretch / 8.0));
+             : fmt::format("{:.2f} times", factor);
 }
 
 }  // namespace
@@ -87,29 +91,32 @@ bool Judge::is_needed(const Hypothesis& hypothesis) const {
          are_known(rollout_.judged_baseline);
 }
 
-void Judge::publish(const Observation& seen) {
-  if (rollout_.veto) {
-    verdict_ = rollout_.veto;
-    return;
-  }
-  if (!facts_) facts_ = describe();
-  auto next = std::make_shared<Verdict>(*facts_);
+Verdict Judge::draft(const Observation& seen) const {
+  Verdict next = *facts_;
+  next.log_e = log_e();
   Conclusion found = decide(seen, *facts_);
-  next->decision = found.decision;
-  next->reason = found.reason;
-  next->message = std::move(found.message);
-  next->expected_seconds = found.expected_seconds;
-  for (ObjectiveVerdict& objective : next->objectives)
+  next.decision = found.decision;
+  next.reason = found.reason;
+  next.message = std::move(found.message);
+  next.expected_seconds = found.expected_seconds;
+  for (ObjectiveVerdict& objective : next.objectives)
     objective.state = objective.log_e >= threshold_            ? ObjectiveState::Against
                       : objective.log_proof >= kProofThreshold ? ObjectiveState::Proven
                                                                : ObjectiveState::Open;
+  return next;
+}
+
+void Judge::settle(Verdict verdict, TickTime now) {
+  if (rollout_.veto) return;
+  auto next = std::make_shared<Verdict>(std::move(verdict));
   const bool same =
       verdict_ && verdict_->decision == next->decision && verdict_->reason == next->reason;
-  next->since = same ? verdict_->since : seen.now.system;
-  rollout_.traffic_weight.update(standing(*next), slo_.alpha, seen.now.monotonic);
+  next->since = same ? verdict_->since : now.system;
+  rollout_.traffic_weight.update(standing(*next), slo_.alpha, now.monotonic);
   next->traffic_weight = rollout_.traffic_weight.percent();
   rollout_.passed = rollout_.passed || next->decision == Decision::Pass;
-  if (next->decision == Decision::Veto) rollout_.veto = next;
+  // One lender alone vetoes nothing.
+  if (next->decision == Decision::Veto && beside_ == Beside::OwnNode) rollout_.veto = next;
   verdict_ = std::move(next);
 }
 
@@ -175,8 +182,9 @@ std::string Judge::praise(const Verdict& facts) const {
 std::string Judge::alone_text(std::chrono::nanoseconds now) const {
   if (!is_alone(now)) return "";
   const bool bounded = std::ranges::any_of(hypotheses_.all(), &Hypothesis::absolute);
-  return fmt::format("; the baseline has had no traffic for {}, so {}",
-                     duration_text(seconds(now - baseline_seen_)),
+  const bool seen = baseline_seen_ != std::chrono::nanoseconds(0);
+  return fmt::format("; the baseline has had no traffic{}, so {}",
+                     seen ? " for " + duration_text(seconds(now - baseline_seen_)) : "",
                      bounded ? "objectives that bound the canary alone are judged, and no others"
                              : "nothing is judged any more");
 }
@@ -200,14 +208,14 @@ std::optional<Judge::Conclusion> Judge::find_doubt(const Observation& seen) cons
 }
 
 std::optional<Judge::Conclusion> Judge::find_veto(const Verdict& facts) const {
-  if (!rollout_.evidence || facts.log_e < threshold_ || facts.samples.canary < kLeastSamples ||
+  if (!rollout_.evidence || log_e() < threshold_ || facts.samples.canary < kLeastSamples ||
       facts.blocks < kLeastBlocks)
     return std::nullopt;
   if (slo_.baseline && !aa_test_.quiet()) return std::nullopt;
   const auto& [hypothesis, number, components] = worst(facts);
   return Conclusion{
       Decision::Veto, hypothesis.absolute ? Reason::Exceeded : Reason::Regressed,
-      fmt::format("{}; {}", accuse(hypothesis, facts.objectives[number]), odds_text(facts.log_e))};
+      fmt::format("{}; {}", accuse(hypothesis, facts.objectives[number]), odds_text(log_e()))};
 }
 
 std::string Judge::accuse(const Hypothesis& hypothesis, const ObjectiveVerdict& facts) const {
@@ -334,16 +342,19 @@ std::optional<Judge::Conclusion> Judge::find_gap(const Observation& seen,
                 "the baseline itself is beyond an objective's bound: what is shared may be slow");
   // Where all the traffic is the canary's, the baseline may leave.
   if (slo_.baseline && seen.baseline[0].cgroups + seen.baseline[1].cgroups == 0 && !is_let_go())
-    return hold(Reason::NoBaseline, "nothing of the baseline is running on this node");
-  if (slo_.baseline && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0 &&
-      !is_let_go())  // by an agent before this one, perhaps
+    return hold(Reason::NoBaseline,
+                fmt::format("nothing of the baseline is running {}",
+                            beside_ == Beside::OwnNode ? "on this node" : "there any more"));
+  // Where other nodes' baselines earned a canary all the traffic, there was never one beside it.
+  const bool compared = slo_.baseline && !is_let_go();
+  if (compared && facts.samples.canary >= kLeastSamples && facts.samples.baseline == 0)
     return hold(Reason::NoBaseline, "the baseline has had no traffic beside the canary's");
   if (facts.samples.canary < kLeastSamples || facts.blocks < kLeastBlocks)
     return find_lack(
         facts, fmt::format("{} canary samples in {} blocks; at least {} in {} are needed",
                            count_text(static_cast<double>(facts.samples.canary)), facts.blocks,
                            kLeastSamples, kLeastBlocks));
-  if (slo_.baseline && exposures(history_, main_signal()) == 0 && !is_let_go())
+  if (compared && exposures(history_, main_signal()) == 0)
     return hold(Reason::NoBaseline, "the baseline has had no request to compare with");
   if (facts.log_e >= kSuspicion)
     return hold(Reason::InsufficientSamples,

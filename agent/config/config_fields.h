@@ -99,6 +99,8 @@ void read_globs(const YamlNode& node, ConfigProblems& problems, std::vector<Glob
 [[nodiscard]] Result<std::chrono::nanoseconds> parse_latency(std::string_view text);
 // Of an SLO: above 0, at most 0.5.
 [[nodiscard]] Result<double> parse_alpha(std::string_view text);
+// A factor from 1 to 10.
+[[nodiscard]] Result<double> parse_node_margin(std::string_view text);
 // Of a weight: a share of the traffic in percent, with a sign or without; a second or more between
 // two steps; and whether they go together.
 [[nodiscard]] Result<double> parse_percent(std::string_view text);

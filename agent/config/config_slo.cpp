@@ -12,6 +12,7 @@ namespace {
 constexpr std::string_view kWhat = "an SLO";
 // What a weight is rounded to.
 constexpr double kLeastPercent = 0.1;
+constexpr double kMostNodeMargin = 10;
 
 Result<std::string> parse_slo_name(std::string_view text) {
   return parse_name(text, 63, "-.", "the name of an SLO",
@@ -81,6 +82,8 @@ Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
        {"warmup", [&](const YamlNode& v) { read_value(v, problems, slo.warmup, parse_duration); }},
        {"pass_within",
         [&](const YamlNode& v) { read_value(v, problems, slo.pass_within, parse_duration); }},
+       {"node_margin",
+        [&](const YamlNode& v) { read_value(v, problems, slo.node_margin, parse_node_margin); }},
        {"weight", [&](const YamlNode& v) { read_weight(v, problems, slo.weight); }}});
   if (is_map) check_complete(node, problems);
   check_arms(node, canary, slo.baseline, problems);
@@ -97,6 +100,18 @@ Result<std::string> parse_container(std::string_view text) {
 
 Result<double> parse_alpha(std::string_view text) {
   return parse_ratio(text, 0.5);
+}
+
+Result<double> parse_node_margin(std::string_view text) {
+  const char* remedy = "write a factor from 1 to 10, like 1.25";
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(text.begin(), text.end(), value, std::chars_format::fixed);
+  if (error != std::errc{} || end != text.end() || !std::isfinite(value))
+    return fail(fmt::format("{} is not a factor", in_quotes(text)), remedy);
+  if (value < 1 || value > kMostNodeMargin)
+    return fail(fmt::format("{} is out of range", in_quotes(text)), remedy);
+  return value;
 }
 
 Result<double> parse_percent(std::string_view text) {

@@ -76,6 +76,26 @@ std::string sentence(const Json& verdict) {
                      printable(text_at(verdict, "message")));
 }
 
+// Who lends a baseline, and how the canary stands beside each.
+std::string render_lenders(const Json& verdict, const Style& style) {
+  const Json lenders = verdict.value("lenders", Json::array());
+  if (lenders.empty()) return "";
+  Table table({{.title = "LENDER", .right = false, .elastic = true},
+               {.title = "STATE", .right = false},
+               {.title = "SAMPLES"},
+               {.title = "BESIDE IT", .right = false},
+               {.title = "AGAINST THE CANARY"}});
+  for (const Json& lender : lenders) {
+    const std::string decision = text_at(lender, "verdict"), state = text_at(lender, "state");
+    table.add({{text_at(lender, "node")},
+               {state, state == "lends" ? kGreen : kYellow},
+               {to_count(number_at(lender, "/samples"))},
+               {decision, colour_of(decision)},
+               {odds(number_at(lender, "/log_e"))}});
+  }
+  return "\n" + table.render(style);
+}
+
 // How long a pass takes, of a verdict or a part of it.
 std::string pass_in(const Json& of) {
   const auto expected = number_at(of, "/expected_seconds");
@@ -202,7 +222,7 @@ std::string render_verdict(const Json& verdict, const Style& style) {
                      to_duration(number_at(verdict, "/block_seconds")),
                      printable(text_at(verdict, "rollout")),
                      odds(number_at(verdict, "/threshold").value_or(0) + 1e-9)) +
-         table.render(style);
+         table.render(style) + render_lenders(verdict, style);
 }
 
 std::string render_explanation(const Json& verdict, const Style& style) {

@@ -140,6 +140,54 @@ TEST(VerdictMetrics, OneSeriesForEachThatThereCouldBe) {
   EXPECT_THAT(text, HasSubstr("slogate_evidence_component{component=\"p99/r2\","));
 }
 
+// A verdict that was made beside three other nodes.
+Verdict lent_verdict() {
+  Verdict verdict{.slo = "demo"};
+  verdict.lenders = {{.node = "a",
+                      .state = LenderState::Lends,
+                      .samples = 500,
+                      .decision = Decision::Veto,
+                      .log_e = 8},
+                     {.node = "b", .state = LenderState::Silent, .samples = 400},
+                     {.node = "c", .state = LenderState::Lends, .samples = 300}};
+  return verdict;
+}
+
+TEST(VerdictMetrics, LendersAreCountedByState) {
+  Snapshot snapshot = snapshot_with(Decision::Hold);
+  EXPECT_THAT(support::text_of(snapshot), Not(HasSubstr("slogate_lenders{")));
+  auto verdicts = std::make_shared<Verdicts>(*snapshot.verdicts);
+  verdicts->list.front() = std::make_shared<const Verdict>(lent_verdict());
+  snapshot.verdicts = verdicts;
+  const std::string text = support::text_of(snapshot);
+  EXPECT_THAT(text, HasSubstr("slogate_lenders{slo=\"demo\",state=\"lends\"} 2"));
+  EXPECT_THAT(text, HasSubstr("slogate_lenders{slo=\"demo\",state=\"silent\"} 1"));
+  EXPECT_THAT(text, HasSubstr("slogate_lenders{slo=\"demo\",state=\"asked\"} 0"));
+}
+
+TEST(VerdictJson, LendersComeBackFromTheStateDirectory) {
+  const Json json = verdict_json(lent_verdict());
+  EXPECT_EQ(json["lenders"][0],
+            Json::parse(R"({"node": "a", "state": "lends", "samples": 500, "verdict": "veto",
+                            "log_e": 8})"));
+  const auto parsed = parse_verdict(json);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(dump(verdict_json(*parsed)), dump(json));
+  Json old = json;
+  old.erase("lenders");
+  EXPECT_TRUE(parse_verdict(old)->lenders.empty());
+  old["lenders"] = Json::parse(R"([{"node": "a", "state": "away", "samples": 1}])");
+  EXPECT_FALSE(parse_verdict(old));
+}
+
+TEST(VerdictCli, LendersHaveATableOfTheirOwn) {
+  const std::string text = cli::render_verdict(verdict_json(lent_verdict()), {});
+  EXPECT_THAT(text, HasSubstr("LENDER"));
+  EXPECT_THAT(text, HasSubstr("silent"));
+  EXPECT_THAT(text, HasSubstr("1 : 2,980"));
+  EXPECT_THAT(cli::render_verdict(verdict_json(Verdict{}), {}), Not(HasSubstr("LENDER")));
+}
+
 TEST(VerdictMetrics, WhatIsNotTrustedSpeaksForTheCanaryAlone) {
   constexpr const char* part =
       "slogate_evidence_component{component=\"p99/r2\","

@@ -578,5 +578,114 @@ TEST(VerdictJson, HasNeitherNanNorInfinity) {
   EXPECT_FALSE(Json::parse(text, nullptr, false).is_discarded());
 }
 
+// ---- what agents lend each other ----
+
+// A node with a canary, one with a baseline, and what goes from the one to the other as connections
+// would bring it.
+TEST(Lending, ANodeJudgesItsCanaryByTheBaselineOfAnother) {
+  const Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
+  Node asker(slo), lender(slo);
+  asker.analysis.know_peers(true);
+  lender.analysis.know_peers(true);
+  asker.add(1, "/demo/canary/a");
+  lender.add(2, "/demo/stable/a");
+  const Sampler good(support::lognormal()), bad(support::scaled(support::lognormal(), 2));
+  for (int i = 0; i < 60; ++i) {
+    lender.answer(0, good);
+    lender.step();
+  }
+  asker.step();
+  ASSERT_EQ(asker.analysis.wanted().size(), 1u);
+  EXPECT_THAT(lender.analysis.wanted(), IsEmpty());
+  const LentQuestion question = asker.analysis.wanted().front();
+  EXPECT_EQ(question.slo, "demo");
+  EXPECT_EQ(lender.analysis.matches(question), LentAnswer::State::Lends);
+  asker.analysis.ask_lender("demo", "node-2", asker.now);
+  for (int i = 0; i < 60 && asker.verdict().decision == Decision::Hold; ++i) {
+    LentAnswer answer;
+    for (auto& [of, reading] : lender.analysis.take_lendable()) {
+      EXPECT_EQ(of, question);
+      answer.readings.push_back(std::move(reading));
+    }
+    asker.analysis.lend(question, "node-2", std::move(answer), asker.now);
+    asker.answer(0, bad);
+    lender.answer(0, good);
+    asker.step();
+    lender.step();
+  }
+  EXPECT_EQ(asker.verdict().decision, Decision::Veto) << asker.verdict().message;
+  EXPECT_THAT(asker.verdict().message, HasSubstr("beside the baseline of node-2"));
+  ASSERT_TRUE(asker.analysis.evidence_of("demo"));
+  EXPECT_EQ(asker.analysis.evidence_of("demo")->log_e, asker.verdict().log_e);
+  EXPECT_FALSE(lender.analysis.evidence_of("demo"));
+  EXPECT_FALSE(lender.analysis.evidence_of("other"));
+}
+
+TEST(Lending, WhoMeansSomethingElseDoesNotLend) {
+  const Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
+  Node asker(slo);
+  asker.analysis.know_peers(true);
+  asker.add(1, "/demo/canary/a");
+  asker.step();
+  const LentQuestion question = asker.analysis.wanted().front();
+  const auto state_of = [&](Slo other) { return Node(other).analysis.matches(question); };
+  Slo other = slo;
+  other.canary = std::vector{*Glob::parse("/elsewhere")};  // whose canary it is does not matter
+  EXPECT_EQ(state_of(other), LentAnswer::State::Lends);
+  other = slo;
+  other.name = "other";
+  EXPECT_EQ(state_of(other), LentAnswer::State::NoSuchSlo);
+  other = slo;
+  other.baseline = std::vector{*Glob::parse("/demo/old/**")};
+  EXPECT_EQ(state_of(other), LentAnswer::State::OtherQuestion);
+  other = slo;
+  other.port = 80;
+  EXPECT_EQ(state_of(other), LentAnswer::State::OtherQuestion);
+  other = slo;
+  other.container = "app";
+  EXPECT_EQ(state_of(other), LentAnswer::State::OtherQuestion);
+  other = slo;
+  other.warmup = 1s;
+  EXPECT_EQ(state_of(other), LentAnswer::State::OtherQuestion);
+  other = slo;
+  other.baseline.reset();
+  EXPECT_EQ(state_of(other), LentAnswer::State::OtherQuestion);
+}
+
+TEST(Lending, WithoutPeersNothingIsWantedOrMadeReady) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  node.add(1, "/demo/canary/a");
+  node.step();
+  EXPECT_THAT(node.analysis.wanted(), IsEmpty());
+  node.add(2, "/demo/stable/a");
+  node.step();
+  EXPECT_THAT(node.analysis.take_lendable(), IsEmpty());
+}
+
+TEST(Lending, ReadingsThatNobodyTakesAreFew) {
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  node.analysis.know_peers(true);
+  node.add(1, "/demo/stable/a");
+  for (int i = 0; i < 200; ++i) node.step();
+  const auto lendable = node.analysis.take_lendable();
+  ASSERT_EQ(lendable.size(), 60u);
+  EXPECT_EQ(lendable.front().second.number, 141u);
+  EXPECT_EQ(lendable.back().second.number, 200u);
+  EXPECT_EQ(lendable.back().second.lasted, 250ms);
+  EXPECT_THAT(node.analysis.take_lendable(), IsEmpty());
+}
+
+TEST(Lending, OtherCanaryNodesAreAskedOfRolloutsThatHaveAName) {
+  Slo slo = slo_of("/demo/canary/**", "/demo/stable/**");
+  for (const char* rollout : {"", "6d4f-3"}) {
+    slo.rollout = rollout;
+    Node node(slo);
+    node.analysis.know_peers(true);
+    node.add(1, "/demo/canary/a");
+    node.step();
+    EXPECT_EQ(node.analysis.wanted_evidence().size(), slo.rollout.empty() ? 0u : 1u);
+  }
+}
+
 }  // namespace
 }  // namespace slogate

@@ -122,6 +122,7 @@ TEST(Config, TheExamplesOfTheSampleAreValid) {
   EXPECT_EQ(slo.alpha, Slo{}.alpha);
   EXPECT_EQ(slo.warmup, Slo{}.warmup);
   EXPECT_EQ(slo.pass_within, Slo{}.pass_within);
+  EXPECT_EQ(slo.node_margin, Slo{}.node_margin);
   EXPECT_EQ(slo.weight, WeightSteps{});
 }
 

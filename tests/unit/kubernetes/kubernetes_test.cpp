@@ -218,6 +218,7 @@ TEST(Annotations, OfAPod) {
                                          {"alpha", "0.01"},
                                          {"warmup", "10s"},
                                          {"pass-within", "5m"},
+                                         {"node-margin", "1.5"},
                                          {"weight", "from 10; step 20; every 1m; most 95"},
                                          {"port", "8080"},
                                          {"container", "app"}});
@@ -225,6 +226,7 @@ TEST(Annotations, OfAPod) {
   EXPECT_EQ((*parsed)->slo.alpha, 0.01);
   EXPECT_EQ((*parsed)->slo.warmup, 10s);
   EXPECT_EQ((*parsed)->slo.pass_within, 5min);
+  EXPECT_EQ((*parsed)->slo.node_margin, 1.5);
   EXPECT_EQ((*parsed)->slo.weight,
             (WeightSteps{.from = 10, .step = 20, .most = 95, .every = 1min}));
   EXPECT_EQ((*parsed)->slo.port, 8080);
