@@ -243,7 +243,7 @@ TEST_F(PeersTest, GarbageFromALenderIsNamed) {
 // A lender with the right key that says what it is told to: Hello, then this to every ask.
 class FakeLender {
  public:
-  FakeLender(const PeerSecurity& security, Hello hello, std::string answer)
+  FakeLender(const PeerSecurity& security, const Hello& hello, std::string answer)
       : keys_(*TlsKeys::read(security)),
         socket_(*listen_tcp("127.0.0.1", 0)),
         hello_(write_hello(hello)),

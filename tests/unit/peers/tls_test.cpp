@@ -90,7 +90,8 @@ TEST_F(Tls, CertificatesOfAnotherAuthorityGetNothing) {
 
 // One who has the certificate of our authority, but of it none for itself.
 TEST_F(Tls, WithoutACertificateNobodyGetsAnything) {
-  const PeerTls tls = files_.issue("ca", "a"), fake = files_.issue("other", "b");
+  const PeerTls tls = files_.issue("ca", "a");
+  const PeerTls fake = files_.issue("other", "b");
   const auto ours = TlsKeys::read({.tls = tls, .key_file = ""});
   const auto half = TlsKeys::read({.tls = PeerTls{fake.cert, fake.key, tls.ca}, .key_file = ""});
   ASSERT_TRUE(ours && half);
@@ -99,9 +100,9 @@ TEST_F(Tls, WithoutACertificateNobodyGetsAnything) {
 
 TEST_F(Tls, AKeyAndCertificatesDoNotGoTogether) {
   const auto key = TlsKeys::read(shared_key("key", std::string(64, 'a')));
-  const auto tls = TlsKeys::read({.tls = files_.issue("ca", "a"), .key_file = ""});
-  EXPECT_NE(meet(*key, *tls), "question, answer");
-  EXPECT_NE(meet(*tls, *key), "question, answer");
+  const auto certified = TlsKeys::read({.tls = files_.issue("ca", "a"), .key_file = ""});
+  EXPECT_NE(meet(*key, *certified), "question, answer");
+  EXPECT_NE(meet(*certified, *key), "question, answer");
 }
 
 // On Kubernetes who asks has a token, which comes later, and need not have a certificate.
