@@ -36,6 +36,7 @@ Snapshot everything() {
                                                                       .notes = {}}));
   Verdict verdict{.slo = "demo", .message = {}, .objectives = {}};
   verdict.outcomes_known = verdict.expected_seconds = 1;
+  verdict.lenders = {{.node = "worker-2"}};
   verdict.objectives.push_back({.objective = "request p99 max 15 ms",
                                 .canary = {},
                                 .baseline = {},
