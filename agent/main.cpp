@@ -461,8 +461,8 @@ Result<void> run(const CommandLine& line, const Config& config) {
   if (!peers) return fail(peers.error());
   std::unique_ptr<Agent> started;
   Page page(page_options(config, kubernetes.get(), started));
-  auto made = Agent::start(options_of(line, config, std::move(*host), exporter, page,
-                                      kubernetes.get(), peers->get()));
+  auto made = Agent::start(
+      options_of(line, config, std::move(*host), exporter, page, kubernetes.get(), peers->get()));
   if (!made) return fail(made.error());
   started = std::move(*made);
   Agent& agent = *started;

@@ -102,7 +102,8 @@ void PeerFinder::search(std::vector<PeerSearch> searches) {
     if (next.size() >= kMostSearches) break;
     auto known = found_.extract(search.slo);
     if (!known) {
-      next.emplace(search.slo, Found(std::move(search), world_.random));
+      std::string slo = search.slo;
+      next.emplace(std::move(slo), Found(std::move(search), world_.random));
       continue;
     }
     Found& found = known.mapped();
