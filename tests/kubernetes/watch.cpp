@@ -65,10 +65,9 @@ Json to_json(const Cluster& cluster) {
       json["revision_pods"][uid].push_back(
           {{"name", pod.name}, {"created", pod.created}, {"able", pod.able}});
   for (const auto& [uid, capacity] : cluster.capacities)
-    json["capacities"][uid] =
-        capacity ? Json{{"replicas", capacity->replicas},
-                        {"max_unavailable", capacity->max_unavailable}}
-                 : Json();
+    json["capacities"][uid] = capacity ? Json{{"replicas", capacity->replicas},
+                                              {"max_unavailable", capacity->max_unavailable}}
+                                       : Json();
   for (const auto& pod : cluster.pods) json["pods"].push_back(to_json(*pod));
   for (const auto& [uid, deployment] : cluster.deployments)
     json["deployments"][uid] = to_json(*deployment);
