@@ -3,7 +3,7 @@
 # tests/bench/streams.sh [--rounds N] [--requests N]
 #
 # What following HTTP/2 costs: ns of our programs for each request, by the kernel's own statistics, with
-# the streams told apart and without, least of N rounds; and requests a second without any programs. h2load
+# the streams told apart and without, least of N rounds; and the requests a second. h2load
 # against nghttpd over loopback, both ends traced: one request at a time, ten on each of ten connections,
 # and bodies of 1 MB, in which each frame of DATA is 16 KB. Leaves build/bench/streams.json; needs root
 # and `tools/build release`.
@@ -23,7 +23,7 @@ done
 for command in nghttpd h2load; do
   command -v "$command" >/dev/null || die "$command is not installed: tools/deps test bench"
 done
-need_tracefs "$0" --rounds "$rounds" --requests "$requests"
+is_root || die "loading BPF programs needs root"
 begin_work
 
 port=$(free_port 7700)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Streams of HTTP/2 over real sockets: each a request, whatever else shares its connection.
+#include <bpf/bpf.h>
 #include <sys/uio.h>
 
 #include <map>
@@ -402,6 +403,23 @@ TEST_F(Http2Test, DeferredAccept) {
   }
   expect_requests(6);
   expect_answers({{"http2_server_error", 5}, {"http2_client_error", 1}});
+}
+
+TEST_F(Http2Test, NothingOfHeadersStaysInTheMap) {
+  const Connection connection = open();
+  const std::string mark = "slogate-secret";
+  ask(connection,
+      frame(Headers, EndStream | EndHeaders, 1, indexed(kGet) + literal("authorization", mark)));
+  answer(connection, whole(1, indexed(kStatus200) + entered("set-cookie", mark)) +
+                         frame(Data, EndStream, 1, mark));
+  for (const int fd : {connection.server.get(), connection.client.get()}) {
+    std::string state(sizeof(slogate_http2), '\0');
+    ASSERT_EQ(bpf_map_lookup_elem(kernel().maps().fd("slogate_http2"), &fd, state.data()), 0);
+    EXPECT_FALSE(state.contains(mark));
+    EXPECT_FALSE(state.contains("set-cookie"));
+    EXPECT_FALSE(state.contains("authorization"));
+  }
+  expect_requests(1);
 }
 
 TEST_F(Http2Test, MapsShowConnectionsAndStreams) {
