@@ -505,7 +505,7 @@ std::string table(std::string_view label, std::string_view kind, std::string_vie
                   std::string_view id, std::string_view rows) {
   return fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-      "aria-label=\"{0}\"><table class=\"{1}\"><thead><tr>{2}</tr></thead><tbody "
+      "aria-label=\"Table of {0}\"><table class=\"{1}\"><thead><tr>{2}</tr></thead><tbody "
       "id=\"{3}\">{4}</tbody></table></div>",
       label, kind, heads, id, rows);
 }
@@ -569,12 +569,12 @@ std::string page_html(const Snapshot& snapshot, const std::vector<PagePart>& par
                           "class=\"meta\">Rates are of 5 s, quantiles of the last 10 s or so, "
                           "charts of 15 min.</p>",
                           part("count"), search_form(query),
-                          table("Workloads", "work", column_heads(query), "rows", part("rows"))));
+                          table("workloads", "work", column_heads(query), "rows", part("rows"))));
   html += fmt::format(
       "<div class=\"two\">{}{}</div>\n",
-      section("maps", "Maps", table("Maps", "", kMapHeads, "map-rows", part("map-rows"))),
+      section("maps", "Maps", table("maps", "", kMapHeads, "map-rows", part("map-rows"))),
       section("programs", "Programs",
-              table("Programs", "", kProbeHeads, "program-rows", part("program-rows"))));
+              table("programs", "", kProbeHeads, "program-rows", part("program-rows"))));
   if (sight.evidence)
     html += section("events", "Events",
                     fmt::format("<ol id=\"event-list\">{}</ol>", part("event-list")));
