@@ -81,7 +81,7 @@ class History {
   static constexpr size_t kSeconds = 900;  // the same
   // At most so many workloads have charts, those with most requests; so many SLOs; and of so many
   // workloads it is known how busy they are. Together 1.9 MiB at the worst.
-  static constexpr size_t kFollowed = 448, kSlos = 96, kRated = 8192;
+  static constexpr size_t kFollowed = 448, kSlos = 96, kRated = 4096;
 
   // Once a tick.
   void tick(const Snapshot& now, TickTime moment);

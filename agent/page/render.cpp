@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <tuple>
+#include <unordered_set>
 
 namespace slogate {
 namespace {
@@ -38,17 +40,27 @@ double sorted_by(const WorkloadLine& line, PageSort sort) {
   return rates.rate;
 }
 
-// What does nothing is in the way, unless it was asked for.
-bool is_left_out(const WorkloadLine& line, const PageQuery& query) {
+using Paths = std::unordered_set<std::string_view>;
+
+Paths paths_in_arms(const Verdicts& verdicts) {
+  Paths paths;
+  for (const auto& slo : verdicts.slos)
+    for (const auto* arm : {&slo->canary, &slo->baseline}) paths.insert(arm->begin(), arm->end());
+  return paths;
+}
+
+// What does nothing is in the way, unless it was asked for; of a canary it is news.
+bool is_left_out(const WorkloadLine& line, const PageQuery& query, const Paths& in_arms) {
   const Workload& workload = *line.workload;
   return line.rates.idle && !query.all && query.match.empty() && workload.server.requests == 0 &&
-         workload.client.requests == 0;
+         workload.client.requests == 0 && !in_arms.contains(workload.path);
 }
 
 }  // namespace
 
 PageView look(const Snapshot& snapshot, const History& history, const PageQuery& query) {
   PageView view;
+  const Paths in_arms = paths_in_arms(*snapshot.verdicts);
   for (const Workload& workload : snapshot.workloads) {
     WorkloadLine line{&workload, name_of(workload),
                       history.rates(workload.id, false).value_or(WorkloadRates{})};
@@ -60,7 +72,7 @@ PageView look(const Snapshot& snapshot, const History& history, const PageQuery&
     view.failed += line.rates.connection_errors;
     if (!line.name.contains(query.match)) continue;
     ++view.matching;
-    if (is_left_out(line, query))
+    if (is_left_out(line, query, in_arms))
       ++view.idle;
     else
       view.workloads.push_back(std::move(line));
