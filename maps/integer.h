@@ -21,8 +21,7 @@ template <std::integral T>
   T value{};
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value, base);
-  if (error != std::errc{} || stop != end || value < least || value > most)
-    return std::nullopt;
+  if (error != std::errc{} || stop != end || value < least || value > most) return std::nullopt;
   return value;
 }
 

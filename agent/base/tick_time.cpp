@@ -14,7 +14,9 @@ std::string to_rfc3339(std::chrono::system_clock::time_point time) {
 }
 
 std::string to_rfc3339_ms(std::chrono::system_clock::time_point time) {
-  return fmt::format("{:%FT%T}Z", std::chrono::floor<std::chrono::milliseconds>(time));
+  const auto ms =
+      std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count() % 1000;
+  return fmt::format("{:%FT%T}.{:03}Z", std::chrono::floor<std::chrono::seconds>(time), ms);
 }
 
 std::optional<std::chrono::system_clock::time_point> parse_rfc3339(std::string_view text) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One direction of a connection of HTTP/2, as the kernel programs follow it: a letter for the
-// direction and how it is cut, a line, then the bytes. peek() itself ends the run if it is asked for
-// what is not there. However the bytes are cut, the same is seen.
+// direction and how it is cut, a line, then the bytes. peek() itself ends the run if it is asked
+// for what is not there. However the bytes are cut, the same is seen.
 #include "tests/support/http2.h"
 
 #include <algorithm>

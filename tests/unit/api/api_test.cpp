@@ -180,7 +180,8 @@ TEST(Api, Cgroups) {
     answers["postgresql"] = known;
     answers["mysql"] = known;
     answers["memcached"] = with_misses;
-    answers["http2"] = answers["grpc"] = known;
+    answers["http2"] = known;
+    answers["grpc"] = known;
     answers["tls"] = unknown;
     answers["unknown"] = unknown;
   }

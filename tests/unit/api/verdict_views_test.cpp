@@ -184,7 +184,7 @@ TEST(VerdictCli, LendersHaveATableOfTheirOwn) {
   const std::string text = cli::render_verdict(verdict_json(lent_verdict()), {});
   EXPECT_THAT(text, HasSubstr("LENDER"));
   EXPECT_THAT(text, HasSubstr("silent"));
-  EXPECT_THAT(text, HasSubstr("1 : 2,980"));
+  EXPECT_THAT(text, HasSubstr("1 : 2980"));
   EXPECT_THAT(cli::render_verdict(verdict_json(Verdict{}), {}), Not(HasSubstr("LENDER")));
 }
 

@@ -190,6 +190,7 @@ TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
                   {"slogate_lost_samples_total{site=\"index_full\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_name\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_slot\"}", 0},
+                  {"slogate_lost_samples_total{site=\"no_stream\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_storage\"}", 0},
                   {"slogate_scrape_bytes{format=\"native\"}", 0},
                   {"slogate_scrape_bytes{format=\"text\"}", 0},
@@ -310,7 +311,8 @@ TEST(ExporterCounters, LostSamplesAreTheAgentsBySite) {
             (Series{{R"(slogate_lost_samples_total{site="index_full"})", 0},
                     {R"(slogate_lost_samples_total{site="no_name"})", 0},
                     {R"(slogate_lost_samples_total{site="no_slot"})", 0},
-                    {R"(slogate_lost_samples_total{site="no_storage"})", 7}}));
+                    {R"(slogate_lost_samples_total{site="no_storage"})", 7},
+                    {R"(slogate_lost_samples_total{site="no_stream"})", 0}}));
 }
 
 // What the rules for Prometheus sum by family and label is what a node judges.

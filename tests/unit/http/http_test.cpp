@@ -310,7 +310,7 @@ TEST_F(Http, HeadIsGetWithoutTheBody) {
   start();
   Client client = connect();
   const size_t length = client.get("/x").body.size();
-  client.send("HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n");
+  client.send("HEAD /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
   const Reply head = client.reply(true);
   EXPECT_EQ(head.status, 200);
   EXPECT_EQ(Client::content_length(head.head), length);
