@@ -47,7 +47,7 @@ start_node() {
   "$programs/slogate-agent" "${arguments[@]}" >>"$work/agent.log" 2>&1 &
   agents[$1]=$!
   track "$!"
-  wait_until 20 api /v1/status >/dev/null 2>&1 || fail "the agent of node $1 does not answer"
+  wait_until 120 api /v1/status >/dev/null 2>&1 || fail "the agent of node $1 does not answer"
 }
 kill_node() {
   kill -KILL "${agents[$1]}"
