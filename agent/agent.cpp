@@ -213,13 +213,13 @@ void Agent::tell_peers() {
 // Nodes are looked for only while something is wanted of them.
 void Agent::search_peers(const Wanted& wanted) {
   if (!on_peer_search_ || !cluster_) return;
-  std::set<std::string> names;
-  for (const auto* questions : {&wanted.baselines, &wanted.rollouts})
-    for (const LentQuestion& question : *questions) names.insert(question.slo);
-  if (names.empty()) return on_peer_search_({});
+  PeerWishes wishes;
+  for (const LentQuestion& question : wanted.baselines) wishes.lenders.insert(question.slo);
+  for (const LentQuestion& question : wanted.rollouts) wishes.witnesses.insert(question.slo);
+  if (wishes.lenders.empty() && wishes.witnesses.empty()) return on_peer_search_({});
   std::vector<Slo> slos = config_.slos;
   slos.insert(slos.end(), pod_slos_.slos.begin(), pod_slos_.slos.end());
-  on_peer_search_(peer_searches(*cluster_, slos, names));
+  on_peer_search_(peer_searches(*cluster_, slos, wishes));
 }
 
 void Agent::hand_candidates() {

@@ -70,17 +70,19 @@ std::vector<PeerNode> sorted(std::vector<PeerNode> nodes) {
 }  // namespace
 
 std::vector<PeerSearch> peer_searches(const Cluster& cluster, const std::vector<Slo>& slos,
-                                      const std::set<std::string>& wanted) {
+                                      const PeerWishes& wishes) {
   std::vector<PeerSearch> searches;
   for (const Slo& slo : slos) {
-    if (!wanted.contains(slo.name) || !slo.baseline) continue;
-    const Place lenders = place_of(cluster, *slo.baseline),
-                canaries = place_of(cluster, slo.canary);
-    const std::string& name = lenders.namespace_.empty() ? canaries.namespace_ : lenders.namespace_;
-    if (lenders.selector.empty() && canaries.selector.empty()) continue;
+    Place lenders, canaries;
+    if (wishes.lenders.contains(slo.name) && slo.baseline)
+      lenders = place_of(cluster, *slo.baseline);
+    if (wishes.witnesses.contains(slo.name)) canaries = place_of(cluster, slo.canary);
     // Arms in two namespaces are nothing that a rollout makes.
-    const bool together = canaries.namespace_ == name;
-    searches.push_back({slo.name, name, lenders.selector, together ? canaries.selector : ""});
+    if (!lenders.selector.empty() && canaries.namespace_ != lenders.namespace_) canaries = {};
+    if (lenders.selector.empty() && canaries.selector.empty()) continue;
+    searches.push_back({slo.name,
+                        lenders.selector.empty() ? canaries.namespace_ : lenders.namespace_,
+                        lenders.selector, canaries.selector});
   }
   return searches;
 }

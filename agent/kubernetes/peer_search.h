@@ -17,11 +17,16 @@
 
 namespace slogate {
 
-// Of those SLOs that are `wanted`, by name. None of one whose arms no label tells: cgroups, and
-// tracks, which are annotations.
+// SLOs, by name, that want readings of their baseline, and those that want evidence on canaries.
+// Most canaries have a baseline beside them and want no more than that.
+struct PeerWishes {
+  std::set<std::string> lenders, witnesses;
+};
+
+// None of an SLO whose arms no label tells: cgroups, and tracks, which are annotations.
 [[nodiscard]] std::vector<PeerSearch> peer_searches(const Cluster& cluster,
                                                     const std::vector<Slo>& slos,
-                                                    const std::set<std::string>& wanted);
+                                                    const PeerWishes& wishes);
 
 // Lists the pods of both arms, a page of each and again from time to time. A watch would tell each
 // asker of every change of every pod of a workload, while eight of its nodes are enough, and one

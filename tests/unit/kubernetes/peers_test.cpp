@@ -102,16 +102,29 @@ TEST(PodSlosOfNodes, WithTheStableTrackAloneHaveTheSloAsWell) {
 
 // ---- what to look for ----
 
+PeerWishes both(const std::string& slo) {
+  return {{slo}, {slo}};
+}
+
+TEST(PeerSearches, AreOfWhatIsWantedAlone) {
+  const Cluster cluster = node_with({pod_of("c", "new")}, kRollout);
+  const auto slos = slos_of_pods(cluster, {}, {}).slos;
+  EXPECT_THAT(peer_searches(cluster, slos, {{"shop.web"}, {}}),
+              ElementsAre(PeerSearch{"shop.web", "shop", "pod-template-hash in (hold)", ""}));
+  EXPECT_THAT(peer_searches(cluster, slos, {{}, {"shop.web"}}),
+              ElementsAre(PeerSearch{"shop.web", "shop", "", "pod-template-hash in (hnew)"}));
+}
+
 TEST(PeerSearches, OfRevisionsGoByTheirHashes) {
   Cluster cluster = node_with({pod_of("c", "new")}, kRollout);
   const auto slos = slos_of_pods(cluster, {}, {}).slos;
-  EXPECT_THAT(peer_searches(cluster, slos, {"shop.web"}),
+  EXPECT_THAT(peer_searches(cluster, slos, both("shop.web")),
               ElementsAre(PeerSearch{"shop.web", "shop", "pod-template-hash in (hold)",
                                      "pod-template-hash in (hnew)"}));
   EXPECT_THAT(peer_searches(cluster, slos, {}), IsEmpty());
-  EXPECT_THAT(peer_searches(cluster, slos, {"other"}), IsEmpty());
+  EXPECT_THAT(peer_searches(cluster, slos, both("other")), IsEmpty());
   cluster = node_with({pod_of("c", "new")}, kRollout, "Rollout");
-  EXPECT_EQ(peer_searches(cluster, slos, {"shop.web"})[0].lenders,
+  EXPECT_EQ(peer_searches(cluster, slos, both("shop.web"))[0].lenders,
             "rollouts-pod-template-hash in (hold)");
 }
 
@@ -121,13 +134,13 @@ TEST(PeerSearches, OfTheConfigurationGoByTheirLabels) {
   slo.canary = PodSelector{"shop", {{"app", "api"}, {"track", "canary"}}};
   slo.baseline = PodSelector{"shop", {{"app", "api"}, {"track", "stable"}}};
   EXPECT_THAT(
-      peer_searches({}, {slo}, {"api"}),
+      peer_searches({}, {slo}, both("api")),
       ElementsAre(PeerSearch{"api", "shop", "app=api,track=stable", "app=api,track=canary"}));
   slo.canary = TrackSelector{"shop", "api", "canary"};
   slo.baseline = TrackSelector{"shop", "api", "stable"};
-  EXPECT_THAT(peer_searches({}, {slo}, {"api"}), IsEmpty());
+  EXPECT_THAT(peer_searches({}, {slo}, both("api")), IsEmpty());
   slo.baseline.reset();
-  EXPECT_THAT(peer_searches({}, {slo}, {"api"}), IsEmpty());
+  EXPECT_THAT(peer_searches({}, {slo}, both("api")), IsEmpty());
 }
 
 Json placed(const std::string& node, bool ready = true, bool leaving = false) {
