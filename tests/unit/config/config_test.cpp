@@ -86,13 +86,12 @@ TEST(Config, TheSampleHasTheDefaults) {
   expect_defaults(parsed(sample));
 }
 
-// The examples in the sample: their lines start with "#", but not with one space after it. Of two
-// that exclude each other it is the first.
+// The examples in the sample: their lines start with "#", but not with one space after it.
 std::string with_examples(const std::string& sample) {
   std::string result, line;
   for (std::istringstream lines(sample); std::getline(lines, line);) {
     if (line == "classes: []" || line == "slos: []" || line == "peers: []" ||
-        line == "peer_listen: \"\"" || line.starts_with("#peer_tls:"))
+        line == "peer_listen: \"\"")
       continue;
     const bool is_prose = line.starts_with("# ") && !line.starts_with("#  ");
     result += line.starts_with('#') && !is_prose ? line.substr(1) : line;
@@ -116,6 +115,8 @@ TEST(Config, TheExamplesOfTheSampleAreValid) {
   ASSERT_EQ(config.classes.size(), 2U);
   EXPECT_EQ(config.classes[0], (ClassRule{SLOGATE_CLASS_probe, 8081, true}));
   EXPECT_EQ(config.classes[1], (ClassRule{SLOGATE_CLASS_scrape, 9090, false}));
+  EXPECT_EQ(config.peers.size(), 3U);
+  EXPECT_TRUE(config.peer_listen);
   ASSERT_EQ(config.slos.size(), 1U);
   const Slo& slo = config.slos[0];
   EXPECT_EQ(slo.container, "app");
