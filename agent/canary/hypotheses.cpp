@@ -48,17 +48,27 @@ Hypothesis implied_hypothesis(size_t signal) {
   return hypothesis;
 }
 
+// Powers of two are what comparing costs most: each is made once.
+const std::array<double, SLOGATE_EDGES>& edges_in_seconds() {
+  static const auto all = [] {
+    std::array<double, SLOGATE_EDGES> made{};
+    for (size_t edge = 0; edge < made.size(); ++edge) made[edge] = bucket_edge(edge);
+    return made;
+  }();
+  return all;
+}
+
 // The first edge that is not below a latency in seconds, and the last that is not above it.
 size_t edge_above(double latency) {
-  size_t edge = 0;
-  while (edge + 1 < SLOGATE_EDGES && bucket_edge(edge) < latency * (1 - 1e-12)) ++edge;
-  return edge;
+  const auto& all = edges_in_seconds();
+  const auto found = std::ranges::lower_bound(all, latency * (1 - 1e-12));
+  return std::min<size_t>(static_cast<size_t>(found - all.begin()), SLOGATE_EDGES - 1);
 }
 std::optional<size_t> edge_below(double latency) {
-  std::optional<size_t> found;
-  for (size_t edge = 0; edge < SLOGATE_EDGES && bucket_edge(edge) <= latency * (1 + 1e-12); ++edge)
-    found = edge;
-  return found;
+  const auto& all = edges_in_seconds();
+  const auto found = std::ranges::upper_bound(all, latency * (1 + 1e-12));
+  if (found == all.begin()) return std::nullopt;
+  return static_cast<size_t>(found - all.begin()) - 1;
 }
 
 // One level of one hypothesis, at `at` in the gains.
