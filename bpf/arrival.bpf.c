@@ -113,12 +113,11 @@ static __noinline int frames_arrived(struct sock* sk, struct slogate_sock* state
   return 0;
 }
 
-static __noinline int upgraded(struct sock* sk, struct slogate_sock* state, struct sk_buff* skb,
-                               const struct answer_reading* reading) {
+/* Begins after an upgrade. Who follows the frames that came with it is the caller: here they would
+ * be deeper on the stack than there is room for it. */
+static __noinline int upgraded(struct sock* sk, struct slogate_sock* state, __u32 head) {
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
-  if (tp && upgrade_to_http2(sk, tp, state, state->opened, tp->rcv_nxt + reading->upgraded))
-    frames_arrived(sk, state, skb, reading->bytes);
-  return 0;
+  return tp && upgrade_to_http2(sk, tp, state, state->opened, tp->rcv_nxt + head);
 }
 
 /* ---- other protocols ---- */
@@ -130,7 +129,7 @@ static __always_inline void read_packet(struct sock* sk, struct slogate_sock* st
   if (!new_bytes(skb, reading->bytes, &bytes)) return;
   read_answer(&bytes, reading);
   if (reading->upgraded && follow_http2) {
-    upgraded(sk, state, skb, reading);
+    upgraded(sk, state, reading->upgraded);
     return;
   }
   state->protocol = reading->protocol;
@@ -184,6 +183,7 @@ static __always_inline void on_arrival(struct sock* sk, struct sk_buff* skb, __u
   if (old >= data || has_begun(tp, state) || !is_read(sk, state)) return;
   reading.here = reading.bytes = data - old;
   read_packet(sk, state, skb, &reading);
+  if (state->protocol == SLOGATE_PROTOCOL_http2) frames_arrived(sk, state, skb, data - old);
 }
 
 SEC("tp_btf/tcp_probe")
