@@ -572,6 +572,11 @@ static __always_inline bool http2_look(ANSWER_SOURCE* source, struct slogate_htt
   if (n < HTTP2_FRAME) return 0;
   if (n > HTTP2_CHUNK) n = HTTP2_CHUNK;
   walk->window_bytes = 0;
+  /* For 6.1, which loses sight of that. */
+#ifdef __bpf__
+  asm volatile("" : "+r"(n));
+#endif
+  n &= SLOGATE_HTTP2_SCRATCH - 1;
   if (!peek(source, way->next - walk->begin, conn->scratch, n)) return 0;
   walk->window = way->next;
   walk->window_bytes = n;
