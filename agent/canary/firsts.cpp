@@ -10,7 +10,7 @@ namespace {
 // What is known fades by half after so many blocks.
 constexpr size_t kFadeBlocks = 240;
 constexpr double kNoChance = 3, kNoSingleBlock = 2;
-// Blocks that are all alike are at the bound, but for rounding.
+// Four blocks that are the same make just twice as much as one.
 constexpr double kRounding = 1 - 1e-9;
 
 double part(double of, double all) {
@@ -66,7 +66,7 @@ void FirstRequests::Sums::halve() {
 
 bool FirstRequests::Sums::differ() const {
   return std::abs(more) >= kNoChance * std::sqrt(variance) &&
-         std::abs(scores) >= kNoSingleBlock * std::sqrt(squares) * kRounding && variance > 0;
+         std::abs(scores) >= kRounding * kNoSingleBlock * std::sqrt(squares) && variance > 0;
 }
 
 void FirstRequests::add_block(const Tally& canary, const Tally& baseline) {
