@@ -77,6 +77,15 @@ static __always_inline void open_stream(struct slogate_slot* slot, struct slogat
   if (!http2->unread) http2->unread = id;
 }
 
+/* What a stream came to whose last block of headers this is. gRPC says it there, below a `:status`
+ * of 200: where a field of it is not known, nothing is. */
+static __always_inline __u8 last_answer(const struct slogate_http2* http2,
+                                        const struct http2_walk* walk, __u32 status) {
+  if (walk->grpc) return grpc_answer(walk->grpc);
+  if (!walk->obscure || status != 200) return http2_answer(status);
+  return http2->grpc ? SLOGATE_ANSWER_grpc_unknown : SLOGATE_ANSWER_http2_unknown;
+}
+
 /* A block of headers of an answer: its first, interim ones, or trailers. */
 static __always_inline void hear_stream(struct slogate_slot* slot, struct slogate_http2* http2,
                                         const struct http2_walk* walk,
@@ -108,8 +117,7 @@ static __always_inline void hear_stream(struct slogate_slot* slot, struct slogat
   }
   if (!walk->ends) return;
   if (found >= 0 || walk->grpc || status)
-    end_stream(slot, stream, booking,
-               walk->grpc ? grpc_answer(walk->grpc) : http2_answer(stream->status));
+    end_stream(slot, stream, booking, last_answer(http2, walk, stream->status));
   if (found >= 0) drop_stream(http2, found & (SLOGATE_STREAMS - 1));
 }
 

@@ -49,7 +49,12 @@ enum http2_part {
   HTTP2_PART_pushed /* as the last, of a PUSH_PROMISE: it counts for the table alone */
 };
 
-enum http2_field_kind { HTTP2_FIELD_other, HTTP2_FIELD_status, HTTP2_FIELD_grpc };
+enum http2_field_kind {
+  HTTP2_FIELD_other,
+  HTTP2_FIELD_status,
+  HTTP2_FIELD_grpc,
+  HTTP2_FIELD_obscure /* an entry of the table that was not seen, which may be any */
+};
 
 /* What a step has come upon. */
 enum http2_event {
@@ -80,6 +85,7 @@ struct http2_walk {
   __u8 answers;       /* the caller's: 1 for the direction of the answers */
   __u8 event;         /* enum http2_event */
   __u8 ends;          /* with END_STREAM */
+  __u8 obscure;       /* of a block: it may say more than is known */
   /* What of the piece is in the scratch, from this sequence number on. */
   __u32 window, window_bytes;
 };
@@ -111,6 +117,7 @@ static __always_inline void http2_lose(struct slogate_http2* conn, const struct 
   conn->resumed = conn->unsure = 1;
   if (!walk->answers) return;
   conn->inserted += 1 << 20;
+  conn->since = conn->inserted;
   conn->statuses = 0;
 }
 
@@ -254,8 +261,10 @@ static __always_inline __u8 http2_kind_of_index(const struct slogate_http2* conn
   }
   if (index <= HTTP2_STATIC) return HTTP2_FIELD_other;
   __u32 back = index - HTTP2_STATIC - 1, number = conn->inserted - 1 - back;
-  if (back < 64 && !(conn->statuses >> back & 1)) return HTTP2_FIELD_other;
-  __u8 kind = HTTP2_FIELD_other;
+  /* Numbers from before the beginning are negative. */
+  __u8 kind = (__s32)(number - conn->since) < 0 ? HTTP2_FIELD_obscure : HTTP2_FIELD_other;
+  if (back < 64 && !(conn->statuses >> back & 1)) return kind;
+  if (back < 64) kind = HTTP2_FIELD_obscure; /* a status that has made room for later ones */
   ANSWER_UNROLL
   for (int i = 0; i < SLOGATE_HTTP2_KNOWN; i++)
     if (conn->known[i].number == number && conn->known[i].kind) {
@@ -268,18 +277,26 @@ static __always_inline __u8 http2_kind_of_index(const struct slogate_http2* conn
 static __always_inline void http2_note(struct slogate_http2_way* way, __u8 kind, __u16 value) {
   if (kind == HTTP2_FIELD_status) way->status = value;
   if (kind == HTTP2_FIELD_grpc) way->grpc = value + 1;
+  if (kind == HTTP2_FIELD_obscure) way->obscure = 1;
+}
+
+static __always_inline bool http2_is_status(__u8 kind) {
+  return kind == HTTP2_FIELD_status || kind == HTTP2_FIELD_grpc;
 }
 
 static __always_inline void http2_insert(struct slogate_http2* conn, __u8 kind, __u16 value) {
-  if (kind != HTTP2_FIELD_other) {
+  bool is_status = http2_is_status(kind);
+  if (is_status) {
     __u32 place = conn->newest & (SLOGATE_HTTP2_KNOWN - 1);
     conn->newest = (place + 1) & (SLOGATE_HTTP2_KNOWN - 1);
     conn->known[place].number = conn->inserted;
     conn->known[place].value = value;
     conn->known[place].kind = kind;
   }
-  conn->statuses = conn->statuses << 1 | (kind != HTTP2_FIELD_other);
+  conn->statuses = conn->statuses << 1 | is_status;
   conn->inserted++;
+  /* Its name is not known: it may be a status, and nothing but a threshold remembers that. */
+  if (kind == HTTP2_FIELD_obscure) conn->since = conn->inserted;
 }
 
 /* The value of the field that is being read. */
@@ -290,7 +307,7 @@ static __always_inline int http2_value(struct slogate_http2* conn, struct http2_
   int used = http2_integer(conn, at, left, 7, &bytes);
   if (used <= 0) return used;
   __u16 value = HTTP2_NO_NUMBER;
-  if (way->kind != HTTP2_FIELD_other && bytes <= HTTP2_STATUS_BYTES) {
+  if (http2_is_status(way->kind) && bytes <= HTTP2_STATUS_BYTES) {
     if (left - used < bytes) return 0;
     value = (__u16)http2_number(conn, at + used, bytes, huffman);
   }
@@ -397,6 +414,7 @@ static __always_inline void http2_end_part(struct slogate_http2* conn, struct ht
     walk->stream = way->stream;
     walk->status = way->status;
     walk->grpc = way->grpc;
+    walk->obscure = way->obscure;
     walk->ends = (way->flags & HTTP2_END_STREAM) != 0;
   }
   way->part = HTTP2_PART_none;
@@ -515,6 +533,7 @@ static __always_inline void http2_begin_part(struct slogate_http2* conn, struct 
     way->stream = stream;
     way->flags = flags | (type == HTTP2_PUSH_PROMISE ? 0x80 : 0);
     way->status = way->grpc = 0;
+    way->obscure = 0;
     way->skip = 0;
     way->kept = way->in_value = 0;
   }

@@ -336,7 +336,8 @@ struct slogate_http2_way {
   __u8 in_value; /* the next byte of the block is the beginning of a field's value */
   __u8 kind;     /* enum http2_field_kind of that field */
   __u8 inserts;  /* it is to be entered in the table */
-  __u8 zero[3];
+  __u8 obscure;  /* a field of the block stands for an entry that nobody has seen */
+  __u8 zero[2];
   __u8 head[SLOGATE_HTTP2_HEAD]; /* the beginning of the frame that is being read */
   __u8 rest[SLOGATE_HTTP2_KEPT]; /* the beginning of a field whose end is not there yet */
 };
@@ -369,6 +370,7 @@ struct slogate_http2 {
   struct slogate_http2_way in, out;
   __u64 statuses;  /* which of the latest 64 are in `known`; the latest is the lowest bit */
   __u32 inserted;  /* entries of the table of the answers' headers since the beginning */
+  __u32 since;     /* of earlier ones it is not known which were statuses */
   __u32 last;      /* the latest stream that was opened */
   __u32 doubt;     /* streams up to this one may have ended unseen */
   __u32 accepted;  /* GOAWAY: later ones are refused */
@@ -379,7 +381,6 @@ struct slogate_http2 {
   __u8 resumed;    /* 1: frames were lost since `last`: a gap in the numbers are missed streams */
   __u8 unsure;     /* 1: there are streams without an entry that have not ended */
   __u8 newest;     /* entry of `known` that is written next */
-  __u8 zero[4];
   struct slogate_http2_known known[SLOGATE_HTTP2_KNOWN];
   struct slogate_stream streams[SLOGATE_STREAMS];
   __u8 scratch[SLOGATE_HTTP2_SCRATCH];
