@@ -140,9 +140,10 @@ static __always_inline void follow_stream(struct slogate_slot* slot, struct slog
 static __always_inline void break_stream(struct slogate_slot* slot, struct slogate_http2* http2,
                                          const struct http2_walk* walk,
                                          const struct http2_booking* booking) {
-  count_stream_reset(slot, booking->client, walk->code);
   int found = find_stream(http2, walk->stream);
+  /* Servers say NO_ERROR behind an answer that came before the end of its request. */
   if (found < 0) return;
+  count_stream_reset(slot, booking->client, walk->code);
   struct slogate_stream* stream = &http2->streams[found & (SLOGATE_STREAMS - 1)];
   __u8 answer = broken_answer(http2, stream->status);
   /* A server that gives up in the middle of an answer has failed; who cancels is asked to, or no
