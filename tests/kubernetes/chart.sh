@@ -29,7 +29,7 @@ passed "with a PodMonitor and rules it makes what the overlays of the Prometheus
 # Its Secret is the user's, so it has no hash in its name.
 make_components_overlay
 deployed=$work/daemonset
-kubectl kustomize "$deployed/overlays/all" | grep -q 'secretName: slogate-peers-' || fail "the overlay has no Secret"
+kubectl kustomize "$deployed/overlays/all" | grep 'secretName: slogate-peers-' >/dev/null || fail "the overlay has no Secret"
 sed -i 's/files: \[key=peer.key\]/&\n    options: { disableNameSuffixHash: true }/' "$deployed/components/fleet/kustomization.yaml"
 rendered '{"peers": {"enabled": true}, "ownPods": true}' all
 grep -q 'ClusterRole slogate-peers.*ValidatingAdmissionPolicy slogate-own-pods' compared || fail "not all was compared: $(cat compared)"

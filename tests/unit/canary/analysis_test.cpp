@@ -628,7 +628,7 @@ TEST(Lending, WhoMeansSomethingElseDoesNotLend) {
   asker.add(1, "/demo/canary/a");
   asker.step();
   const LentQuestion question = asker.analysis.wanted().front();
-  const auto state_of = [&](Slo other) { return Node(other).analysis.matches(question); };
+  const auto state_of = [&](const Slo& other) { return Node(other).analysis.matches(question); };
   Slo other = slo;
   other.canary = std::vector{*Glob::parse("/elsewhere")};  // whose canary it is does not matter
   EXPECT_EQ(state_of(other), LentAnswer::State::Lends);
