@@ -45,11 +45,11 @@ TEST(LentBook, AnswersWithWhatCameAfterTheCursor) {
 
 TEST(LentBook, KeepsTheLastReadings) {
   LentBook book;
-  for (uint64_t number = 1; number <= 200; ++number) lend(book, question(), number);
+  for (uint64_t number = 1; number <= 400; ++number) lend(book, question(), number);
   const auto kept = numbers(ask(book, question(), 0));
   ASSERT_EQ(kept.size(), kKeptReadings);
-  EXPECT_EQ(kept.front(), 200 - kKeptReadings + 1);
-  EXPECT_EQ(kept.back(), 200u);
+  EXPECT_EQ(kept.front(), 400 - kKeptReadings + 1);
+  EXPECT_EQ(kept.back(), 400u);
 }
 
 TEST(LentBook, SaysWhyItHasNothing) {
