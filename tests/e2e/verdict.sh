@@ -52,6 +52,10 @@ start_agent --config "$config"
 is demo veto || fail "the veto was lost with the agent"
 [ "$(jq -r 'select(.verdict.verdict == "veto").verdict.slo' "$work/state/audit.jsonl")" = demo ] ||
   fail "the audit log does not have the veto once: $(cat "$work/state/audit.jsonl")"
+report=$(slogate report "$work/state" -o json)
+jq -e '.vetoed == 1 and ([.list[] | select(.end == "veto")][0] | .slo == "demo" and .canary_requests >= 200 and .seconds_to_veto > 0)' \
+  <<<"$report" >/dev/null || fail "the report says $report"
+slogate report "$work/state" -o html | grep '<td class="veto">veto</td>' >/dev/null || fail "the report's page does not show the veto"
 slogate events | grep -q . || true # a reader that ends first, on purpose
 new_rollout
 ! is demo veto || fail "a new rollout keeps the veto"
