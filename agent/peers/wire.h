@@ -36,8 +36,8 @@ inline constexpr size_t kMaxHelloBytes = 16 << 10;
 inline constexpr size_t kMaxAskBytes = 4 << 10;
 inline constexpr size_t kMaxAnswerBytes = 256 << 10;
 
-// How many readings a lender keeps of an SLO: a minute, after which a judge knows how long blocks have to
-// be, so that the evidence begins with the shortest.
+// How many readings a lender keeps of an SLO: a minute, after which a judge knows how long blocks
+// have to be, so that the evidence begins with the shortest.
 inline constexpr size_t kKeptReadings = 240;
 
 // The cursor of who wants evidence and no readings.
