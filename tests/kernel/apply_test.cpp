@@ -36,6 +36,8 @@ class Scene {
                                   [this](const LiveConfig& config) {
                                     max_series_ = config.metrics.max_series;
                                     page_ = kPageFor[static_cast<size_t>(config.page)];
+                                    peers_ = config.peers.size();
+                                    lenders_ = config.lenders;
                                   }})) {
     exchange(both_);
     pass(1s);
@@ -71,6 +73,9 @@ class Scene {
   }
   [[nodiscard]] std::string metrics() { return fmt::format("{}", max_series_); }
   [[nodiscard]] std::string page() { return page_; }
+  // What becomes of these is tests/e2e/peers.sh's to see: whom an agent asks takes a canary alone.
+  [[nodiscard]] std::string peers() { return fmt::format("{} peers", peers_); }
+  [[nodiscard]] std::string lenders() { return fmt::format("{}", lenders_); }
   [[nodiscard]] std::string classes() {
     auto contents =
         std::async(std::launch::async, [this] { return agent_->contents("slogate_classes"); });
@@ -97,6 +102,7 @@ class Scene {
   double memory_ratio_ = 0;
   size_t max_series_ = 0;
   std::string page_;
+  size_t peers_ = 0, lenders_ = 0;
   std::unique_ptr<Agent> agent_;
   const TestCgroup cgroup_;
   const Connection both_ = connect_both(cgroup_, cgroup_);
@@ -119,6 +125,9 @@ const std::vector<Effect>& effects() {
       {"metrics", [](LiveConfig& c) { c.metrics.max_series = 5000; }, &Scene::metrics, "100000",
        "5000"},
       {"page", [](LiveConfig& c) { c.page = PageFor::On; }, &Scene::page, "local", "on"},
+      {"peers", [](LiveConfig& c) { c.peers = {{.host = "127.0.0.1", .port = 1}}; }, &Scene::peers,
+       "0 peers", "1 peers"},
+      {"lenders", [](LiveConfig& c) { c.lenders = 3; }, &Scene::lenders, "8", "3"},
       {"classes",
        [](LiveConfig& c) {
          c.classes = {{SLOGATE_CLASS_probe, 81, false}};
