@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# ctest: e2e 300
+# ctest: e2e 900
 # tests/e2e/failing.sh [--rounds N] [--all | CASE...]
 #
 # Canaries that fail fast are vetoed: nginx that answers 500, to everything, to 5 % and to 1 %; Redis that

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# ctest: e2e 300
+# ctest: e2e 600
 # tests/e2e/http2.sh [CASE...]
 #
 # Each stream is a request, with its status: real servers of HTTP/2 and gRPC, asked by real clients, which count
