@@ -44,7 +44,7 @@ declare -A reasons=([grpc-slow]='of request')
 failing=(all five one oom error pool misses grpc grpc-slow)
 calm=(same grpc-same lifetimes mysql-lifetimes tickets)
 calm_names='same|grpc-same|lifetimes|mysql-lifetimes|tickets'
-[ $# -ne 0 ] || set -- all error misses grpc same lifetimes mysql-lifetimes tickets
+[ $# -ne 0 ] || set -- all error misses grpc same
 [ "${1-}" = --all ] || {
   mapfile -t failing < <(printf '%s\n' "$@" | grep -vxE "$calm_names")
   mapfile -t calm < <(printf '%s\n' "$@" | grep -xE "$calm_names")
