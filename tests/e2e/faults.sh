@@ -248,21 +248,21 @@ memory_is_limited() {
     limited=$v1/slogate-e2e-$$
     mkdir "$limited"
     v1_limited=$limited
-    echo $((40 << 20)) >"$limited/memory.limit_in_bytes"
+    echo $((64 << 20)) >"$limited/memory.limit_in_bytes"
   else
     echo +memory >"$cgroup_dir/cgroup.subtree_control" 2>/dev/null || true
     limited=$(make_cgroup limited)
     [ -e "$limited/memory.max" ] || { left_out "${fault//_/ }: no memory controller here" && return; }
-    echo $((40 << 20)) >"$limited/memory.max"
+    echo $((64 << 20)) >"$limited/memory.max"
   fi
   printf 'maps: { memory_ratio: 0.5 }\n' >"$work/slogate.yaml"
   agent_prefix="run_in_cgroup $limited" begin --config "$work/slogate.yaml"
   grow 20000 || true # as far as it may, with the next ticks
-  as_far_as_possible() { [ "$(slots)" -ge 1400 ]; }
+  as_far_as_possible() { [ "$(slots)" -ge 2200 ]; }
   wait_until 20 as_far_as_possible || fail "the slab does not grow below the limit: $(slots) slots"
   ask 100
   wait_for_ticks 3
-  [ "$(slots)" -le 1600 ] || fail "the slab outgrows half of the limit: $(slots) slots"
+  [ "$(slots)" -le 2450 ] || fail "the slab outgrows half of the limit: $(slots) slots"
   expect_all_counted "a memory limit"
   is_running "$agent_pid" || fail "the agent was killed"
   stop_agent
