@@ -190,7 +190,8 @@ refused() {
   inside systemctl start slogate-agent || true
   has_failed() { inside systemctl --quiet is-failed slogate-agent; }
   wait_until 10 has_failed || fail "it starts with $*"
-  journal --lines 3 | grep -F -- "$text" >/dev/null || fail "with $* it says: $(journal --lines 3)"
+  # systemd adds up to three lines of its own: how it ended, and what it took.
+  journal --lines 5 | grep -F -- "$text" >/dev/null || fail "with $* it says: $(journal --lines 5)"
   rm -r "$tree/etc/systemd/system/slogate-agent.service.d"
   inside systemctl daemon-reload
 }
