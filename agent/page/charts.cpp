@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "agent/base/figures.h"
-#include "agent/page/html.h"
+#include "agent/base/html.h"
 
 namespace slogate {
 namespace {

@@ -7,11 +7,11 @@
 #include <unordered_map>
 
 #include "agent/base/figures.h"
+#include "agent/base/html.h"
 #include "agent/canary/judge.h"
 #include "agent/config/judged.h"
 #include "agent/page/assets.h"
 #include "agent/page/charts.h"
-#include "agent/page/html.h"
 #include "agent/page/render.h"
 #include "maps/tables.h"
 

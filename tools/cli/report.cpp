@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "agent/base/html.h"
+#include "agent/base/json.h"
 #include "agent/base/tick_time.h"
 #include "tools/cli/table.h"
 #include "tools/cli/units.h"
@@ -341,9 +343,6 @@ std::string render_text(const std::vector<RolloutSummary>& rollouts, const Costs
 
 // ---- as JSON ----
 
-Json optional_number(const std::optional<double>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
 Json optional_seconds(const std::optional<nanoseconds>& span) {
   return span ? Json(seconds(*span)) : Json(nullptr);
 }
@@ -383,44 +382,21 @@ std::string render_json(const std::vector<RolloutSummary>& rollouts, const Costs
                   {"passed", totals.passed},
                   {"vetoed", totals.vetoed},
                   {"undecided", totals.undecided},
-                  {"rollback_rate", optional_number(totals.rollback_rate())},
+                  {"rollback_rate", number(totals.rollback_rate())},
                   {"seconds_to_pass", spread_json(totals.to_pass)},
                   {"seconds_to_veto", spread_json(totals.to_veto)},
                   {"canary_requests_before_veto", totals.samples_before_veto},
                   {"passes_taken_back", totals.taken_back},
                   {"holds", held_json(totals.held_by_reason)},
                   {"cost",
-                   {{"incidents_avoided", optional_number(balance.avoided)},
-                    {"rollbacks", optional_number(balance.rollbacks)},
-                    {"waiting", optional_number(balance.waiting)},
-                    {"net", optional_number(balance.net())}}},
+                   {{"incidents_avoided", number(balance.avoided)},
+                    {"rollbacks", number(balance.rollbacks)},
+                    {"waiting", number(balance.waiting)},
+                    {"net", number(balance.net())}}},
                   {"list", std::move(list)}});
 }
 
 // ---- as one HTML file ----
-
-std::string escape_html(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 constexpr std::string_view kHead = R"(<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -443,16 +419,16 @@ std::string render_html(const std::vector<RolloutSummary>& rollouts, const Costs
                         const std::string& span) {
   const Totals totals = total(rollouts);
   std::string html(kHead);
-  html += fmt::format("<h1>What became of rollouts</h1>\n<p>{}</p>\n<table>\n", escape_html(span));
+  html += fmt::format("<h1>What became of rollouts</h1>\n<p>{}</p>\n<table>\n", escaped(span));
   for (const auto& [name, value] : figures_of(totals, costs))
-    html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escape_html(name),
-                        escape_html(value));
+    html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>\n", escaped(name),
+                        escaped(value));
   html +=
       "</table>\n<h2>Holds</h2>\n<table>\n<tr><th>reason</th><th class=\"n\">times</th><th "
       "class=\"n\">in all</th></tr>\n";
   for (const auto& [reason, held] : totals.held_by_reason)
     html += fmt::format("<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
-                        escape_html(reason), held.times, span_text(held.duration));
+                        escaped(reason), held.times, span_text(held.duration));
   html +=
       "</table>\n<h2>Rollouts</h2>\n<table>\n<tr><th>began "
       "(UTC)</th><th>SLO</th><th>rollout</th><th>end</th>"
@@ -462,9 +438,9 @@ std::string render_html(const std::vector<RolloutSummary>& rollouts, const Costs
     html += fmt::format(
         "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td class=\"n\">{}</td>"
         "<td class=\"n\">{:.0f}</td><td>{}</td></tr>\n",
-        time_text(one.began), escape_html(one.slo), escape_html(one.rollout), end, end,
+        time_text(one.began), escaped(one.slo), escaped(one.rollout), end, end,
         span_text(time_to(one, one.vetoed ? one.vetoed : one.passed)), one.canary_samples,
-        escape_html(one.message));
+        escaped(one.message));
   }
   return html + "</table>\n</html>\n";
 }

@@ -8,8 +8,8 @@
 
 #include <set>
 
+#include "agent/base/html.h"
 #include "agent/host/addresses.h"
-#include "agent/page/html.h"
 #include "tests/support/replay.h"
 
 namespace slogate {

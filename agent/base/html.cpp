@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/page/html.h"
+#include "agent/base/html.h"
 
 #include <utf8.h>
 
