@@ -80,6 +80,17 @@ api() {
 }
 slogate() { "$programs/slogate" --socket "$socket" "$@"; }
 
+# npm_packages FILE: sets $packages to a directory with node_modules of what that package.json names, kept
+# outside the tree; fails where npm can't install it.
+npm_packages() {
+  packages=${XDG_CACHE_HOME:-$HOME/.cache}/slogate/npm-$(sha256sum "$1" | cut -c 1-12)
+  [ ! -e "$packages/complete" ] || return 0
+  mkdir -p "$packages"
+  cp "$1" "$packages"
+  (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error >&2) &&
+    touch "$packages/complete"
+}
+
 # make_cgroup NAME: prints its directory, for run_in_cgroup; the agent calls it $cgroup_prefix/NAME.
 make_cgroup() {
   mkdir -p "$cgroup_dir/$1"

@@ -10,7 +10,6 @@ need_root
 need_cgroup2
 
 here=$root/tests/e2e/page
-packages=${XDG_CACHE_HOME:-$HOME/.cache}/slogate/npm-$(sha256sum "$here/package.json" | cut -c 1-12)
 config=$work/slogate.yaml
 namespace=slogate-page-$$
 
@@ -95,18 +94,14 @@ lacks_browser() {
   for program in npm node "${CHROMIUM:-chromium}"; do
     command -v "$program" >/dev/null || { say "$program is not installed: tools/deps test" && return; }
   done
-  [ ! -e "$packages/complete" ] || return 0
-  mkdir -p "$packages"
-  cp "$here/package.json" "$packages"
-  (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error >&2) ||
-    { say "npm cannot install what drives the browser" && return; }
-  touch "$packages/complete"
+  npm_packages "$here/package.json" || say "npm cannot install what drives the browser"
 }
 missing=$(lacks_browser)
 if [ -n "$missing" ]; then
   left_out "in a browser: $missing"
   exit
 fi
+npm_packages "$here/package.json"
 ln -s "$packages/node_modules" "$work/node_modules"
 cp "$here/look.mjs" "$here/package.json" "$work"
 

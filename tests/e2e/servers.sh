@@ -132,14 +132,7 @@ make_grpc_js() {
   [ ! -e "$work/grpc.js" ] || return 0
   need npm || return 1
   local packages
-  packages=$cache/npm-$(sha256sum "$http2/package.json" | cut -c 1-12)
-  if [ ! -e "$packages/complete" ]; then
-    mkdir -p "$packages"
-    cp "$http2/package.json" "$packages"
-    (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error) ||
-      { left_out "$case: npm cannot install grpc-js" && return 1; }
-    touch "$packages/complete"
-  fi
+  npm_packages "$http2/package.json" || { left_out "$case: npm cannot install grpc-js" && return 1; }
   ln -s "$packages/node_modules" "$work/node_modules"
   cp "$http2/grpc.js" "$work"
 }

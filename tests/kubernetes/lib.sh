@@ -42,14 +42,7 @@ need_schemas() {
   for program in npm node; do
     command -v "$program" >/dev/null || skip "$program is not installed, which brings the schemas"
   done
-  packages=${XDG_CACHE_HOME:-$HOME/.cache}/slogate/npm-$(sha256sum "$here/package.json" | cut -c 1-12)
-  if [ ! -e "$packages/complete" ]; then
-    mkdir -p "$packages"
-    cp "$here/package.json" "$packages"
-    (cd "$packages" && npm install --no-audit --no-fund --ignore-scripts --loglevel=error) ||
-      skip "npm cannot install the schemas"
-    touch "$packages/complete"
-  fi
+  npm_packages "$here/package.json" || skip "npm cannot install the schemas"
   ln -s "$packages/node_modules" "$work/node_modules"
   cp "$here/package.json" "$work"
 }
