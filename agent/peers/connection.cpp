@@ -73,7 +73,7 @@ bool Connection::must_wait() const {
 }
 
 // Peers who know each other are read by look(): ten askers at four times a second would wake the
-// thread forty times, at twice the cost.
+// thread forty times.
 void Connection::await_input() {
   if (!is_open() || trusted_ || must_wait() || std::exchange(reads_, true)) return;
   socket_.async_wait(Descriptor::wait_read, [self = shared_from_this()](error_code error) {
