@@ -92,7 +92,10 @@ static __always_inline void hear_stream(struct slogate_slot* slot, struct slogat
                                         const struct http2_booking* booking) {
   __u32 id = walk->stream, status = walk->status;
   if (!(id & 1) || (status >= 100 && status < 200)) return;
-  if (walk->grpc) http2->grpc = 1;
+  if (walk->grpc) { /* and those that are untold come to what their trailers say */
+    http2->grpc = 1;
+    http2->untold = 0;
+  }
   int found = find_stream(http2, id);
   struct slogate_stream none = {.status = status}, *stream = &none;
   if (found >= 0) stream = &http2->streams[found & (SLOGATE_STREAMS - 1)];
@@ -100,10 +103,14 @@ static __always_inline void hear_stream(struct slogate_slot* slot, struct slogat
   if (found < 0 && !http2->unsure) return;              /* it was reset meanwhile */
   if (found < 0 && !walk->ends) {
     /* Its beginning was not seen; its end will be. Where there is no room for it either, `:status`
-     * is all it says, unless trailers follow that say more. */
+     * is all it says, unless trailers follow that say more: gRPC's do, below 200. Whether this
+     * connection is of gRPC is seen where the first stream ends. */
     stream = add_stream(slot, http2, id, booking);
     if (!stream) {
-      if (!http2->grpc) count_answer(slot, booking->client, http2_answer(status), 1);
+      if (status == 200)
+        http2->untold += !http2->grpc;
+      else
+        count_answer(slot, booking->client, http2_answer(status), 1);
       return;
     }
   }
@@ -133,6 +140,7 @@ static __always_inline void follow_stream(struct slogate_slot* slot, struct slog
     return;
   }
   if (!walk->answers) return;
+  count_untold(slot, http2, booking);
   end_stream(slot, stream, booking, http2_answer(stream->status));
   drop_stream(http2, found & (SLOGATE_STREAMS - 1));
 }

@@ -116,6 +116,14 @@ struct http2_booking {
   __u8 asker;  /* at the end of a connection: it was the side that asks that ended it */
 };
 
+/* Streams without an entry, of which `:status` is all that was said. */
+static __always_inline void count_untold(struct slogate_slot* slot, struct slogate_http2* http2,
+                                         const struct http2_booking* booking) {
+  if (!http2->untold) return;
+  count_answer(slot, booking->client, http2_answer(200), http2->untold);
+  http2->untold = 0;
+}
+
 /* An answered stream is over. */
 static __always_inline void end_stream(struct slogate_slot* slot,
                                        const struct slogate_stream* stream,
@@ -178,6 +186,7 @@ __noinline int end_open_stream(struct slogate_slot* slot, struct slogate_http2* 
 
 static __always_inline void end_streams(struct slogate_slot* slot, struct slogate_http2* http2,
                                         const struct http2_booking* booking) {
+  count_untold(slot, http2, booking);
   if (!http2->open) return;
   for (__u32 i = 0; i < SLOGATE_STREAMS; i++) end_open_stream(slot, http2, i, booking);
 }

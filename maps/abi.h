@@ -375,6 +375,7 @@ struct slogate_http2 {
   __u32 doubt;     /* streams up to this one may have ended unseen */
   __u32 accepted;  /* GOAWAY: later ones are refused */
   __u32 unread;    /* servers: the first stream that may not have been read; 0 for none */
+  __u32 untold;    /* streams without an entry with `:status` 200, which trailers may say more of */
   __u16 open;      /* streams that have an entry */
   __u16 displaced; /* those that are not in the place of their number */
   __u8 grpc;       /* 1: a grpc-status has been seen */
