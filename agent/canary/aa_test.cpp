@@ -39,7 +39,7 @@ void AaTest::begin() {
   const std::vector<double> weights = to_mixture_weights(hypotheses_, all);
   forth_.emplace(weights);
   back_.emplace(weights);
-  blocks_ = 0;
+  blocks_ = short_blocks_ = 0;
 }
 
 void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
@@ -101,21 +101,32 @@ void AaTest::plan() {
   if (!young_) measured_ = block_ > kFirstBlock;
 }
 
-void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges) {
+void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
+                       Part part) {
   if (unstable_ > 0) --unstable_;
+  pair_up(halves, odd_, edges, part);
+}
+
+void AaTest::add_short_block(const std::array<Tally, 2>& halves,
+                             const std::vector<LevelEdges>& edges) {
+  pair_up(halves, short_odd_, edges, Part::OfAnswers);
+}
+
+void AaTest::pair_up(const std::array<Tally, 2>& halves, std::optional<Tally>& odd,
+                     const std::vector<LevelEdges>& edges, Part part) {
   const auto idle = [](const Tally& half) {
     for (size_t signal = 0; signal < kJudgedSignals; ++signal)
       if (exposures(half, signal) != 0) return false;
     return true;
   };
   if (!idle(halves[0]) && !idle(halves[1])) {
-    odd_.reset();
-    compare(halves[0], halves[1], edges);
-  } else if (const Tally& only = idle(halves[0]) ? halves[1] : halves[0]; !odd_) {
-    odd_ = only;
+    odd.reset();
+    compare(halves[0], halves[1], edges, part);
+  } else if (const Tally& only = idle(halves[0]) ? halves[1] : halves[0]; !odd) {
+    odd = only;
   } else {
-    compare(*odd_, only, edges);
-    odd_.reset();
+    compare(*odd, only, edges, part);
+    odd.reset();
   }
 }
 
@@ -124,13 +135,18 @@ bool AaTest::is_accused() const {
   return log_mean_exp(both) >= threshold_;
 }
 
-void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges) {
-  firsts_.add_block(a, b);
+void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges,
+                     Part part) {
+  if (part != Part::OfAnswers) firsts_.add_block(a, b);
   const FirstsOfSignals firsts = firsts_.told();
-  forth_->add(weigh(hypotheses_, a, &b, edges, firsts).against);
-  back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts)).against);
-  ++blocks_;
-  if (blocks_ % kLookBlocks == 0 && is_accused()) {
+  forth_->add(weigh(hypotheses_, a, &b, edges, firsts, part).against);
+  back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts), part).against);
+  ++(part == Part::OfAnswers ? short_blocks_ : blocks_);
+  look();
+}
+
+void AaTest::look() {
+  if ((blocks_ + short_blocks_) % kLookBlocks == 0 && is_accused()) {
     unstable_ = kPeaceBlocks;
     least_ = std::min(2 * block_, kLongestBlock);
     block_ = std::max(block_, least_);

@@ -3,6 +3,7 @@
 // holds here at all.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 
@@ -24,10 +25,17 @@ class AaTest {
                    const Edges& edges, bool silent = false);
   // What is known of a canary is about another one from now on.
   void begin_rollout();
-  // A block of each half is over. `edges` as for hypotheses().
-  void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
-  // How many readings the next block has.
+  // A block of each half is over. `edges` as for hypotheses(). Where short blocks were over before
+  // its end, it is of the others.
+  void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
+                 Part part = Part::All);
+  // A short one, for shares of answers.
+  void add_short_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
+  // How many readings the next block has, and the next short one.
   [[nodiscard]] size_t block() const { return is_hasty() ? kHastyBlock : block_; }
+  [[nodiscard]] size_t short_block() const {
+    return std::min(block(), std::max(kFirstBlock, least_));
+  }
   [[nodiscard]] bool quiet() const { return unstable_ == 0; }
   [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_.all(); }
 
@@ -35,7 +43,10 @@ class AaTest {
 
  private:
   void begin();
-  void compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges);
+  void pair_up(const std::array<Tally, 2>& halves, std::optional<Tally>& odd,
+               const std::vector<LevelEdges>& edges, Part part);
+  void compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges, Part part);
+  void look();
   [[nodiscard]] bool is_accused() const;
   void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
   void plan();
@@ -58,9 +69,9 @@ class AaTest {
   uint64_t canary_before_ = 0;        // what it had done until the last
   size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
   FirstRequests firsts_;
-  std::optional<Tally> odd_;  // the block before, where there is one half
+  std::optional<Tally> odd_, short_odd_;  // the block before, where there is one half
   std::optional<Evidence> forth_, back_;
-  size_t blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks
+  size_t blocks_ = 0, short_blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks
 };
 
 }  // namespace slogate

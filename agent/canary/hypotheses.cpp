@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -166,6 +167,12 @@ bool is_gap(const Hypothesis& hypothesis, double quantile, const Tally& history,
          beyond.events - farther.events <= share * beyond.events - kTold * error;
 }
 
+// Whether what is beyond an edge and what is tolerated besides are more than the quantile leaves.
+bool is_much(const Trial& beyond, double quantile) {
+  return beyond.events - kTold * std::sqrt(beyond.events) >
+         (1 - kGapTolerance) * (1 - quantile) * beyond.exposures;
+}
+
 void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
                  Gains& gains) {
   const Trial x = ratio_trial(canary, hypothesis.signal);
@@ -180,6 +187,10 @@ void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally*
   const Margin pass{1, hypothesis.implied ? kPassIncrease : hypothesis.bound};
   cell.against(kRareGrid, [&](double r) { return worse(x, y, veto, r); });
   cell.proof(kStakes, [&](double stake) { return tolerable(x, y, pass, stake); });
+}
+
+bool is_in(Part part, size_t signal) {
+  return part == Part::All || is_of_answers(signal) == (part == Part::OfAnswers);
 }
 
 std::array<size_t, 2> both_edges(const LevelEdge& edge) {
@@ -291,8 +302,9 @@ LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history, const Le
     if (!found) continue;
     const auto [at, next] =
         level < used.size() && stays_tied(used[level], *found) ? both_edges(*used[level]) : *found;
-    edges[level] = {at, is_gap(hypothesis, quantile, history, at), next,
-                    is_gap(hypothesis, quantile, history, next)};
+    const bool next_gap = is_gap(hypothesis, quantile, history, next);
+    edges[level] = {at, is_gap(hypothesis, quantile, history, at), next, next_gap,
+                    next_gap && is_much(latency_trial(history, hypothesis.signal, next), quantile)};
   }
   return edges;
 }
@@ -331,18 +343,28 @@ Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* base
 }
 
 Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-            const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts) {
-  Gains all;
-  all.against.reserve(hypotheses.component_count());
-  for (std::vector<double>& proof : all.proof) proof.reserve(hypotheses.component_count());
+            const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts, Part part) {
+  const std::vector<double> nothing(hypotheses.component_count());
+  Gains all{.against = nothing, .proof = {nothing, nothing}};
   for (const auto& [hypothesis, number, components] : hypotheses.entries()) {
+    if (!is_in(part, hypothesis.signal)) continue;
     const Gains one = weigh(hypothesis, canary, baseline, edges[number], firsts);
-    all.against.insert(all.against.end(), one.against.begin(), one.against.end());
+    std::ranges::copy(one.against, components.of(std::span(all.against)).begin());
     for (size_t edge = 0; edge < kEdgesOfTie; ++edge)
-      all.proof[edge].insert(all.proof[edge].end(), one.proof[edge].begin(), one.proof[edge].end());
+      std::ranges::copy(one.proof[edge], components.of(std::span(all.proof[edge])).begin());
     all.baseline_breaches = all.baseline_breaches || one.baseline_breaches;
   }
   return all;
+}
+
+Gains together(Gains one, const Gains& other) {
+  const auto add = [](std::vector<double>& to, const std::vector<double>& from) {
+    std::ranges::transform(to, from, to.begin(), std::plus());
+  };
+  add(one.against, other.against);
+  for (size_t edge = 0; edge < kEdgesOfTie; ++edge) add(one.proof[edge], other.proof[edge]);
+  one.baseline_breaches = one.baseline_breaches || other.baseline_breaches;
+  return one;
 }
 
 }  // namespace slogate

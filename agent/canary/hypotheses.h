@@ -147,6 +147,10 @@ struct LevelEdge {
   bool gap = false;
   size_t next = at;
   bool next_gap = gap;
+  // Behind the gap at the farther edge there is so much of the baseline that what is tolerated
+  // beside it could be the canary's quantile, and how slow that is shows at no edge of this level:
+  // a pass needs the next one then.
+  bool open_tail = false;
 
   [[nodiscard]] bool is_tie() const { return at != next; }
   bool operator==(const LevelEdge&) const = default;
@@ -185,6 +189,13 @@ struct Gains {
   bool baseline_breaches = false;  // the baseline itself is beyond an absolute bound: no evidence
 };
 
+// What of the hypotheses a block decides: all, those on shares of answers, or all others.
+enum class Part { All, OfAnswers, Others };
+// Whether a signal is a share of answers.
+[[nodiscard]] constexpr bool is_of_answers(size_t signal) {
+  return !is_latency(signal) && kJudged[signal].answered_in.has_value();
+}
+
 // `baseline` is null where there is none. Formulas: exceeds(), worse() and tolerable(). Bounds are
 // rounded to edges so that rounding never makes a veto or a pass. Where the arms' connections
 // differ
@@ -192,8 +203,11 @@ struct Gains {
 [[nodiscard]] Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
                           std::span<const std::optional<LevelEdge>> edges,
                           const FirstsOfSignals& firsts = {});
-// The same of all of them; there are edges for each.
+// The same of all of them, those that are not in `part` with a gain of 0; there are edges for each.
 [[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-                          const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts = {});
+                          const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts = {},
+                          Part part = Part::All);
+// Those of two parts that do not overlap, together.
+[[nodiscard]] Gains together(Gains one, const Gains& other);
 
 }  // namespace slogate

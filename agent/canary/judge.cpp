@@ -94,9 +94,8 @@ void Judge::reset(std::string rollout, TickTime now) {
               .gap = {}};
   rollout_.began = now.monotonic;
   // The block that is under way belongs to the rollout before.
-  canary_before_ = canary_.tally();
-  for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
-  readings_ = 0;
+  begin_block(block_);
+  begin_block(short_block_);
   block_began_ = now.monotonic;
   aa_test_.begin_rollout();
   recent_canary_ = recent_baseline_ = {};
@@ -127,7 +126,9 @@ void Judge::take(const Observation& seen) {
   if (slo_.baseline)
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_, alone_);
-  if (++readings_ >= block_readings()) end_block(seen.now.monotonic);
+  ++short_block_.readings;
+  if (++block_.readings >= block_readings()) return end_block(seen.now.monotonic);
+  if (slo_.baseline && short_block_.readings >= aa_test_.short_block()) end_short_block();
 }
 
 void Judge::add_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now) {
@@ -148,7 +149,7 @@ void Judge::note_activity(const Observation& seen) {
 
 void Judge::note_loss(const ArmReading& arm, std::chrono::nanoseconds now) {
   if (arm.lost == 0) return;
-  spoiled_ = true;
+  block_.spoiled = short_block_.spoiled = true;
   lost_at_ = now;
 }
 
@@ -176,24 +177,59 @@ size_t Judge::main_signal() const {
   return of_canary < kJudgedSignals ? of_canary : judged(SLOGATE_SIGNAL_request);
 }
 
-void Judge::end_block(std::chrono::nanoseconds now) {
-  const Tally canary = difference(canary_.tally(), canary_before_);
-  std::array<Tally, 2> halves;
+Tally Judge::Block::baseline() const {
+  Tally both = halves[0];
+  both += halves[1];
+  return both;
+}
+
+void Judge::begin_block(OpenBlock& block) const {
+  block = {.before = {canary_.tally(), {baseline_[0].tally(), baseline_[1].tally()}}};
+}
+
+Judge::Block Judge::since(const Block& before) const {
+  Block block{.canary = difference(canary_.tally(), before.canary), .halves = {}};
   for (size_t half = 0; half < 2; ++half)
-    halves[half] = difference(baseline_[half].tally(), baseline_before_[half]);
-  Tally baseline = halves[0];
-  baseline += halves[1];
-  canary_before_ = canary_.tally();
-  for (size_t half = 0; half < 2; ++half) baseline_before_[half] = baseline_[half].tally();
-  const size_t readings = std::exchange(readings_, 0);
+    block.halves[half] = difference(baseline_[half].tally(), before.halves[half]);
+  return block;
+}
+
+// Slow requests may come in bursts for many seconds, as on a busy node, and blocks are as long as
+// that then. Shares of answers need not wait for it: a block of a second is as much as they get on
+// a calm node, too.
+void Judge::end_short_block() {
+  const Block block = since(short_block_.before);
+  const bool spoiled = short_block_.spoiled;
+  begin_block(short_block_);
+  if (spoiled) return;
+  aa_test_.add_short_block(block.halves, test_edges_);
+  if (!is_idle(block.canary)) judge_short_block(block);
+  take_stock();
+}
+
+void Judge::end_block(std::chrono::nanoseconds now) {
+  const Block block = since(block_.before), part = since(short_block_.before);
+  const auto [before, readings, spoiled] = block_;
+  const bool split = is_split();
+  begin_block(block_);
+  begin_block(short_block_);
   const double lasted = seconds(now - std::exchange(block_began_, now));
-  if (std::exchange(spoiled_, false)) return;
+  if (spoiled) return;
   // Everything that is decided from the past is used before this block becomes part of it.
-  if (slo_.baseline) aa_test_.add_block(halves, test_edges_);
-  if (!is_idle(canary)) judge_block(canary, baseline);
-  rollout_.outlook.add_block(prospect(), static_cast<double>(exposures(canary, main_signal())),
+  if (slo_.baseline) {
+    if (split) aa_test_.add_short_block(part.halves, test_edges_);
+    aa_test_.add_block(block.halves, test_edges_, split ? Part::Others : Part::All);
+  }
+  if (!is_idle(block.canary)) judge_block(block, part);
+  const Tally baseline = block.baseline();
+  rollout_.outlook.add_block(prospect(),
+                             static_cast<double>(exposures(block.canary, main_signal())),
                              static_cast<double>(exposures(baseline, main_signal())), lasted);
   learn(baseline, readings);
+  take_stock();
+}
+
+void Judge::take_stock() {
   facts_ = describe();
   // What was shown before the suspicion has to be proven at its end.
   if (facts_->log_e >= kSuspicion) rollout_.proofs.forget_shown();
@@ -229,30 +265,47 @@ void Judge::look_ahead(Verdict& facts) const {
       std::max({*longest, samples / *facts.rate, blocks * seconds(facts.block)});
 }
 
-void Judge::judge_block(const Tally& canary, const Tally& baseline) {
+// `part`: what of the block no short block has judged.
+void Judge::judge_block(const Block& block, const Block& part) {
   if (!rollout_.evidence) begin_evidence();
-  if (slo_.baseline) rollout_.firsts.add_block(canary, baseline);
+  const Tally baseline = block.baseline(), rest = part.baseline();
+  if (slo_.baseline) rollout_.firsts.add_block(block.canary, baseline);
   const FirstsOfSignals firsts = rollout_.firsts.told();
-  const Gains gains =
-      weigh(hypotheses_, canary, slo_.baseline ? &baseline : nullptr, edges_, firsts);
-  rollout_.evidence->add(gains.against);
-  rollout_.proofs.add(gains.proof);
-  rollout_.breaching = gains.baseline_breaches ? rollout_.breaching + 1 : 0;
+  const auto gains = [&](const Tally& canary, const Tally& beside, Part of) {
+    return weigh(hypotheses_, canary, slo_.baseline ? &beside : nullptr, edges_, firsts, of);
+  };
+  const Gains all = together(gains(block.canary, baseline, Part::Others),
+                             gains(part.canary, rest, Part::OfAnswers));
+  rollout_.breaching = all.baseline_breaches ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
-  rollout_.judged_canary += canary;
-  rollout_.judged_baseline += baseline;
-  for (Tally* recent : {&recent_canary_, &recent_baseline_})
-    if (rollout_.blocks % kRecentBlocks == 0) recent->halve();
-  recent_canary_ += canary;
-  recent_baseline_ += baseline;
-  rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
+  add_evidence(all, part);
   const size_t signal = main_signal();
   if (slo_.baseline && beside_ == Beside::OwnNode)
-    rollout_.traffic_weight.add(canary, baseline, signal, bound_edges_, firsts);
-  if (exposures(canary, signal) != 0 && (!slo_.baseline || exposures(baseline, signal) != 0)) {
+    rollout_.traffic_weight.add(block.canary, baseline, signal, bound_edges_, firsts);
+  if (exposures(block.canary, signal) != 0 &&
+      (!slo_.baseline || exposures(baseline, signal) != 0)) {
     ++rollout_.answered_blocks;
     rollout_.traffic_weight.add_block();
   }
+}
+
+void Judge::judge_short_block(const Block& block) {
+  if (!rollout_.evidence) begin_evidence();
+  const Tally baseline = block.baseline();
+  add_evidence(weigh(hypotheses_, block.canary, &baseline, edges_, {}, Part::OfAnswers), block);
+}
+
+void Judge::add_evidence(const Gains& gains, const Block& block) {
+  rollout_.evidence->add(gains.against);
+  rollout_.proofs.add(gains.proof);
+  const Tally baseline = block.baseline();
+  rollout_.judged_canary += block.canary;
+  rollout_.judged_baseline += baseline;
+  for (Tally* recent : {&recent_canary_, &recent_baseline_})
+    if (rollout_.evidence->blocks() % kRecentBlocks == 0) recent->halve();
+  recent_canary_ += block.canary;
+  recent_baseline_ += baseline;
+  rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
 }
 
 // How many samples of a signal the canary has in the time that a pass may take, by the baseline's
@@ -279,16 +332,22 @@ void Judge::begin_evidence() {
 }
 
 // What a pass needs: known before the first block, where the baseline was there before. Where it
-// was not, how many samples there are is seen in the blocks that a pass takes at the least; how
-// slow they are has no part in it. More may come to be needed, never less.
+// was not, how many samples there are is seen in the blocks that a pass takes at the least. How
+// slow the canary's are has no part in it. More may come to be needed, never less.
 void Judge::decide_needed() {
   size_t number = 0;
-  for (const Hypothesis& hypothesis : hypotheses_.all())
-    for (const Level& level : hypothesis.levels) {
-      const bool needed = is_level_needed(hypothesis, level, expected_samples(hypothesis.signal));
+  for (const Hypotheses::Entry& of : hypotheses_.entries()) {
+    const std::vector<Level>& levels = of.hypothesis.levels;
+    const double expected = expected_samples(of.hypothesis.signal);
+    const auto has_open_tail = [&edges = edges_[of.number]](size_t level) {
+      return edges[level] && edges[level]->open_tail;
+    };
+    for (size_t level = 0; level < levels.size(); ++level, ++number) {
+      const bool needed = is_level_needed(of.hypothesis, levels[level], expected) ||
+                          (level > 0 && rollout_.needed[number - 1] && has_open_tail(level - 1));
       rollout_.needed[number] = rollout_.needed[number] || needed;
-      ++number;
     }
+  }
 }
 
 void Judge::set_pass_within(std::chrono::nanoseconds pass_within) {
@@ -301,7 +360,6 @@ void Judge::learn(const Tally& baseline, size_t readings) {
   const size_t signal = main_signal();
   // Silence, as by night or at a weight of 100, says nothing of the rate at which there is traffic.
   if (exposures(baseline, signal) != 0) history_readings_ += static_cast<double>(readings);
-  if (rollout_.evidence && rollout_.blocks == kLeastBlocks) decide_needed();
   ++faded_;
   if (faded_ >= kFadeBlocks && exposures(history_, signal) >= kFadeSamples) {
     history_.halve();
@@ -315,6 +373,7 @@ void Judge::learn(const Tally& baseline, size_t readings) {
   };
   for (const Hypotheses::Entry& of : hypotheses_.entries())
     renew_edges(of, to_edges(of.hypothesis, history_, edges_[of.number]), all);
+  if (rollout_.evidence && (all || rollout_.blocks == kLeastBlocks)) decide_needed();
   for (size_t i = 0; i < test_edges_.size(); ++i)
     renew(test_edges_[i], to_edges(aa_test_.hypotheses()[i], history_));
   renew(bound_edges_, edges_at(BoundSums::kBoundQuantiles, history_, signal));

@@ -137,8 +137,28 @@ class Judge {
   void note_activity(const Observation& seen);
   void note_loss(const ArmReading& arm, std::chrono::nanoseconds now);
   void note_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now);
+  // What the arms did in a block, or do in one that is under way.
+  struct Block {
+    Tally canary;
+    std::array<Tally, 2> halves;
+    [[nodiscard]] Tally baseline() const;
+  };
+  struct OpenBlock {
+    Block before;  // what they had done when it began
+    size_t readings = 0;
+    bool spoiled = false;  // samples of it were lost
+  };
+  void begin_block(OpenBlock& block) const;
+  [[nodiscard]] Block since(const Block& before) const;
+  // Whether a short block ended within the long one that is under way.
+  [[nodiscard]] bool is_split() const { return short_block_.readings != block_.readings; }
   void end_block(std::chrono::nanoseconds now);
-  void judge_block(const Tally& canary, const Tally& baseline);
+  void end_short_block();
+  void judge_block(const Block& block, const Block& part);
+  void judge_short_block(const Block& block);
+  void add_evidence(const Gains& gains, const Block& block);
+  // What can be said now, and how long a pass will take.
+  void take_stock();
   void begin_evidence();
   [[nodiscard]] double expected_samples(size_t signal) const;
   void renew_edges(const Hypotheses::Entry& of, const LevelEdges& now, bool all);
@@ -199,11 +219,9 @@ class Judge {
 
   Arm canary_;
   std::array<Arm, 2> baseline_;
-  Tally canary_before_;                   // when the block began
-  std::array<Tally, 2> baseline_before_;  // the same
-  size_t readings_ = 0;                   // in this block
+  // Long enough for latencies, and a part of it that is long enough for shares of answers.
+  OpenBlock block_, short_block_;
   std::chrono::nanoseconds block_began_{0};
-  bool spoiled_ = false;  // samples of this block were lost
 
   Tally history_;                // of the baseline, fading
   double history_readings_ = 0;  // how many it is of, fading as well

@@ -199,6 +199,17 @@ void add_errors(std::vector<Experiment>& all, size_t runs) {
   add("errors 2 to 7 % at 300/s", 300, 0.02, 0.07, 0.001, some);
   add("errors 0 to 1 % at 1000/s", 1000, 0, 0.01, 0.001, some);
   add("errors 0.5 to 1.5 % at 1000/s", 1000, 0.005, 0.015, 0.001, some);
+  // Slow requests in bursts of 2 s: latencies are judged in blocks of many seconds.
+  const auto add_in_bursts = [&](const char* name, size_t a_second, double stable, double canary,
+                                 double alpha) {
+    add(name, a_second, stable, canary, alpha, some);
+    all.back().before = 1200;
+    all.back().bursts = 8;
+  };
+  add_in_bursts("bursts, identical, 2 % errors", 300, 0.02, 0.02, 0.01);
+  add_in_bursts("bursts, errors 2 to 2.1 %", 300, 0.02, 0.021, 0.01);
+  add_in_bursts("bursts, errors 0 to 5 % at 300/s", 300, 0, 0.05, 0.001);
+  add_in_bursts("bursts, all errors at 150/s", 150, 0, 1, 0.001);
 }
 
 // What it costs a latency that other signals share the mixture: all of them are in use.

@@ -221,6 +221,21 @@ TEST(Hypotheses, ATieStaysOneWhileTheQuantileIsAtOneOfItsEdges) {
   EXPECT_EQ(to_edges(hypothesis, history(1000), unknown)[1], to_edges(hypothesis, history(800))[1]);
 }
 
+// Where p99 lies before a mode of 1 %, the share behind the gap is the same however slow that mode
+// is; where it is the last of its values, or the gap is behind few, it tells.
+TEST(Hypotheses, MuchBehindAGapLeavesTheTailOpen) {
+  const auto edge_of_p99 = [](const support::Survival& of) {
+    return to_edges(default_hypotheses()[kRequest], tally_of(Sampler(of), 20'000, 1))[1];
+  };
+  const auto two_modes = edge_of_p99(support::bimodal(0.01));
+  ASSERT_TRUE(two_modes && two_modes->next_gap);
+  EXPECT_TRUE(two_modes->open_tail);
+  EXPECT_FALSE(edge_of_p99(support::bimodal(0.003))->open_tail);
+  EXPECT_FALSE(edge_of_p99(support::few_values())->open_tail);
+  EXPECT_FALSE(edge_of_p99(support::lognormal())->open_tail);
+  EXPECT_FALSE(edge_of_p99(support::pareto())->open_tail);
+}
+
 // Nothing of few values is between 20 and 28 ms: there "at least as much" is never disproved.
 TEST(Hypotheses, OverAGapTheShareIsShown) {
   const Hypothesis hypothesis = default_hypotheses()[kRequest];

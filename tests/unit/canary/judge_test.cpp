@@ -190,6 +190,18 @@ TEST_F(JudgeTest, APassShowsAsMuchOfTheTailAsTheRateAllowsInItsTime) {
   EXPECT_FALSE(pass(10s, 4)->objectives.front().levels[2].needed);
 }
 
+// Between two modes: the share of slow requests says nothing of how slow they are. 100 requests a
+// second do not need p99.5 otherwise.
+TEST_F(JudgeTest, ATailThatAQuantileLeavesOpenIsNeededFarther) {
+  for (const bool two_modes : {true, false}) {
+    const Sampler of(two_modes ? support::bimodal(0.01) : support::lognormal());
+    Replay replay(default_slo(0.001));
+    for (size_t i = 0; i < readings(120); ++i) replay.step({}, draw(of, 25));
+    for (size_t i = 0; i < readings(2); ++i) replay.step(draw(of, 25), draw(of, 25));
+    EXPECT_EQ(replay.judge().verdict()->objectives.front().levels[2].needed, two_modes);
+  }
+}
+
 // As after a start of the agent: how much traffic there is shows in the first blocks, and how slow
 // it is has no part in what is needed.
 TEST_F(JudgeTest, WithoutAHistoryTheFirstBlocksTellHowMuchOfTheTailIsNeeded) {

@@ -81,6 +81,36 @@ TEST_F(OutcomesTest, ACanaryThatFailsFastIsVetoed) {
               HasSubstr("errors: canary 100 %, baseline 0 %, allowed 0 % + 0.1 %"));
 }
 
+// Blocks are as long as bursts of slow requests make them, and shares of answers have shorter ones.
+TEST_F(OutcomesTest, ErrorsNeedNotWaitForLongBlocks) {
+  requests_ = 75;
+  const Sampler usual = good_, slow(support::scaled(support::lognormal(), 6));
+  for (const double failing : {0.05, 0.0}) {
+    support::Bursts bursts(8, 0.03);
+    Replay replay(default_slo(0.001));
+    const auto served_in_bursts = [&](double failures) {
+      good_ = bursts.next(random_) ? slow : usual;
+      Counts counts = served({.failing = failures}, requests_);
+      good_ = usual;
+      return counts;
+    };
+    for (size_t i = 0; i < readings(300); ++i) count(replay, {}, served_in_bursts(0));
+    ASSERT_GE(replay.judge().verdict()->block, 4s);
+    size_t steps = 0;
+    while (++steps < readings(60) && count(replay, served({.failing = failing}, requests_),
+                                           served({}, requests_)).decision != Decision::Veto) {
+    }
+    const Verdict& verdict = *replay.judge().verdict();
+    if (failing == 0) {
+      EXPECT_NE(verdict.decision, Decision::Veto) << verdict.message;
+      continue;
+    }
+    EXPECT_LE(steps, readings(12)) << verdict.message;
+    EXPECT_THAT(verdict.message, HasSubstr("errors: canary"));
+    EXPECT_GE(verdict.block, 4s);
+  }
+}
+
 TEST_F(OutcomesTest, ClientErrorsAreComparedAsWell) {
   Replay replay(default_slo(0.001));
   watch_baseline(replay);
