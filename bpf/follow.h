@@ -86,6 +86,16 @@ static __always_inline __u8 last_answer(const struct slogate_http2* http2,
   return http2->grpc ? SLOGATE_ANSWER_grpc_unknown : SLOGATE_ANSWER_http2_unknown;
 }
 
+/* A stream is answered whose HEADERS nobody saw: they were lost with those of all in between, or
+ * nobody watches what is asked. */
+static __always_inline void miss_up_to(struct slogate_slot* slot, struct slogate_http2* http2,
+                                       __u32 id) {
+  http2->unsure = 1;
+  if (!http2->resumed || id - http2->last > HTTP2_FARTHEST) return;
+  add(slot, SLOGATE_COUNTER_streams_missed, (id + 1) / 2 - (http2->last + 1) / 2);
+  http2->last = id;
+}
+
 /* A block of headers of an answer: its first, interim ones, or trailers. */
 static __always_inline void hear_stream(struct slogate_slot* slot, struct slogate_http2* http2,
                                         const struct http2_walk* walk,
@@ -99,8 +109,8 @@ static __always_inline void hear_stream(struct slogate_slot* slot, struct slogat
   int found = find_stream(http2, id);
   struct slogate_stream none = {.status = status}, *stream = &none;
   if (found >= 0) stream = &http2->streams[found & (SLOGATE_STREAMS - 1)];
-  if (found < 0 && id > http2->last) http2->unsure = 1; /* nobody watches what is asked */
-  if (found < 0 && !http2->unsure) return;              /* it was reset meanwhile */
+  if (found < 0 && id > http2->last) miss_up_to(slot, http2, id);
+  if (found < 0 && !http2->unsure) return; /* it was reset meanwhile */
   if (found < 0 && !walk->ends) {
     /* Its beginning was not seen; its end will be. Where there is no room for it either, `:status`
      * is all it says, unless trailers follow that say more: gRPC's do, below 200. Whether this

@@ -64,8 +64,8 @@ class RoundTrip : public BestMode {
 };
 
 // At 200 requests a second on four connections the smoothed time at the server is 19 ms here, at
-// 600 it is 5 ms: how long the client has nothing to say and delays its ACK. It delays it only where
-// it speaks again within 40 ms.
+// 600 it is 5 ms: how long the client has nothing to say and delays its ACK. It delays it only
+// where it speaks again within 40 ms.
 TEST_F(RoundTrip, DoesNotFollowThePaceOfRequests) {
   const TestCgroup slow, quick;
   const Connections at_slow = connect_all(slow), at_quick = connect_all(quick);
