@@ -467,10 +467,12 @@ case_loss() {
   need nft nghttpd h2load || return 0
   local percent
   for percent in 1 3; do
-    SLOGATE_LOSS=$percent unshare --net "$0" lossy || fail "with $percent % of the packets lost"
+    SLOGATE_LOSS=$percent SLOGATE_LOSS_OUTSIDE=$(readlink /proc/self/ns/net) unshare --net "$0" lossy || fail "with $percent % of the packets lost"
   done
 }
 lose() {
+  [[ -n ${SLOGATE_LOSS_OUTSIDE-} && $SLOGATE_LOSS_OUTSIDE != "$(readlink /proc/self/ns/net)" ]] ||
+    fail "packets are dropped in a network namespace of the test's own alone: run the case \"loss\""
   ip link set lo mtu 1500
   ip link set lo up
   nft add table inet slogate
