@@ -108,6 +108,20 @@ passed "a token that agents show each other is known as theirs, and good for not
 
 # What docs/security.md says of pods' status: labels come along.
 kubectl create namespace shop >/dev/null
+
+# docs/quickstart.md, as far as it goes without a node: its file, and its lines that roll out.
+kubectl apply -f "$root/docs/quickstart/web.yaml" >"$work/answer" 2>&1 || fail "docs/quickstart/web.yaml: $(cat "$work/answer")"
+mapfile -t rolls < <(grep '^kubectl -n shop patch' "$root/docs/quickstart.md")
+[ ${#rolls[@]} -eq 2 ] || fail "docs/quickstart.md rolls out ${#rolls[@]} versions, not a bad and a good one"
+eval "${rolls[0]}" >/dev/null
+volumes() { kubectl -n shop get deployment web -o 'jsonpath={.spec.template.spec.volumes[*].configMap.name}'; }
+[ "$(volumes)" = web-bad ] || fail "the bad version of docs/quickstart.md has the volumes $(volumes)"
+eval "${rolls[1]}" >/dev/null
+kubectl -n shop get deployments -o json | slogate rules --workloads - --interval 30s >"$work/rules" ||
+  fail "the SLO of docs/quickstart/web.yaml is not understood"
+grep -q 'shop\.web' "$work/rules" || fail "no rules for the SLO of docs/quickstart/web.yaml"
+kubectl -n shop delete deployments,services --all >/dev/null
+passed "an API server takes the files and the versions of docs/quickstart.md"
 kubectl -n shop create serviceaccount default >/dev/null # no controller makes it here
 kubectl -n shop run it --image=none --labels=app=it --overrides='{"spec": {"automountServiceAccountToken": false}}' >/dev/null
 admin_token=$agent_token kube PATCH /api/v1/namespaces/shop/pods/it/status '{"metadata": {"labels": {"app": "other"}}}' \
