@@ -74,17 +74,6 @@ declare -A patterns=([all]='.' [five]='^0[0-9a-c]' [one]='^0([01].|2[0-8])' [two
 
 # ---- clients, from a cgroup of no arm ----
 
-# ask_http RATE: over a connection for each 100 requests a second.
-ask_http() {
-  local left
-  for ((left = $1; left > 0; left -= 100)); do
-    curl_at "$(make_cgroup load)" "$port" "$((left < 100 ? left : 100))"
-    running+=("$!")
-    track "$!"
-  done
-}
-# ask CGROUP KIND ARGUMENT...: for an hour at most.
-ask() { begin "$1" /usr/bin/python3 "$clients/ask.py" "$2" "$port" 1000000 "${@:3}"; }
 ask_oom() { begin load redis-cli -p "$port" -r 360000 -i 0.01 SET key value; }
 # ask_grpc RATE [ARGUMENT...]: over one connection, on which calls do not wait for one another.
 ask_grpc() { begin load "$work/grpc_go" ask -port "$port" -number 10000000 -rate "$@"; }
@@ -107,7 +96,7 @@ arm() {
       [ "$1" != all ] || rate=150
       [ "$1" != five ] || rate=300
       serve_failing "$1-$2" "${patterns[$kind]}"
-      ask_http "$rate"
+      keep_asking_http "$rate"
       ;;
     oom)
       if [ "$2" = canary ]; then serve_redis "$1-$2" --maxmemory 1; else serve_redis "$1-$2"; fi
@@ -116,7 +105,7 @@ arm() {
     error)
       serve_redis "$1-$2"
       [ "$2" != canary ] || redis-cli -p "$port" SET bad 1 >/dev/null
-      ask load redis_script 100
+      keep_asking load redis_script 100
       ;;
     pool)
       serve_postgresql "$1-$2" 10
@@ -124,11 +113,11 @@ arm() {
         begin load /usr/bin/python3 "$clients/ask.py" postgresql_held "$port" 10
         wait_until 20 pool_is_full || fail "the pool is not full"
       fi
-      ask load postgresql_short 40
+      keep_asking load postgresql_short 40
       ;;
     misses)
       port=$cache_port
-      if [ "$2" = canary ]; then ask "$1-$2" redis_gets 200 80; else ask "$1-$2" redis_gets 200 2; fi
+      if [ "$2" = canary ]; then keep_asking "$1-$2" redis_gets 200 80; else keep_asking "$1-$2" redis_gets 200 2; fi
       ;;
     grpc | grpc-same)
       serve_grpc_go "$1-$2"
@@ -144,7 +133,7 @@ arm() {
       serve_failing "$1-$2" "${patterns[two]}"
       rate=300
       [ "$2" != canary ] || rate=100
-      ask_http "$rate"
+      keep_asking_http "$rate"
       ;;
     lifetimes)
       serve_postgresql "$1-$2" 20
@@ -152,7 +141,7 @@ arm() {
       ;;
     mysql-lifetimes)
       serve_mariadb "$1-$2"
-      if [ "$2" = canary ]; then ask load mysql_paced 40 short; else ask load mysql_paced 40 kept; fi
+      if [ "$2" = canary ]; then keep_asking load mysql_paced 40 short; else keep_asking load mysql_paced 40 kept; fi
       ;;
   esac
 }
@@ -166,7 +155,7 @@ start_tickets() {
   serve_failing tickets-stable "${patterns[none]}" ssl
   local stable=$port
   port=$canary
-  ask load tls_shared 200 "$stable"
+  keep_asking load tls_shared 200 "$stable"
 }
 
 slo() {

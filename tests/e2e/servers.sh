@@ -123,6 +123,20 @@ INSERT INTO test.locked VALUES (1);
 END
 }
 
+# ---- clients, from a cgroup of no arm but where one is named ----
+
+# keep_asking_http RATE: over a connection for each 100 requests a second.
+keep_asking_http() {
+  local left
+  for ((left = $1; left > 0; left -= 100)); do
+    curl_at "$(make_cgroup load)" "$port" "$((left < 100 ? left : 100))"
+    running+=("$!")
+    track "$!"
+  done
+}
+# keep_asking CGROUP KIND ARGUMENT...: for an hour at most.
+keep_asking() { begin "$1" /usr/bin/python3 "$clients/ask.py" "$2" "$port" 1000000 "${@:3}"; }
+
 # ---- gRPC ----
 
 http2=$root/tests/e2e/http2

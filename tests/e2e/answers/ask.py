@@ -295,6 +295,20 @@ def redis_gets(port, count, rate, misses):
         seen[redis_reply(lines)] += 1
 
 
+def redis_cached(port, count, rate, keys):
+    """An application with a cache of so many keys: what it misses it puts there."""
+    server = dial(port)
+    lines = server.makefile("rb")
+    for _ in paced(count, rate):
+        key = b"key:%d" % random.randint(1, int(keys))
+        server.sendall(b"GET %s\r\n" % key)
+        found = redis_reply(lines)
+        seen[found] += 1
+        if found == "nil":
+            server.sendall(b"SET %s value\r\n" % key)
+            seen[redis_reply(lines)] += 1
+
+
 def redis_script(port, count, rate):
     """A script that fails where the key `bad` is set."""
     server = dial(port)
@@ -342,7 +356,7 @@ def tls(port, count, version, kind):
 
 
 KINDS = (postgresql, postgresql_login, postgresql_full, postgresql_held, postgresql_short, mysql, mysql_login, mysql_full, mysql_paced, memcached, redis_pipelined, redis_gets,
-         redis_script, upgrade, interim, tls, tls_shared)
+         redis_cached, redis_script, upgrade, interim, tls, tls_shared)
 kind, port, count = sys.argv[1:4]
 {function.__name__: function for function in KINDS}[kind](int(port), int(count), *sys.argv[4:])
 for code, number in seen.items():
