@@ -5,7 +5,7 @@
 # Undo and a fixed version roll through; what slows every version stops none. The agent has no more
 # privileges than it was given, counts go on across an upgrade of it, and no pod's name is ever on the
 # counts of another.
-# usage: rollout.sh [privileges|bad_version|shared_slowness|dependency|invalid|no_agent|upgrade|names|removal]...
+# usage: rollout.sh [privileges|bad_version|shared_slowness|dependency|invalid|no_agent|drill|upgrade|names|removal]...
 set -euo pipefail
 # ctest: cluster 1800
 # shellcheck source=cluster.sh
@@ -184,6 +184,18 @@ dependency() {
   passed "what turned slow for every pod stopped none"
 }
 
+# A fault on a new revision that is no worse, by tools/drill: it is seen, and the revision is undone.
+drill() {
+  local table
+  table=$(KUBECONFIG="$work/kubeconfig" "$root/tools/drill" --deployment shop/web --after 5 slow) || fail "the drill: $table"
+  [[ $table =~ slow\ +shop/web,\ by\ kubectl\ +([0-9.]+)\ s\ +([0-9.]+)\ s\ +([0-9.]+)\ s\ +([0-9.]+)\ s ]] ||
+    fail "the drill says nothing of veto, gate, readiness and the pod: $table"
+  local row=${BASH_REMATCH[0]}
+  [ "$(of_pods web '.items | length')" -eq 3 ] || fail "the drill leaves $(of_pods web '.items | length') pods"
+  [ "$(of_pods web '[.items[] | select(.metadata.annotations["slogate.io/drill"])] | length')" -eq 0 ] || fail "the drill's revision is still there"
+  passed "a drill on the Deployment: $row"
+}
+
 # Another agent takes over.
 upgrade() {
   counted() {
@@ -292,6 +304,6 @@ removal() {
   passed "the agent has left, and so has what it had pinned"
 }
 
-[ $# -gt 0 ] || set -- privileges bad_version shared_slowness dependency invalid no_agent upgrade names removal
+[ $# -gt 0 ] || set -- privileges bad_version shared_slowness dependency invalid no_agent drill upgrade names removal
 set_up
 for part; do "$part"; done
