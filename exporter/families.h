@@ -15,7 +15,7 @@
 
 namespace slogate {
 
-// What the scrapes of one format came to.
+// The scrapes of one format.
 struct ScrapeStats {
   uint64_t scrapes = 0;
   std::chrono::nanoseconds total{0};       // to make the answers
@@ -23,8 +23,8 @@ struct ScrapeStats {
 };
 using AllScrapeStats = std::array<ScrapeStats, kFormats.size()>;
 
-// What of it all is asked for. SLOs and the workloads in their arms are few and wanted every few
-// seconds, all else is much and wanted now and then: docs/scale.md has what either costs.
+// The part that a scraper asks for. SLOs and the workloads in their arms are few and wanted every
+// few seconds, all else is much and wanted now and then: docs/scale.md has what either costs.
 enum class Part { All, Slos, Others };
 inline constexpr std::array<std::string_view, 3> kParts = {"all", "slos", "others"};
 

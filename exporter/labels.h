@@ -18,9 +18,9 @@ struct Label {
 };
 using Labels = std::vector<Label>;
 
-// What names a workload in every series about it, and the only place that decides so: container,
-// namespace and pod where its pod is known; else its cgroup's path, "unknown" while that is not
-// known either.
+// The labels that name a workload in every series about it; nothing else decides on them. They are
+// container, namespace and pod where its pod is known; else its cgroup's path, "unknown" while that
+// is not known either.
 [[nodiscard]] Labels workload_labels(const Workload& workload);
 
 // Whether it would give these, without making them; false also where that takes a closer look.

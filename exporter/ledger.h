@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each label set has counted so far. The cgroups behind it come and go, what Prometheus reads
-// must not fall: rate() takes a counter that falls for one that began anew and counts it twice.
+// The counts of each label set so far. The cgroups behind it come and go, and Prometheus must not
+// see a counter fall: rate() takes one that falls for one that began anew, and counts it twice.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,7 @@ struct SheetRow {
   uint64_t number = 0;      // label sets in the order in which they were first seen
 };
 
-// What the ledger said after one tick; an immutable value. No label set is in it twice.
+// The ledger after one tick; an immutable value. No label set is in it twice.
 struct Sheet {
   uint64_t number = 0;         // of the tick, from 1
   std::vector<SheetRow> rows;  // by labels
@@ -40,12 +40,12 @@ inline constexpr std::chrono::minutes kLongestUnread{5};
 // only what it counts between its last snapshot and the release of its slot is in no label set, but
 // in the agent's `removed`. Nothing is kept when the agent ends.
 //
-// A cgroup whose pod is likely to be known soon is booked when it is: else each pod would begin
+// If a cgroup's pod is likely to be known soon, its counts wait for that: else each pod would begin
 // with series of a path, and every one would after a restart of the agent.
 //
 // A label set leaves in the first tick after a scrape that saw it without a cgroup that is still
-// there and without a change since. It is shown again, and goes on from where it was, should its
-// sockets outlive their cgroup; and is forgotten when the agent has given up the last of its slots.
+// there and without a change since. If its sockets outlive their cgroup, it comes back and goes on
+// from where it was. It is forgotten when the agent has given up the last of its slots.
 class Ledger {
  public:
   // `read`: number of the last sheet that scrapes have read whole, 0 before the first.
@@ -53,7 +53,7 @@ class Ledger {
                                                   std::chrono::nanoseconds now);
 
  private:
-  // What all of one label set have counted.
+  // The counts of all cgroups of one label set.
   struct Account {
     std::shared_ptr<const Labels> labels;
     std::shared_ptr<const Counts> total;
@@ -63,7 +63,7 @@ class Ledger {
     std::chrono::nanoseconds seen{0};  // when that was
     Inflight server, client;
   };
-  // A cgroup, what of it has been booked, and where the last of it was.
+  // A cgroup, how much of its counts has been booked, and where the last of it was.
   struct Member {
     Account* account = nullptr;
     std::shared_ptr<const Counts> booked;

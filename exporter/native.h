@@ -29,9 +29,9 @@ struct NativeBuckets {
   std::vector<int64_t> deltas;
 };
 
-// Exact: bucket k of schema 3 ends at 2^(k/8) s, as ours do. What is not slower than our first edge
-// is in the zero bucket, which reaches so far; what is slower than the last one in the bucket next
-// to it, as the API reads it.
+// Exact: bucket k of schema 3 ends at 2^(k/8) s, as ours do. Values up to our first edge are in the
+// zero bucket, which reaches so far; values above the last edge are in the bucket next to it, as
+// the API reads it.
 [[nodiscard]] NativeBuckets to_native(const Histogram& histogram);
 
 // Protocol buffers with native histograms (and no classic buckets: Prometheus takes one or the

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a scraper takes, by the headers of its request.
+// The format that a scraper takes, by the headers of its request.
 #pragma once
 
 #include <array>

@@ -9,16 +9,16 @@
 
 namespace slogate {
 
-// What is said of the SLOs: the verdict as one series for each there could be, its reason as one
-// alone, evidence and samples as what the mixture has by now, and its components for adding over
-// nodes. The fleet's evidence is
+// The families of SLOs: the verdict as one series for each there could be, its reason as one alone,
+// evidence and samples as the mixture has them by now, and its components, which add up over nodes.
+// The fleet's evidence is
 //   ln(sum(weight * exp(clamp_max(sum by (slo, objective, component) (component), 600))))
 // which holds for sums, not for mixtures. And which workloads are in the arms: whoever adds up
 // the counts of an arm over nodes cannot know it otherwise where pods are told apart by what only
 // the API server says of them.
 //
-// Of a verdict that holds because its node's counts are not to be trusted only what speaks for the
-// canary is in the components: to leave the node out altogether, and in again, could raise the
+// If a verdict holds because its node's counts are not to be trusted, the components have only the
+// part that speaks for the canary: to leave the node out altogether, and in again, could raise the
 // evidence of all.
 void write_verdict_families(const Snapshot& snapshot, Sink& sink);
 

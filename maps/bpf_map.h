@@ -11,7 +11,7 @@
 
 namespace slogate {
 
-// What a BPF call needs when the kernel refuses it.
+// The remedy when the kernel refuses a BPF call.
 [[nodiscard]] Error bpf_error(std::string_view what, int errno_value);
 
 // Bytes the kernel charges for a map ("memlock" of its fdinfo), 0 when it does not tell.
@@ -24,7 +24,7 @@ struct MapFacts {
 Result<MapFacts> map_facts(int fd);
 
 // Runs of a program that the kernel left out because they had interrupted another one of it on the
-// same CPU, as it counts them itself. Nothing for what is no program.
+// same CPU, as it counts them itself. Nothing if `fd` is no program.
 [[nodiscard]] std::optional<uint64_t> missed_runs(int program);
 
 }  // namespace slogate

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What agent and programs tell each other by the words of struct slogate_control.
+// Agent and programs tell each other these things by the words of struct slogate_control.
 #pragma once
 
 #include <linux/types.h>
@@ -16,9 +16,9 @@ class Control {
  public:
   static Result<Control> open(int fd);
 
-  // Of which epoch the programs are that were activated last, 0 for none.
+  // The epoch of the programs that were activated last, 0 for none.
   [[nodiscard]] uint32_t programs_epoch() const;
-  // From this moment on those of `epoch` count.
+  // From this moment on the programs of `epoch` count.
   void activate(uint32_t epoch);
   // Tells the programs that an agent is here; without one for an hour they fall silent.
   void beat();
@@ -27,7 +27,7 @@ class Control {
   void spare(uint32_t programs, uint32_t hash_bits);
   // Whether the inventory reports every socket or only those with an open request.
   void list_sockets(bool all);
-  // Clears what the inventory counts anew each time.
+  // Clears the counts that the inventory begins anew each time.
   void begin_inventory();
   // Connections of HTTP/2, and streams open on them, as the last one found.
   [[nodiscard]] uint64_t http2_connections() const;

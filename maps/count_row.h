@@ -12,7 +12,7 @@
 namespace slogate {
 
 // N numbers, all 0 at first, of which only those from the first to the last that were ever set are
-// kept: what a workload does lies in a few neighbouring buckets, and what most do is nothing.
+// kept: a workload's times lie in a few neighbouring buckets, and most workloads have none.
 template <size_t N>
 class CountRow {
  public:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an agent before left in the pin directory.
+// Takes up what an earlier agent left in the pin directory.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ struct Inheritance {
   uint64_t programs_hash = 0;  // of the programs that go on counting, 0 for none
 };
 
-// Looks what is there. Other layouts and unfinished sets are removed here: their counts are carried
-// over, their programs end.
+// Looks into the directory. It removes other layouts and unfinished sets: it carries their counts
+// over, and their programs end.
 Result<Inheritance> take_inheritance(const PinDir& pins);
 
 // Describes maps of this layout for the agents to come.

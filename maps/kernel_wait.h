@@ -21,8 +21,8 @@ class KernelWait {
   KernelWait() = default;
   KernelWait(const KernelWait&) = delete;
   KernelWait& operator=(const KernelWait&) = delete;
-  // Waits for the calls that are under way; what would have followed them is left for the next
-  // agent, as if this one had been killed.
+  // Waits for the calls that are under way, and leaves the steps that would have followed them to
+  // the next agent, as if this one had been killed.
   ~KernelWait() = default;
 
   // From now on calls are made on other threads.
@@ -32,7 +32,7 @@ class KernelWait {
   // here when there are no threads.
   Result<void> run(Call call, Finish finish);
 
-  // Finishes what has returned, in the order in which it was begun, and gives the first error.
+  // Finishes the calls that have returned, in the order of their beginning; gives the first error.
   Result<void> poll();
 
   // Whether nothing is under way.

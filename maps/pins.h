@@ -30,10 +30,10 @@ class PinDir {
 
   // The pinned object as a new descriptor.
   [[nodiscard]] Result<Fd> get(std::string_view name) const;
-  // Does nothing in a directory that is not reachable: what is in there is lost, and what uses it
-  // goes on.
+  // Does nothing in a directory that is not reachable: its pins are lost, and whoever uses the
+  // objects goes on.
   Result<void> pin(int fd, std::string_view name) const;
-  // Pins what has lost its pin.
+  // Pins each object that has lost its pin.
   Result<void> keep(int fd, std::string_view name) const;
   // Gives a pin another name, in one step; a pin of that name is replaced.
   Result<void> rename(std::string_view from, std::string_view to) const;

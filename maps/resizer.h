@@ -25,16 +25,16 @@ class Resizer {
   Resizer(Slab& slab, Index& index, KernelWait& waits);
 
   // From now on nothing here waits for programs that are running (see KernelWait): resize(),
-  // resize_index() and Slab::release() begin what the kernel then takes its time for, and the next
+  // resize_index() and Slab::release() begin a change that takes the kernel its time, and the next
   // call of resize() or go_on() finishes it. Growing takes effect at once all the same.
   void wait_on_threads() { waits_.use_threads(); }
-  // Finishes what the kernel is done with.
+  // Finishes the changes that the kernel is done with.
   Result<void> go_on(Time now);
-  // Whether nothing of this is under way.
+  // Whether no change is under way.
   [[nodiscard]] bool is_settled() const { return waits_.idle(); }
 
   // Lists free slots and brings slab and index to `capacity` slots: more at once, less as far as
-  // the last chunks are free. What is done is remembered with its reason.
+  // the last chunks are free. Remembers each change with its reason.
   Result<void> resize(size_t capacity, std::string_view reason, Time now);
   // The index alone, by hand; at least what the owners need.
   Result<void> resize_index(size_t entries, std::string_view reason, Time now);

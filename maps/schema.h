@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What lies in pinned maps, and how to read what another version of slogate left there.
+// Describes pinned maps, so that another version of slogate can read them.
 #pragma once
 
 #include <linux/types.h>
@@ -21,7 +21,7 @@ namespace slogate {
 // Refuses a schema that cannot be one: no magic, or parts that lie outside a slot.
 Result<void> check_schema(const slogate_schema& schema);
 
-// Adds the counts of a slot of another layout, by name: what we do not have is left out. Histograms
+// Adds the counts of a slot of another layout, by name; unknown names are left out. Histograms
 // go by their edges; a bucket beyond ours goes to our first or last one. Drop reasons are numbers
 // of the running kernel and stay where they are. `words` are those of one slot.
 void add_foreign(const slogate_schema& schema, std::span<const __u64> words, Counts& to);

@@ -19,15 +19,15 @@ struct SizingInput {
 };
 
 struct SizingPlan {
-  size_t capacity = 0;  // what to have: more is grown at once, less is given back as it falls free
-  size_t reserve = 0;   // free slots that are wanted for what comes next
+  size_t capacity = 0;  // the aim: growing takes effect at once, shrinking as slots fall free
+  size_t reserve = 0;   // free slots that are wanted for the next owners
   size_t evict = 0;     // at the ceiling: owners that must go to have any reserve at all
 };
 
-// Free slots that are kept ready even where nothing happens: 2.6 MB, for what a burst of a
-// thousand cgroups a second needs until an agent on a busy node gets the CPU and has made more.
+// Free slots that are kept ready even where nothing happens, 2.6 MB: a burst of a thousand cgroups
+// a second needs them until an agent on a busy node gets the CPU and has made more.
 inline constexpr size_t kMinReserve = 192;
-// What is kept for as long as new owners come: this many seconds of them.
+// While new owners come, slots for this many seconds of them are kept ready.
 inline constexpr double kReserveSeconds = 2;
 // Memory is given back when it has not been needed for so long.
 inline constexpr double kSlackSeconds = 30;

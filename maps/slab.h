@@ -45,25 +45,25 @@ class Slab {
   // Of one chunk, all of which are alike; there is always one.
   [[nodiscard]] int chunk_fd() const { return chunks_.front().fd.get(); }
 
-  // What of the slot changed since the last call (SLOGATE_DIRTY_*, 0 for nothing); clears the
+  // Which parts of the slot changed since the last call (SLOGATE_DIRTY_*, 0 for none); clears the
   // marks. Call before copy().
   uint64_t take_dirty(size_t number);
   // The marks that the next call of it would take.
   [[nodiscard]] uint64_t dirty(size_t number) const;
-  // What is marked, word by word, each as it is at that moment; every word only grows.
+  // Copies the marked parts, word by word, each as it is at that moment; every word only grows.
   void copy(size_t number, Counts& to, uint64_t marks = SLOGATE_DIRTY_ALL) const;
   // Everything of owners that lost their slot.
   [[nodiscard]] Counts totals() const;
-  // What found no slot.
+  // The counts that found no slot.
   [[nodiscard]] Counts unattributed() const;
   // Whether the answers of the slot's owner are read where those of all are not. A new owner's are
   // not.
   void read_answers(size_t number, bool read);
-  // Adds to the totals what another version had counted.
+  // Adds the counts of another version to the totals.
   void add_to_totals(const Counts& counts);
 
-  // What changes below goes on in the kernel when these return, if `waits` has threads; the slab
-  // must then stay where it is until all of it is finished.
+  // If `waits` has threads, the kernel goes on with the changes below when these return; the slab
+  // must then stay where it is until all of them are finished.
 
   // Adds chunks up to `slots`, rounded up; nothing is copied, and no program waits. On an error
   // those chunks that could be added stay. Does nothing while chunks are being given back.

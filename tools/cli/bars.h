@@ -23,12 +23,12 @@ struct BarLine {
 // As few buckets to a line, a power of two, as make no more than about `most` lines.
 [[nodiscard]] std::vector<BarLine> to_lines(const Buckets& buckets, size_t most = 24);
 
-// A share of 1 as a bar: in eighths of a column where the style has the characters for it. What is
-// more than nothing shows.
+// A share of 1 as a bar: in eighths of a column where the style has the characters for it. A share
+// above 0 shows.
 [[nodiscard]] std::string bar(double share, size_t width, const Style& style);
 
-// Two shares of 1 drawn over each other: what both have, then what only the first has or only the
-// second.
+// Two shares of 1 drawn over each other: the part that both have, then the rest of the larger one,
+// by whose it is.
 struct OverlaidMarks {
   std::string_view both, first, second;
 };

@@ -22,8 +22,8 @@ using Buckets = std::vector<Bucket>;
 
 [[nodiscard]] double total(const Buckets& buckets);
 
-// What was added since `before`; nothing when they differ in shape or counts fell, as they do when
-// the agent has lost its maps.
+// The counts added since `before`; nothing if the shapes differ or counts fell, as they do when the
+// agent has lost its maps.
 [[nodiscard]] std::optional<Buckets> difference(const Buckets& now, const Buckets& before);
 
 // Index of the bucket that holds the quantile `q` (0 < q <= 1); nothing when all are empty.

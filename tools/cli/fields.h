@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the API says, member by member. An older or newer agent may leave members out; one of a
+// The members of the API's answers. An older or newer agent may leave members out; one of a
 // wrong type throws Json::exception, which guarded() of run.h turns into a failure.
 #pragma once
 

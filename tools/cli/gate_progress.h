@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `slogate gate --wait` says while it waits.
+// The progress that `slogate gate --wait` prints while it waits.
 #pragma once
 
 #include <chrono>

@@ -28,7 +28,7 @@ struct Failure {
 template <typename T>
 using Outcome = std::expected<T, Failure>;
 
-// What a command prints, and how the program ends when it succeeded in saying so.
+// The text that a command prints, and how the program ends once it is printed.
 struct Report {
   std::string text = {};
   Exit exit = kOk;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// slogate report: what became of the rollouts of a time span, from audit logs; needs no agent.
+// slogate report: the rollouts of a time span and their ends, from audit logs; needs no agent.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace slogate::cli {
 
-// What the reader pays, in any one unit; nothing where it was not said. No figure is made up.
+// The reader's costs, in any one unit; nothing where the reader gave none. No figure is made up.
 struct Costs {
   std::optional<double> incident;   // a bad release that reaches all users
   std::optional<double> rollback;   // a release that is rolled back

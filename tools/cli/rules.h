@@ -29,7 +29,7 @@ struct PooledStarts {
   // starts add up: then it takes six.
   static constexpr double kLaterCap = 1.5;
 
-  // What all starts after `blocks` >= 1 blocks weigh together.
+  // The weight of all starts after `blocks` >= 1 blocks together.
   [[nodiscard]] static constexpr double left_for_later(double blocks) {
     return (1 - kFirstWeight) * kSpread / (kSpread - 1 + blocks);
   }

@@ -26,7 +26,7 @@ Outcome<Report> guarded(const std::function<Outcome<Report>()>& command);
 Outcome<Report> show(const Fetch& fetch, const std::string& target, const Output& output,
                      const std::function<std::string(const Json&, const Style&)>& render);
 
-// To stderr. What nobody can read there is no reason to end.
+// To stderr. A line that cannot be written there is no reason to end.
 void say_aside(std::string_view text);
 
 // Prints a report or says why there is none, and gives the exit code of the program.
