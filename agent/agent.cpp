@@ -459,6 +459,8 @@ CpuStatus Agent::keep_budget(const Snapshot& seen, TickTime now) {
   cpu.watched = 1.0 / one_in;
   uint32_t off = 0;
   for (const slogate_probe probe : cpu.off) off |= 1u << probe;
+  if (one_in < watched_one_in_) collector_->visit_all(now);
+  watched_one_in_ = one_in;
   maps_->control().spare(off, one_in - 1);
   log_change("CPU", describe(cpu));
   return cpu;
@@ -534,9 +536,7 @@ Result<MapContents> Agent::contents(const std::string& map) {
 
 // Every socket that is remembered, reached through the iterator of the inventory.
 Result<MapContents> Agent::sockets_now() {
-  maps_->control().list_sockets(true);
-  const auto sockets = probes_->take_inventory();
-  maps_->control().list_sockets(false);
+  const auto sockets = probes_->take_inventory(SLOGATE_WALK_list);
   if (!sockets) return fail(sockets.error());
   return socket_contents(*maps_, *sockets, static_cast<uint64_t>(now().monotonic.count()));
 }

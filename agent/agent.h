@@ -140,6 +140,7 @@ class Agent {
   std::optional<Sizer> sizer_;
   std::optional<Collector> collector_;
   Budget budget_;
+  uint32_t watched_one_in_ = 1;  // one connection in so many is watched since the last tick
   ProgramCost program_cost_;
   std::function<void(const Snapshot&, TickTime)> on_tick_;
   std::chrono::nanoseconds next_addresses_{0}, next_pins_{0}, next_heap_{0};

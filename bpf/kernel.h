@@ -163,6 +163,8 @@ struct tcp_sock {
   u32 data_segs_out;
   u32 write_seq;
   u32 snd_nxt;
+  u32 packets_out; /* sent and not acknowledged */
+  u32 rcv_wup;     /* rcv_nxt as it was when we acknowledged last */
   u32 snd_una;
   struct list_head tsorted_sent_queue; /* what was sent and not acknowledged, oldest first */
   struct tcp_options_received rx_opt;

@@ -7,6 +7,7 @@
 #define SLOGATE_SOCKET_H
 
 #include "listener.h"
+#include "news.h"
 
 /* Not inlined into the hot path; not every object uses each of them. */
 #define COLD static __noinline __attribute__((unused))
@@ -260,8 +261,11 @@ static __always_inline struct slogate_slot* slot_of(const struct sock* sk,
 
 /* ---- sockets ---- */
 
+/* Of a socket that something happens to. */
 static __always_inline struct slogate_sock* known_socket(struct sock* sk) {
-  return bpf_sk_storage_get(&slogate_sockets, sk, 0, 0);
+  struct slogate_sock* state = state_of(sk);
+  if (state) note_news(sk, state);
+  return state;
 }
 
 /* Starts to remember a socket. The counts it already has are not ours when it is adopted. */
@@ -294,6 +298,7 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
     state->retransmits = adopted ? tp->total_retrans : 0;
     state->rtt_segs = state->segs_in;
   }
+  note_news(sk, state);
   return slot ? state : 0;
 }
 

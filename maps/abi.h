@@ -182,14 +182,24 @@ struct slogate_control {
    */
   __u64 fold;
   __u32 programs_epoch; /* the one that was activated last; epoch may have fallen to 0 since */
-  __u32 list_sockets;   /* 1: the inventory reports every socket, not only open requests */
+  __u32 walk;           /* enum slogate_walk: what the inventory does that was begun last */
   __u64 node_netns;     /* cookie of the network namespace that the node's addresses are of */
   __u32 answers;        /* 1: answers of every cgroup are read, else those of slots that say so */
-  /* Connections of HTTP/2, and streams that are open on them, as the inventory that was begun last
-   * has found so far; the agent clears them before it begins one. */
+  /* Connections of HTTP/2, and streams that are open on them, as the walk over all sockets that was
+   * begun last has found so far; the agent clears them before it begins one. */
   __u32 http2_connections;
   __u32 http2_streams;
+  __u32 unlisted; /* how often a socket found no memory for its entry in slogate_news */
+  __u32 walks;    /* the number of the walk that was begun last */
   __u32 zero;
+};
+
+/* What a walk of the inventory is for. */
+enum slogate_walk {
+  SLOGATE_WALK_news,  /* those in slogate_news: are brought up to date, open requests reported */
+  SLOGATE_WALK_all,   /* the same with all sockets, and who is missing in slogate_news is entered */
+  SLOGATE_WALK_list,  /* as that one, and every socket is reported */
+  SLOGATE_WALK_quiet, /* those in slogate_news: quiet ones are taken out of it, and no more */
 };
 
 /* Programs go quiet when no agent came for this long. */
@@ -276,15 +286,16 @@ enum slogate_sock_flags {
 /*
  * What is remembered with each socket. Written under the socket's lock, but for the fields from
  * segs_in to rtt_segs and `used`, which the inventory moves as well and bpf/slot.h therefore with
- * compare-and-exchange, for `full`, and for `opened` where tcp_sendmsg_locked is missing (see
- * bpf/send_length.h). Times are those of CLOCK_MONOTONIC in ns.
+ * compare-and-exchange, for `full`, for `listed` (see bpf/news.h), and for `opened` where
+ * tcp_sendmsg_locked is missing (see bpf/send_length.h). Times are those of CLOCK_MONOTONIC in ns.
  */
 struct slogate_sock {
   struct slogate_ref ref;
   __u64 opened;  /* start of the open request, or of the connect; 0 for none */
   __u64 last;    /* latest arrival of data; of a listener that is counted when it began, else 0 */
   __u32 sent;    /* where tcp_sendmsg_locked is missing: write_seq when the request began */
-  __u16 role;    /* enum slogate_role */
+  __u8 role;     /* enum slogate_role */
+  __u8 looks;    /* how often HEADERS were looked for where the first bytes were not seen */
   __u16 flags;   /* enum slogate_sock_flags */
   __u32 segs_in; /* what of the socket's own counts has been booked */
   __u32 segs_out;
@@ -300,9 +311,13 @@ struct slogate_sock {
   __u8 misfits;   /* answers in a row that were none of it */
   __u8 arrived;   /* clients: 1 + enum slogate_answer of what arrives, 0 for nothing yet */
   __u8 phase;     /* enum slogate_phase */
-  __u8 looks;     /* how often HEADERS were looked for where the first bytes were not seen */
-  __u8 zero[3];
+  __u32 listed;   /* 0: not in slogate_news; else 1 + how often in a row it was found quiet */
+  __u32 visited;  /* the number of the walk that came by last */
+  __u32 zero;
 };
+
+/* A socket that was found quiet so many times in a row is not visited again until it has news. */
+#define SLOGATE_QUIET_VISITS 2
 
 /* ---- HTTP/2 ---- */
 

@@ -163,6 +163,7 @@ Result<MapContents> control(const Maps& maps) {
   add(contents, {"class_rules", uint64_t{value->class_rules}});
   add(contents, {"node_netns", uint64_t{value->node_netns}});
   add(contents, {"heartbeat_ns", uint64_t{value->heartbeat}});
+  add(contents, {"unlisted", uint64_t{value->unlisted}});
   add(contents, {"free_taken", uint64_t{value->free_taken}});
   add(contents, {"free_listed", uint64_t{value->free_listed}});
   add(contents, {"fold_copy", uint64_t{value->fold >> 63}});
@@ -208,12 +209,17 @@ Result<MapContents> http2(const Maps&) {
               "slogate maps shows how many streams are open, slogate_sockets the sockets");
 }
 
+Result<MapContents> news(const Maps&) {
+  return fail("the entries of slogate_news say no more than whose they are",
+              "what is remembered of sockets is in slogate_sockets");
+}
+
 struct Reader {
   std::string_view name;
   Result<MapContents> (*read)(const Maps&);
 };
 
-constexpr std::array<Reader, 12> kReaders = {{{"slogate_slab", slab},
+constexpr std::array<Reader, 13> kReaders = {{{"slogate_slab", slab},
                                               {"slogate_index", index},
                                               {"slogate_free", free_slots},
                                               {"slogate_left_out", left_out},
@@ -224,6 +230,7 @@ constexpr std::array<Reader, 12> kReaders = {{{"slogate_slab", slab},
                                               {"slogate_runs", runs},
                                               {"slogate_schema", schema},
                                               {"slogate_events", events},
+                                              {"slogate_news", news},
                                               {"slogate_http2", http2}}};
 
 // include/net/tcp_states.h

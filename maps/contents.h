@@ -30,8 +30,8 @@ inline constexpr size_t kMaxContents = 10'000;
 
 // The entries of a map of Maps::status(), as they are while it is read; other entries may come and
 // go meanwhile. Fails for a map of another name, and for those whose entries cannot be read back
-// this way: slogate_events (its entries are consumed as they come) and slogate_sockets (they are
-// only reached through an iterator, see socket_contents()).
+// this way: slogate_events (its entries are consumed as they come), slogate_sockets (they are only
+// reached through an iterator, see socket_contents()), slogate_http2 and slogate_news.
 [[nodiscard]] Result<MapContents> read_contents(const Maps& maps, std::string_view name);
 
 // One remembered socket for each of `sockets`; `now_ns` is CLOCK_MONOTONIC.

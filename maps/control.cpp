@@ -36,13 +36,16 @@ void Control::spare(uint32_t programs, uint32_t hash_bits) {
                    __ATOMIC_RELEASE);
 }
 
-void Control::list_sockets(bool all) {
-  __atomic_store_n(&words()->list_sockets, all ? 1 : 0, __ATOMIC_RELEASE);
-}
-
-void Control::begin_inventory() {
+void Control::begin_inventory(slogate_walk walk) {
+  __atomic_store_n(&words()->walks, words()->walks + 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&words()->walk, walk, __ATOMIC_RELEASE);
+  if (!is_over_all(walk)) return;
   __atomic_store_n(&words()->http2_connections, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&words()->http2_streams, 0, __ATOMIC_RELAXED);
+}
+
+uint32_t Control::unlisted() const {
+  return __atomic_load_n(&words()->unlisted, __ATOMIC_RELAXED);
 }
 
 uint64_t Control::http2_connections() const {

@@ -12,6 +12,11 @@
 
 namespace slogate {
 
+// Whether a walk goes over all sockets, or over those that have news.
+[[nodiscard]] constexpr bool is_over_all(slogate_walk walk) {
+  return walk == SLOGATE_WALK_all || walk == SLOGATE_WALK_list;
+}
+
 class Control {
  public:
   static Result<Control> open(int fd);
@@ -25,11 +30,12 @@ class Control {
   // Leaves out runs of these programs (a bit for each, by slogate_probe), and connections whose
   // hash has one of these bits; 0 for nothing. Both change with one store.
   void spare(uint32_t programs, uint32_t hash_bits);
-  // Whether the inventory reports every socket or only those with an open request.
-  void list_sockets(bool all);
-  // Clears the counts that the inventory begins anew each time.
-  void begin_inventory();
-  // Connections of HTTP/2, and streams open on them, as the last one found.
+  // Tells the inventory what it is for, and clears what it counts anew. Each says so itself: an
+  // agent may have died in the middle of another one.
+  void begin_inventory(slogate_walk walk);
+  // How often, since the beginning, a socket could not be entered among those that have news.
+  [[nodiscard]] uint32_t unlisted() const;
+  // Connections of HTTP/2, and streams open on them, as the last walk over all sockets found.
   [[nodiscard]] uint64_t http2_connections() const;
   [[nodiscard]] uint64_t http2_streams() const;
   // Whether the answers of every cgroup are read, or only those of slots that say so

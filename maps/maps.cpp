@@ -246,7 +246,7 @@ Result<void> Maps::set_node_addresses(const std::vector<slogate_address>& addres
   return replace_keys(fd("slogate_node"), wanted, "slogate_node");
 }
 
-std::vector<MapStatus> Maps::status(uint64_t sockets) const {
+std::vector<MapStatus> Maps::status(Sockets sockets) const {
   const auto bytes = [&](std::string_view name) { return parts_->charged(name, fd(name)); };
   const auto whole = [&](std::string_view name, std::string type, uint64_t entries,
                          uint64_t capacity) {
@@ -265,10 +265,12 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
   MapStatus owners = whole("slogate_index", "hash", used, index().capacity());
   owners.bytes += parts_->charged_for_index();
   owners.resizes = resizer().index_resizes();
-  // Its elements are charged one by one, to whoever makes the kernel allocate them: this is their
-  // net size.
-  MapStatus remembered = whole("slogate_sockets", "sk_storage", sockets, 0);
-  remembered.bytes += sockets * sizeof(slogate_sock);
+  // Elements of these are charged one by one, to whoever makes the kernel allocate them: this is
+  // their net size.
+  MapStatus remembered = whole("slogate_sockets", "sk_storage", sockets.remembered, 0);
+  remembered.bytes += sockets.remembered * sizeof(slogate_sock);
+  MapStatus news = whole("slogate_news", "sk_storage", sockets.with_news, 0);
+  news.bytes += sockets.with_news * sizeof(__u32);
   const uint64_t http2 = control().http2_connections();
   MapStatus streams =
       whole("slogate_http2", "sk_storage", control().http2_streams(), http2 * SLOGATE_STREAMS);
@@ -279,6 +281,7 @@ std::vector<MapStatus> Maps::status(uint64_t sockets) const {
       whole("slogate_free", "array", slab().listed(), SLOGATE_FREE_SLOTS),
       losing(std::move(remembered), SLOGATE_SITE_no_storage),
       losing(std::move(streams), SLOGATE_SITE_no_stream),
+      std::move(news),
       losing(whole("slogate_events", "ringbuf", 0, 0), SLOGATE_SITE_no_name),
       whole("slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT),
       whole("slogate_listeners", "lru_hash", listeners(), SLOGATE_LISTENERS),

@@ -59,8 +59,11 @@ class Maps {
   Result<void> set_class_rules(const ClassRules& rules);
   // Replaces the node's own addresses; at most SLOGATE_NODE_ADDRESSES are kept.
   Result<void> set_node_addresses(const std::vector<slogate_address>& addresses);
-  // `sockets`: how many sockets are remembered, which only an iterator can tell.
-  [[nodiscard]] std::vector<MapStatus> status(uint64_t sockets) const;
+  // How many sockets are remembered, and how many of these have news: only an iterator can tell.
+  struct Sockets {
+    uint64_t remembered = 0, with_news = 0;
+  };
+  [[nodiscard]] std::vector<MapStatus> status(Sockets sockets) const;
 
  private:
   // At a fixed address: slab and index refer to each other and to the shared memory.

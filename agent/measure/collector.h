@@ -34,6 +34,10 @@ class Collector {
   // when the last walk is as old as `inventory_interval`, give or take half a second.
   Measurements tick(TickTime now, std::chrono::nanoseconds inventory_interval);
 
+  // Visits all sockets, not only those that have news. Before connections that were left out are
+  // watched again: what came meanwhile is not to be counted.
+  void visit_all(TickTime now);
+
   // Between two ticks: what sockets of class `service` of these cgroups counted up to now. Those
   // that the last tick did not know are left out.
   [[nodiscard]] CgroupCounts read(const std::unordered_set<uint64_t>& cgroups) const;
@@ -51,6 +55,8 @@ class Collector {
   };
 
   void take_inventory(TickTime now, std::chrono::nanoseconds interval);
+  // How many sockets were visited.
+  uint64_t walk(slogate_walk what, TickTime now);
   void read_slots(TickTime now);
   void read_slot(size_t number, TickTime now);
   void forget_names(TickTime now);
@@ -72,10 +78,13 @@ class Collector {
   std::shared_ptr<const std::vector<std::string>> drop_reasons_;
   std::vector<Slot> slots_;
   std::chrono::nanoseconds next_scan_{0}, next_forget_{0}, last_tick_{0};
-  // Of the last inventory: requests without an answer, all sockets, and when it was.
+  // Of the last inventory: requests without an answer, and when it was.
   std::vector<slogate_inflight> open_;
-  uint64_t sockets_ = 0;
   std::optional<std::chrono::nanoseconds> walked_;
+  uint64_t walks_ = 0;                    // over sockets that have news
+  std::chrono::nanoseconds next_all_{0};  // when all are visited next
+  uint32_t unlisted_ = 0;                 // Control::unlisted() when they were last
+  Maps::Sockets sockets_;
   std::chrono::nanoseconds next_missed_{0};
   Probes::Missed missed_;
 };

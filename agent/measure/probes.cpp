@@ -60,11 +60,9 @@ Result<OpenObject> prepare(const ProgramObject& info, const Maps& maps,
   return object;
 }
 
-bpf_link* attach_to_kernel(bpf_program* program, const Maps& maps) {
-  if (bpf_program__expected_attach_type(program) != BPF_TRACE_ITER)
-    return bpf_program__attach(program);
+bpf_link* attach_to_sockets(const bpf_program* program, int map) {
   bpf_iter_link_info link{};
-  link.map.map_fd = static_cast<__u32>(maps.fd("slogate_sockets"));
+  link.map.map_fd = static_cast<__u32>(map);
   LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &link, .link_info_len = sizeof(link));
   return bpf_program__attach_iter(program, &options);
 }
@@ -110,7 +108,7 @@ void Probes::LinkDeleter::operator()(bpf_link* link) const {
   bpf_link__destroy(link);
 }
 
-Probes::Probes() {
+Probes::Probes(Control& control) : control_(&control) {
   for (size_t i = 0; i < kProbes.size(); ++i) status_[i].probe = static_cast<slogate_probe>(i);
 }
 Probes::Probes(Probes&&) noexcept = default;
@@ -118,7 +116,7 @@ Probes::~Probes() = default;
 
 Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const PinDir* pins) {
   libbpf_set_print(keep_message);
-  Probes probes;
+  Probes probes(maps.control());
   const uint64_t hash = programs_hash(features);
   const uint32_t before = maps.control().programs_epoch();
   const bool same = pins != nullptr && before != 0 && maps.programs_hash() == hash &&
@@ -229,14 +227,25 @@ std::string Probes::attach_program(const std::string& name, const Maps& maps) {
   for (const auto& object : objects_) {
     bpf_program* program = bpf_object__find_program_by_name(object.get(), name.c_str());
     if (program == nullptr) continue;
-    bpf_link* link = attach_to_kernel(program, maps);
-    if (link == nullptr) return bpf_error("cannot attach it", errno).line();
-    Attached& attached = attached_[name];
-    attached.link.reset(link);
-    attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
+    auto attached = attach_to_kernel(program, maps);
+    if (!attached) return attached.error().line();
+    attached_[name] = std::move(*attached);
     return "";
   }
   return "it was missing when these programs were attached";
+}
+
+Result<Probes::Attached> Probes::attach_to_kernel(const bpf_program* program, const Maps& maps) {
+  Attached attached;
+  const bool iterator = bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
+  attached.link.reset(iterator ? attach_to_sockets(program, maps.fd("slogate_news"))
+                               : bpf_program__attach(program));
+  if (attached.link && iterator)
+    attached.link_to_all.reset(attach_to_sockets(program, maps.fd("slogate_sockets")));
+  if (!attached.link || (iterator && !attached.link_to_all))
+    return fail(bpf_error("cannot attach it", errno));
+  attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
+  return attached;
 }
 
 Result<void> Probes::require_needed() const {
@@ -291,14 +300,20 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
   return rows;
 }
 
-Result<std::vector<slogate_inflight>> Probes::take_inventory() const {
+Result<std::vector<slogate_inflight>> Probes::take_inventory(slogate_walk walk) const {
   std::vector<slogate_inflight> open;
   const auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
   if (inventory == attached_.end()) return open;
-  const Fd pass(bpf_iter_create(bpf_link__fd(inventory->second.link.get())));
+  control_->begin_inventory(walk);
+  const Attached& attached = inventory->second;
+  const auto& link = is_over_all(walk) ? attached.link_to_all : attached.link;
+  const Fd pass(bpf_iter_create(bpf_link__fd(link.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));
 
+  // The kernel ends a read once it has as many bytes. Were its own buffer full before that, of
+  // eight pages, it would show the same socket twice.
   std::array<slogate_inflight, 1024> block;
+  static_assert(sizeof(block) + SLOGATE_STREAMS * sizeof(slogate_inflight) <= size_t{8} << 12);
   for (;;) {
     const ssize_t got = read(pass.get(), block.data(), sizeof(block));
     if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;

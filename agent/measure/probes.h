@@ -16,6 +16,7 @@
 #include "maps/maps.h"
 
 struct bpf_link;
+struct bpf_program;
 
 namespace slogate {
 
@@ -43,10 +44,10 @@ class Probes {
   using Missed = std::array<std::optional<uint64_t>, SLOGATE_PROBES>;
   [[nodiscard]] Missed missed() const;
 
-  // One pass over all sockets: brings their segments, round-trip times and overflows up to date,
-  // and gives those that have an open request, or every one (Maps::list_sockets()). Runs the
-  // program `inventory` once for each socket.
-  [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory() const;
+  // One walk over all sockets, or over those that have news or something under way: brings their
+  // segments, round-trip times and overflows up to date, and gives those that have an open request,
+  // or every one. Runs the program `inventory` once for each socket.
+  [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory(slogate_walk walk) const;
 
  private:
   struct LinkDeleter {
@@ -55,19 +56,23 @@ class Probes {
   struct Attached {
     std::unique_ptr<bpf_link, LinkDeleter> link;
     Fd program;  // none where a version that did not pin it attached it
+    // Of the inventory, whose `link` is to those that have news.
+    std::unique_ptr<bpf_link, LinkDeleter> link_to_all = {};
   };
 
-  Probes();
+  explicit Probes(Control& control);
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
   void load_without_http2(const Maps& maps, KernelFeatures features, uint32_t epoch, bool adopted);
   void attach_all(const Maps& maps, const KernelFeatures& features);
   void attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps);
   // Why the program could not be attached, "" when it is.
   std::string attach_program(const std::string& name, const Maps& maps);
+  static Result<Attached> attach_to_kernel(const bpf_program* program, const Maps& maps);
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
   Result<void> keep_pins(const PinDir& pins, uint32_t epoch, const std::string& program) const;
 
+  Control* control_;  // of the maps, which outlive this
   std::vector<OpenObject> objects_;
   // By the name of the program.
   std::map<std::string, Attached, std::less<>> attached_;

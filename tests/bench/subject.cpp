@@ -65,10 +65,12 @@ Result<void> run_alternative(Skeleton* skeleton) {
 }
 
 // What the agent does to the maps in each tick.
-Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read) {
+Result<void> tick(Maps& maps, const Probes& probes, std::vector<Counts>& read, uint64_t number) {
   const auto now = std::chrono::system_clock::now();
   if (auto done = maps.resizer().resize(maps.slab().slots(), "", now); !done) return done;
-  if (auto open = probes.take_inventory(); !open) return fail(open.error());
+  if (auto open = probes.take_inventory(SLOGATE_WALK_news); !open) return fail(open.error());
+  if (number % SLOGATE_QUIET_VISITS == 0)
+    if (auto done = probes.take_inventory(SLOGATE_WALK_quiet); !done) return fail(done.error());
   read.resize(maps.slab().slots());
   for (size_t slot = 0; slot < maps.slab().slots(); ++slot)
     if (const uint64_t marks = maps.slab().take_dirty(slot))
@@ -86,9 +88,10 @@ Result<void> run_slogate(bool queue, bool answers) {
   if (!probes) return fail(probes.error());
   maps->control().read_answers(answers);
   if (auto done = ready(); !done) return done;
-  for (std::vector<Counts> read;;) {
+  std::vector<Counts> read;
+  for (uint64_t number = 0;; ++number) {
     std::this_thread::sleep_for(std::chrono::seconds(1));
-    if (auto done = tick(*maps, *probes, read); !done) return done;
+    if (auto done = tick(*maps, *probes, read, number); !done) return done;
   }
 }
 

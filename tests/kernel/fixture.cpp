@@ -109,15 +109,15 @@ Counts Kernel::counts(uint64_t cgroup, slogate_class class_, uint16_t port) cons
 }
 
 std::vector<slogate_inflight> Kernel::inflight(const TestCgroup& cgroup) const {
-  std::vector<slogate_inflight> open = value_of(probes_.take_inventory());
+  std::vector<slogate_inflight> open = value_of(probes_.take_inventory(SLOGATE_WALK_news));
   std::erase_if(open, [&](const slogate_inflight& one) {
     return maps_.slab().owner(one.ref.slot).cgroup != cgroup.id();
   });
   return open;
 }
 
-void Kernel::take_inventory() const {
-  value_of(probes_.take_inventory());
+void Kernel::take_inventory(slogate_walk walk) const {
+  value_of(probes_.take_inventory(walk));
 }
 
 Kernel& shared_kernel(Mode mode) {

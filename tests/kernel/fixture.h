@@ -42,8 +42,8 @@ class Kernel {
                               uint16_t port = 0) const;
   // What the inventory says is open and belongs to the cgroup.
   [[nodiscard]] std::vector<slogate_inflight> inflight(const TestCgroup& cgroup) const;
-  // One pass over all sockets, for the counts that it brings up to date.
-  void take_inventory() const;
+  // For the counts that it brings up to date.
+  void take_inventory(slogate_walk walk = SLOGATE_WALK_news) const;
 
   [[nodiscard]] Maps& maps() { return maps_; }
   [[nodiscard]] const Probes& probes() const { return probes_; }

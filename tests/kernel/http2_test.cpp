@@ -426,8 +426,7 @@ TEST_F(Http2Test, MapsShowConnectionsAndStreams) {
   const Connection one = open(), other = open();
   ask(one, get(1) + get(3));
   Maps& maps = kernel().maps();
-  maps.control().begin_inventory();
-  kernel().take_inventory();
+  kernel().take_inventory(SLOGATE_WALK_all);
   EXPECT_GE(maps.control().http2_connections(), 4u);  // both ends of both
   EXPECT_EQ(maps.control().http2_streams(), 4u);
 }

@@ -101,7 +101,7 @@ class Pins : public testing::Test {
 TEST(MapsStatus, HasEverySharedMap) {
   const Maps maps = must(Maps::open());
   std::set<std::string> shown, shared;
-  for (const MapStatus& row : maps.status(0)) shown.insert(row.name);
+  for (const MapStatus& row : maps.status({})) shown.insert(row.name);
   for (const std::string& name : must(shared_map_names())) {
     shared.insert(name);
     EXPECT_GE(maps.fd(name), 0) << name;

@@ -818,7 +818,7 @@ TEST_F(OutcomeOfTls, HandshakesThatFailAreToldByTheAlert) {
 std::string dump(const Maps& maps, const std::vector<slogate_inflight>& sockets, const Fd& socket) {
   std::string all(reinterpret_cast<const char*>(sockets.data()),
                   sockets.size() * sizeof(slogate_inflight));
-  for (const MapStatus& status : maps.status(0)) {
+  for (const MapStatus& status : maps.status({})) {
     const int fd = maps.fd(status.name);
     const auto facts = map_facts(fd);
     if (!facts) continue;
