@@ -54,12 +54,12 @@ deploy() { web "$@" | kubectl apply -f - >>"$work/kubectl.log"; }
 rolled_out() { kubectl -n shop rollout status "deployment/$1" --timeout="$2s" >>"$work/kubectl.log" 2>&1; }
 
 # Clients of a Service as a proxy would send them: 200 requests a second to each pod that is Ready.
-# Its few pods are in one slice.
+# Its few pods are in one slice, which has no list of endpoints at first: kubectl's own templates end at that.
 follow_endpoints() {
   local -A drivers=()
   local line ip wanted
   kubectl -n shop get endpointslices --selector="kubernetes.io/service-name=$1" --watch --output-watch-events=false \
-    -o 'jsonpath={.endpoints[?(@.conditions.ready==true)].addresses[*]}{"\n"}' | while read -r line; do
+    -o json | jq -r --unbuffered '[.endpoints[]? | select(.conditions.ready) | .addresses[]] | join(" ")' | while read -r line; do
     for ip in $line; do
       [ -z "${drivers[$ip]-}" ] || continue
       "$programs/slogate-load" --max-seconds 3600 drive --host "$ip" --port 8080 --connections 10 \
@@ -187,12 +187,12 @@ dependency() {
 # A fault on a new revision that is no worse, by tools/drill: it is seen, and the revision is undone.
 drill() {
   local table
-  table=$(KUBECONFIG="$work/kubeconfig" "$root/tools/drill" --deployment shop/web --after 5 slow) || fail "the drill: $table"
+  table=$(KUBECONFIG="$work/kubeconfig" "$root/tools/drill" --deployment shop/web --after 5 slow 2>&1) || fail "the drill: $table"
   [[ $table =~ slow\ +shop/web,\ by\ kubectl\ +([0-9.]+)\ s\ +([0-9.]+)\ s\ +([0-9.]+)\ s\ +([0-9.]+)\ s ]] ||
     fail "the drill says nothing of veto, gate, readiness and the pod: $table"
   local row=${BASH_REMATCH[0]}
   [ "$(of_pods web '.items | length')" -eq 3 ] || fail "the drill leaves $(of_pods web '.items | length') pods"
-  [ "$(of_pods web '[.items[] | select(.metadata.annotations["slogate.io/drill"])] | length')" -eq 0 ] || fail "the drill's revision is still there"
+  [ "$(of_pods web '[.items[] | select(.metadata.annotations["drill.slogate.io/began"])] | length')" -eq 0 ] || fail "the drill's revision is still there"
   passed "a drill on the Deployment: $row"
 }
 
