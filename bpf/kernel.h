@@ -95,8 +95,12 @@ struct in6_addr {
     __be32 u6_addr32[4];
   } in6_u;
 };
+struct ns_common {
+  unsigned int inum;
+};
 struct net {
   u64 net_cookie;
+  struct ns_common ns;
 };
 typedef struct {
   struct net* net;
