@@ -119,7 +119,7 @@ END
 .TP
 .B SIGHUP
 reads the configuration again; a file with a mistake changes nothing. \fBlisten\fR,
-\fBapi_listen\fR, \fBsocket\fR, \fBadmin_uids\fR, \fBkubernetes\fR, \fBstate_dir\fR, \fBoutcomes\fR,
+\fBapi_listen\fR, \fBsocket\fR, \fBadmin_uids\fR, \fBkubernetes\fR, \fBstate_dir\fR, \fBoutcomes\fR, \fBenforce\fR,
 \fBpeer_listen\fR, \fBpeer_tls\fR and \fBpeer_key_file\fR need a restart:
 the log names those that have changed, and the rest of the file takes effect
 .TP

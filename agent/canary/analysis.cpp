@@ -78,6 +78,7 @@ void CanaryAnalysis::set_slos(const std::vector<Slo>& slos, TickTime now) {
       cases_.push_back(std::move(*old));
       cases_.back()->slo.notes = slo.notes;
       cases_.back()->slo.weight = slo.weight;
+      cases_.back()->slo.enforce = slo.enforce;
       cases_.back()->slo.pass_within = slo.pass_within;
       cases_.back()->judge.set_weight_steps(slo.weight);
       cases_.back()->judge.set_pass_within(slo.pass_within);

@@ -269,6 +269,16 @@ void check_ports(const YamlNode& root, const Config& config, ConfigProblems& pro
         "name fewer different ports");
 }
 
+// Both have to say so: an SLO alone would be believed to be enforced.
+void check_enforce(const YamlNode& root, const Config& config, ConfigProblems& problems) {
+  if (config.enforce.mode != EnforceMode::Off) return;
+  const YamlNode* slos = root.find("slos");
+  for (size_t i = 0; i < config.slos.size(); ++i)
+    if (config.slos[i].enforce.mode != EnforceMode::Off)
+      problems.add(*slos->items[i].find("enforce"), "the SLO enforces, and the agent does not",
+                   "add enforce: { mode: refuse } at the top; docs/enforcement.md says what else");
+}
+
 // A key of the file, the member that it is read into, and how.
 struct Row {
   ConfigKey key;
@@ -318,6 +328,7 @@ constexpr std::array kRows = {
     row<&Config::kubernetes, whole<read_kubernetes>>("kubernetes"),
     row<&Config::state_dir, single<parse_path>>("state_dir"),
     row<&Config::outcomes, single<parse_choice<Outcomes, kOutcomes>>>("outcomes"),
+    row<&Config::enforce, read_enforce>("enforce"),
     row<&Config::peer_listen, single<parse_listen>>("peer_listen"),
     row<&Config::peer_tls, whole<read_peer_tls>>("peer_tls"),
     row<&Config::peer_key_file, single<parse_path>>("peer_key_file"),
@@ -346,6 +357,7 @@ Config to_config(const YamlNode& root, ConfigProblems& problems) {
   check_addresses(root, config, problems);
   check_peers(root, config, problems);
   check_ports(root, config, problems);
+  check_enforce(root, config, problems);
   return config;
 }
 

@@ -13,6 +13,7 @@
 
 #include "agent/base/units.h"
 #include "agent/config/cgroup_filter.h"
+#include "agent/config/enforce_config.h"
 #include "agent/config/metrics_settings.h"
 #include "agent/config/peers_config.h"
 #include "agent/config/slo.h"
@@ -83,6 +84,7 @@ struct StartConfig {
   std::string state_dir = "/var/lib/slogate";
   // A file that does not say it is from before there was a choice, and means Slos.
   Outcomes outcomes = Outcomes::All;
+  EnforceConfig enforce;
 
   bool operator==(const StartConfig&) const = default;
 };

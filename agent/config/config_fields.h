@@ -109,6 +109,16 @@ void read_globs(const YamlNode& node, ConfigProblems& problems, std::vector<Glob
 // A name as Kubernetes wants it.
 [[nodiscard]] Result<std::string> parse_container(std::string_view text);
 
+// "10.0.0.7", "10.0.0.0/8", "fd00::/8".
+[[nodiscard]] Result<AddressRange> parse_range(std::string_view text);
+// As an annotation says it: "refuse", "refuse for latency" or "off".
+[[nodiscard]] Result<EnforceTerms> parse_enforce(std::string_view text);
+
+// Reads what is done to canaries that are vetoed: by the agent, and of one SLO.
+// agent/config/config_enforce.cpp.
+void read_enforce(const YamlNode& node, ConfigProblems& problems, EnforceConfig& to);
+void read_enforce_terms(const YamlNode& node, ConfigProblems& problems, EnforceTerms& to);
+
 // Reads what /metrics shows. agent/config/config_metrics.cpp.
 void read_metrics(const YamlNode& node, ConfigProblems& problems, MetricsSettings& to);
 

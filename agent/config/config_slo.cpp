@@ -84,7 +84,8 @@ Slo read_slo(const YamlNode& node, ConfigProblems& problems) {
         [&](const YamlNode& v) { read_value(v, problems, slo.pass_within, parse_duration); }},
        {"node_margin",
         [&](const YamlNode& v) { read_value(v, problems, slo.node_margin, parse_node_margin); }},
-       {"weight", [&](const YamlNode& v) { read_weight(v, problems, slo.weight); }}});
+       {"weight", [&](const YamlNode& v) { read_weight(v, problems, slo.weight); }},
+       {"enforce", [&](const YamlNode& v) { read_enforce_terms(v, problems, slo.enforce); }}});
   if (is_map) check_complete(node, problems);
   check_arms(node, canary, slo.baseline, problems);
   if (canary) slo.canary = std::move(*canary);

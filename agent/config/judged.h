@@ -101,6 +101,7 @@ struct JudgedSignal {
   double share = 0;
   bool stated_only = false;  // not compared with a baseline unless an objective says so
   bool sample = false;       // one of it is what people count as a sample; a packet is not
+  bool failure = false;      // of its users: what a breaker opens for
   bool pooled = false;  // compared over all nodes without being asked for: what a service is most
                         // often rolled back for, since every rule is work for the Prometheus that
                         // serves the whole fleet

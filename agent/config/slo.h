@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/base/glob.h"
+#include "agent/config/enforce_config.h"
 #include "agent/config/judged.h"
 
 namespace slogate {
@@ -94,6 +95,7 @@ struct Slo {
   // be; 1 to 10.
   double node_margin = 1.25;
   WeightSteps weight = {};
+  EnforceTerms enforce = {};
   // Names the rollout on every node alike, so that its evidence can be added up; "" where when it
   // began has to tell it from others.
   std::string rollout = {};

@@ -214,13 +214,14 @@ Result<void> read_one(const std::string& key, const std::string& value, PodAnnot
   if (key == "pass-within") return read(key, value, to.slo.pass_within, parse_duration);
   if (key == "node-margin") return read(key, value, to.slo.node_margin, parse_node_margin);
   if (key == "weight") return read(key, value, to.slo.weight, parse_weight);
+  if (key == "enforce") return read(key, value, to.slo.enforce, parse_enforce);
   if (key == "port") return read(key, value, to.slo.port, parse_port);
   if (key == "container") return read(key, value, to.slo.container, parse_container);
   if (key == "track") return read(key, value, to.track, parse_track);
   if (key == "workload") return read(key, value, to.workload, parse_workload);
-  constexpr std::array<std::string_view, 10> known = {
-      "slo",    "alpha", "warmup",    "pass-within", "node-margin",
-      "weight", "port",  "container", "track",       "workload"};
+  constexpr std::array<std::string_view, 11> known = {
+      "slo",     "alpha", "warmup",    "pass-within", "node-margin", "weight",
+      "enforce", "port",  "container", "track",       "workload"};
   return fail(unknown_name("annotation", fmt::format("{}{}", kAnnotationPrefix, key), known));
 }
 

@@ -38,6 +38,10 @@ const std::multimap<std::string_view, std::string_view> kChanges = {
     {"lenders", "lenders: 3"},
     {"outcomes", "outcomes: all"},
     {"outcomes", "outcomes: off"},
+    {"enforce", "enforce: { mode: refuse }"},
+    {"enforce", "enforce: { max: 1m }"},
+    {"enforce", "enforce: { dry_run: true }"},
+    {"enforce", "enforce: { exempt: [10.0.0.0/8] }"},
     {"classes", "classes: [{ class: probe, port: 1 }]"},
     {"slos", "slos: [{ name: a, canary: { cgroup: /a }, baseline: { cgroup: /b } }]"}};
 

@@ -46,6 +46,7 @@ void expect_defaults(const Config& config) {
   EXPECT_EQ(config.metrics, MetricsSettings{});
   EXPECT_TRUE(config.admin_uids.empty());
   EXPECT_EQ(config.state_dir, "/var/lib/slogate");
+  EXPECT_EQ(config.enforce, EnforceConfig{});
   EXPECT_TRUE(config.classes.empty());
   EXPECT_TRUE(config.slos.empty());
 }
@@ -81,7 +82,7 @@ TEST(Config, TheSampleHasTheDefaults) {
   const std::string sample = read_sample();
   for (const char* key : {"listen", "api_listen", "socket", "cgroups", "  include", "  exclude",
                           "maps", "  memory_ratio", "  grace", "cpu_ratio", "outcomes", "metrics",
-                          "  max_series", "admin_uids", "state_dir", "classes", "slos"})
+                          "  max_series", "admin_uids", "state_dir", "enforce", "classes", "slos"})
     EXPECT_TRUE(sample.contains(fmt::format("\n{}:", key))) << key;
   expect_defaults(parsed(sample));
 }
@@ -91,7 +92,7 @@ std::string with_examples(const std::string& sample) {
   std::string result, line;
   for (std::istringstream lines(sample); std::getline(lines, line);) {
     if (line == "classes: []" || line == "slos: []" || line == "peers: []" ||
-        line == "peer_listen: \"\"")
+        line == "peer_listen: \"\"" || line.starts_with("enforce: { mode: off"))
       continue;
     const bool is_prose = line.starts_with("# ") && !line.starts_with("#  ");
     result += line.starts_with('#') && !is_prose ? line.substr(1) : line;

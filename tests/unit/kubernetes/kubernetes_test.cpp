@@ -238,6 +238,20 @@ TEST(Annotations, OfAPod) {
   EXPECT_FALSE(parse_annotations({{"slo", "errors < 1%"}, {"track", "blue"}, {"workload", "web"}}));
 }
 
+TEST(Annotations, WhatIsEnforced) {
+  const auto enforce = [](std::string_view text) {
+    return parse_annotations({{"slo", "errors < 1%"}, {"enforce", std::string(text)}});
+  };
+  EXPECT_EQ((*enforce("refuse"))->slo.enforce, EnforceTerms{.mode = EnforceMode::Refuse});
+  EXPECT_EQ((*enforce("refuse for latency"))->slo.enforce,
+            (EnforceTerms{.mode = EnforceMode::Refuse, .latency = true}));
+  EXPECT_EQ((*enforce("off"))->slo.enforce, EnforceTerms{});
+  for (const char* text : {"", "Refuse", "drop", "refuse for misses", "refuse,latency"}) {
+    ASSERT_FALSE(enforce(text)) << text;
+    EXPECT_THAT(enforce(text).error().line(), HasSubstr("slogate.io/enforce")) << text;
+  }
+}
+
 TEST(Annotations, TheStepsOfAWeight) {
   const auto weight = [](std::string_view text) {
     return parse_annotations({{"slo", "errors < 1%"}, {"weight", std::string(text)}});
