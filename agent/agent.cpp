@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "agent/base/log.h"
+#include "agent/breaker_wishes.h"
 #include "agent/host/addresses.h"
 #include "maps/file.h"
 
@@ -84,6 +85,16 @@ std::vector<Candidate> to_candidates(const std::vector<PeerNode>& nodes, uint16_
   return candidates;
 }
 
+// A line of the audit log.
+Json to_json(const BreakerChange& change) {
+  return {{"breaker",
+           {{"slo", change.slo},
+            {"rollout", change.rollout},
+            {"state", change.open ? "open" : "closed"},
+            {"since", to_rfc3339_ms(change.time)},
+            {"message", change.message}}}};
+}
+
 // Ids of cgroups are used once in a boot.
 std::string read_boot() {
   const auto id = read_file("/proc/sys/kernel/random/boot_id", 64);
@@ -131,6 +142,7 @@ Result<void> Agent::open(Options options) {
   peers_ = options.peers;
   on_peer_search_ = std::move(options.on_peer_search);
   peer_port_ = options.peer_port;
+  enforce_ = std::move(options.enforce);
   analysis_.know_peers(peers_ != nullptr);
   state_path_ = std::move(options.state_dir);
   boot_ = read_boot();
@@ -146,6 +158,7 @@ Result<void> Agent::open(Options options) {
   auto probes = Probes::attach(*maps_, options.features, pins);
   if (!probes) return fail(probes.error());
   probes_.emplace(std::move(*probes));
+  make_breaker();
   if (options.wait_on_threads) maps_->resizer().wait_on_threads();
   collector_.emplace(*maps_, *probes_, names_, pods_, *events_, *sizer_, options.features,
                      std::move(options.about), config_.cgroups);
@@ -166,6 +179,8 @@ void Agent::tick(TickTime now) {
   analysis_.tick(*snapshot->workloads, now);
   tell_peers();
   choose_answers();
+  if (breaker_) breaker_->learn(breaker_wishes(*snapshot->workloads));
+  enforce(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
   save();
@@ -179,6 +194,7 @@ void Agent::judge(TickTime now) {
   hear_peers(now);
   analysis_.read(collector_->read(analysis_.cgroups()), now);
   tell_peers();
+  enforce(*before->workloads, now);
   if (publish(std::make_shared<Snapshot>(*before))) write_pods(now);
 }
 
@@ -237,12 +253,18 @@ void Agent::hand_candidates() {
 // A veto is on the disk before anyone is told of it. Whether a verdict changed.
 bool Agent::publish(std::shared_ptr<Snapshot> snapshot) {
   const auto changes = analysis_.take_changes();
+  const auto breaker_changes = breaker_ ? breaker_->take_changes() : std::vector<BreakerChange>{};
   if (!changes.empty()) keep(changes);
+  for (const BreakerChange& change : breaker_changes) breaker_unsaved_.push_back(change);
+  while (breaker_unsaved_.size() > kMostUnsaved) breaker_unsaved_.pop_front();
+  if (!breaker_changes.empty()) save();
   event_book_.add(changes);
+  event_book_.add(breaker_changes);
   snapshot->verdicts = analysis_.verdicts();
+  if (breaker_) snapshot->breakers = breaker_->status();
   snapshot->events = event_book_.list();
   snapshot_.store(std::move(snapshot));
-  return !changes.empty();
+  return !changes.empty() || !breaker_changes.empty();
 }
 
 void Agent::keep(const std::vector<VerdictChange>& changes) {
@@ -267,6 +289,9 @@ void Agent::save() {
     if (auto written = save_weights(); !written) return written;
     for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
       if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
+    for (; !breaker_unsaved_.empty(); breaker_unsaved_.pop_front())
+      if (auto appended = state_->append(to_json(breaker_unsaved_.front())); !appended)
+        return appended;
     return {};
   }();
   log_change("state", done ? "" : done.error().line());
@@ -339,6 +364,9 @@ Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
                                *slo.port, SLOGATE_CLASS_RULES)});
   }
   if (auto done = maps_->set_class_rules(to_class_rules(config_.classes, all)); !done) return done;
+  for (Slo& slo : all)
+    if (std::string note = enforce_note(slo, enforce_, on_pod_writes_ != nullptr); !note.empty())
+      slo.notes.push_back(std::move(note));
   analysis_.set_slos(all, now);
   analysis_.set_problems(std::move(problems));
   pod_slos_ = std::move(of_pods);
@@ -360,6 +388,8 @@ void Agent::open_state() {
 void Agent::restore_vetoes() {
   const auto vetoes = state_->read_vetoes();
   if (!vetoes) return log_line(vetoes.error().line());
+  for (const LatchedVeto& veto : *vetoes)
+    restored_vetoes_.emplace(veto.verdict.slo, veto.verdict.rollout);
   if (const size_t restored = analysis_.restore(*vetoes); restored != 0)
     log_line(fmt::format("{} of {} vetoes of before are in force again", restored, vetoes->size()));
 }
@@ -381,12 +411,61 @@ void Agent::on_cluster(std::shared_ptr<const Cluster> cluster, TickTime now) {
     const auto done = set_slos(std::move(next), now);
     log_change("SLOs of pods", done ? "" : done.error().line());
   }
+  if (const auto last = snapshot(); last && breaker_) {
+    enforce(*last->workloads, now);
+    publish(std::make_shared<Snapshot>(*last));
+  }
   write_pods(now);
 }
 
 void Agent::write_pods(TickTime now) {
   if (!cluster_ || !on_pod_writes_) return;
-  on_pod_writes_(readiness_.look(*cluster_, pod_slos_, vetoes(), blind(), holds(), now));
+  on_pod_writes_(
+      readiness_.look(*cluster_, pod_slos_, vetoes(), blind(), holds(), now, refused_pods()));
+}
+
+// An agent that cannot refuse measures and judges all the same, and says so.
+void Agent::make_breaker() {
+  if (enforce_.mode == EnforceMode::Off) return;
+  auto breaker =
+      Breaker::make({.exempt = enforce_.exempt, .sockets = maps_->fd("slogate_sockets")});
+  log_change("breaker", breaker ? "" : breaker.error().line());
+  if (!breaker) return;
+  breaker_ = std::move(*breaker);
+  breaker_->set_node_addresses(read_node_addresses());
+  readiness_.set_enforces(true);
+}
+
+std::vector<BreakerWish> Agent::breaker_wishes(const std::vector<Workload>& workloads) const {
+  const auto verdicts = analysis_.verdicts();
+  return slogate::breaker_wishes(
+      {.config = enforce_,
+       .verdicts = *verdicts,
+       .workloads = workloads,
+       .restored = restored_vetoes_,
+       .on_kubernetes = on_pod_writes_ != nullptr,
+       .heard = cluster_ && cluster_->synced,
+       .away = cluster_ ? Readiness::away(*cluster_, vetoes()) : std::set<std::string>{}});
+}
+
+// Before anything of it is on the disk or told: whoever dies in between refuses nothing.
+void Agent::enforce(const std::vector<Workload>& workloads, TickTime now) {
+  if (breaker_) breaker_->look(breaker_wishes(workloads), now);
+}
+
+// By uid, and how it is said.
+std::map<std::string, std::string> Agent::refused_pods() const {
+  std::map<std::string, std::string> refused;
+  const auto last = snapshot_.load();
+  if (!cluster_ || !last || !last->breakers) return refused;
+  for (const BreakerStatus& status : last->breakers->list)
+    for (const auto& pod : cluster_->pods)
+      if (status.open && !pod->gone &&
+          std::ranges::find(status.targets, fmt::format("{}/{}", pod->namespace_, pod->name)) !=
+              status.targets.end())
+        refused.emplace(pod->uid, status.dry_run ? "new connections to it would be refused"
+                                                 : "new connections to it are refused");
+  return refused;
 }
 
 KubernetesStatus Agent::kubernetes_status() const {
@@ -406,7 +485,9 @@ void Agent::on_owner_events(TickTime now) {
 void Agent::refresh_node_addresses(TickTime now) {
   if (now.monotonic < next_addresses_) return;
   next_addresses_ = now.monotonic + kAddressInterval;
-  const auto done = maps_->set_node_addresses(read_node_addresses());
+  const std::vector<slogate_address> addresses = read_node_addresses();
+  if (breaker_) breaker_->set_node_addresses(addresses);
+  const auto done = maps_->set_node_addresses(addresses);
   log_change("node addresses", done ? "" : done.error().line());
 }
 
@@ -517,9 +598,32 @@ WorkQueue::Outcome Agent::reset(const std::string& slo) {
 WorkQueue::Outcome Agent::reset_now(const std::string& slo) {
   const TickTime moment = now();
   if (auto done = analysis_.reset(slo, moment); !done) return fail(done.error());
+  enforce(*snapshot()->workloads, moment);
   publish(std::make_shared<Snapshot>(*snapshot()));
   write_pods(moment);
   return fmt::format("a new rollout of {} begins", slo);
+}
+
+WorkQueue::Outcome Agent::set_breaker(const std::string& slo, bool open) {
+  return work_queue_.run([this, slo, open] { return set_breaker_now(slo, open); }, kPatience);
+}
+
+WorkQueue::Outcome Agent::set_breaker_now(const std::string& slo, bool open) {
+  if (!breaker_)
+    return fail("this agent enforces nothing", "docs/enforcement.md says what it takes");
+  const TickTime moment = now();
+  if (auto done = open ? breaker_->open(slo, moment) : breaker_->close(slo); !done)
+    return fail(done.error());
+  enforce(*snapshot()->workloads, moment);
+  publish(std::make_shared<Snapshot>(*snapshot()));
+  write_pods(moment);
+  const auto breakers = snapshot()->breakers;
+  const BreakerStatus* status = breakers->find(slo);
+  if (status == nullptr) return fail(fmt::format("SLO {} enforces nothing", slo));
+  if (open && !status->open)
+    return fail(fmt::format("the breaker of {} stays closed: {}", slo,
+                            status->note.empty() ? "there is nothing to refuse" : status->note));
+  return fmt::format("the breaker of {} is {}", slo, open ? "open" : "closed");
 }
 
 Result<MapContents> Agent::contents(const std::string& map) {

@@ -13,6 +13,7 @@
 #include "agent/canary/state_dir.h"
 #include "agent/config/class_rules.h"
 #include "agent/config/config.h"
+#include "agent/enforce/breaker.h"
 #include "agent/events.h"
 #include "agent/kubernetes/peer_search.h"
 #include "agent/kubernetes/pod_slos.h"
@@ -58,6 +59,7 @@ class Agent {
     std::string node = {};  // our name there
     // By whom readings are lent and asked for; it outlives the agent. Null where nobody is.
     Peers* peers = nullptr;
+    EnforceConfig enforce = {};
     // Takes which nodes to look for on Kubernetes, on the thread that ticks; their agents listen at
     // `peer_port`, as this one does. Null where nobody could be asked there.
     std::function<void(std::vector<PeerSearch>)> on_peer_search = {};
@@ -92,6 +94,8 @@ class Agent {
   WorkQueue::Outcome resize(const std::string& map, size_t entries);
   // Likewise: begins a new rollout of an SLO.
   WorkQueue::Outcome reset(const std::string& slo);
+  // Likewise: opens or closes the breaker of an SLO by hand.
+  WorkQueue::Outcome set_breaker(const std::string& slo, bool open);
   // Likewise: what lies in a map, with the paths of its cgroups. The one view that is not of the
   // snapshot, since nobody else needs so much of every tick.
   Result<MapContents> contents(const std::string& map);
@@ -103,6 +107,12 @@ class Agent {
   Result<MapContents> contents_now(const std::string& map);
   Result<MapContents> sockets_now();
   WorkQueue::Outcome reset_now(const std::string& slo);
+  WorkQueue::Outcome set_breaker_now(const std::string& slo, bool open);
+  void make_breaker();
+  [[nodiscard]] std::vector<BreakerWish> breaker_wishes(
+      const std::vector<Workload>& workloads) const;
+  void enforce(const std::vector<Workload>& workloads, TickTime now);
+  [[nodiscard]] std::map<std::string, std::string> refused_pods() const;
   void refresh_node_addresses(TickTime now);
   void choose_answers();
   void keep_pins(TickTime now);
@@ -158,6 +168,9 @@ class Agent {
   std::function<void(std::vector<PeerSearch>)> on_peer_search_;
   uint16_t peer_port_ = 0;
   CanaryAnalysis analysis_;
+  EnforceConfig enforce_;
+  std::unique_ptr<Breaker> breaker_;  // null where nothing enforces, or it could not be made
+  std::set<std::pair<std::string, std::string>> restored_vetoes_;  // SLO and rollout
   EventBook event_book_;
   std::string state_path_;
   Outcomes outcomes_ = Outcomes::All;
@@ -168,6 +181,7 @@ class Agent {
   std::vector<KeptWeight> weights_saved_;  // what is on the disk
   std::string boot_;                       // tells this one from others; "" where nobody says
   std::deque<VerdictChange> changes_unsaved_;
+  std::deque<BreakerChange> breaker_unsaved_;
   Latest<Snapshot> snapshot_;
 };
 

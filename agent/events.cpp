@@ -25,6 +25,16 @@ void EventBook::add(const std::vector<VerdictChange>& changes) {
          .message = change.now->message});
 }
 
+void EventBook::add(const std::vector<BreakerChange>& changes) {
+  for (const BreakerChange& change : changes)
+    add({.time = change.time,
+         .type = "breaker",
+         .subject = change.slo,
+         .from = change.open ? "closed" : "open",
+         .to = change.open ? "open" : "closed",
+         .message = change.message});
+}
+
 void EventBook::compare(const Snapshot& now) {
   for (const Resize& resize : now.resizes) {
     if (!first_ && resize.number > resized_)

@@ -14,6 +14,7 @@ namespace slogate {
 class EventBook {
  public:
   void add(const std::vector<VerdictChange>& changes);
+  void add(const std::vector<BreakerChange>& changes);
   // Resizes, losses and steps of the budget that `now` has and the tick before had not; the first
   // tick's are old.
   void compare(const Snapshot& now);

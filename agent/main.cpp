@@ -148,6 +148,9 @@ HttpHandler api_handler(Agent& agent, const std::vector<uint32_t>& admins, bool 
         return agent.resize(map, entries);
       };
       actions.reset = [&agent](const std::string& slo) { return agent.reset(slo); };
+      actions.breaker = [&agent](const std::string& slo, bool open) {
+        return agent.set_breaker(slo, open);
+      };
       actions.contents = [&agent](const std::string& map) { return agent.contents(map); };
     }
     actions.latest = [&agent] { return agent.snapshot(); };
@@ -188,7 +191,8 @@ Result<Servers> serve(Agent& agent, Exporter& exporter, Page& page, const Config
     return fail(done.error());
   // Whoever talks to these threads talks to a process that can do little.
   if (auto done = drop_privileges(); !done) return fail(done.error());
-  if (auto done = restrict_system_calls(); !done) return fail(done.error());
+  const bool may_attach = config.enforce.mode != EnforceMode::Off;
+  if (auto done = restrict_system_calls(may_attach); !done) return fail(done.error());
   auto api_server = HttpServer::start(std::move(api), log_line);
   if (!api_server) return fail(api_server.error());
   auto metrics_server =
@@ -374,6 +378,7 @@ Agent::Options options_of(const CommandLine& line, const Config& config, Host ho
         page.apply(listens ? live.page : PageFor::Off);
       }};
   options.peers = peers;
+  options.enforce = config.enforce;
   options.features.read_answers = config.outcomes != Outcomes::Off;
   if (config.listen)  // or nobody would ever ask
     options.on_tick = [&exporter](const Snapshot& snapshot, TickTime moment) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "agent/canary/verdict.h"
+#include "agent/enforce/breakers.h"
 #include "agent/event.h"
 #include "agent/measure/measurements.h"
 #include "agent/peers/status.h"
@@ -29,6 +30,8 @@ struct Snapshot : Measurements {
   std::optional<KubernetesStatus> kubernetes;
   // Null where this agent neither lends nor asks.
   std::shared_ptr<const PeersStatus> peers;
+  // Null where nothing enforces.
+  std::shared_ptr<const Breakers> breakers;
   // What is said of the SLOs; newer than the rest between two ticks. Neither is ever null.
   std::shared_ptr<const Verdicts> verdicts = std::make_shared<const Verdicts>();
   std::shared_ptr<const std::deque<Event>> events =

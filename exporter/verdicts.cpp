@@ -48,6 +48,32 @@ void write_arms(const Snapshot& snapshot, Sink& sink) {
   write_samples(std::move(arms), sink);
 }
 
+void write_breakers(const Snapshot& snapshot, Sink& sink) {
+  if (!snapshot.breakers) return;
+  Samples open = gauge("slogate_breaker_open",
+                       "1 while new connections to the SLO's canary are refused, else 0.");
+  const auto counter = [](const char* name, const char* help) {
+    return Samples{{name, help, MetricType::counter}};
+  };
+  Samples refused = counter("slogate_breaker_refused_total",
+                            "New connections to the SLO's canary that were refused.");
+  Samples would = counter("slogate_breaker_would_refuse_total",
+                          "New connections that would have been refused but for dry_run.");
+  Samples exempt = counter("slogate_breaker_exempt_total",
+                           "New connections that were not refused for who made them.");
+  for (const BreakerStatus& one : snapshot.breakers->list) {
+    const auto add = [&](Samples& to, double value) {
+      to.values.push_back({{{"slo", one.slo}}, value});
+    };
+    add(open, one.open && !one.dry_run ? 1 : 0);
+    add(refused, static_cast<double>(one.counts.refused));
+    add(would, static_cast<double>(one.counts.would_refuse));
+    add(exempt, static_cast<double>(one.counts.exempt));
+  }
+  for (Samples* family : {&open, &refused, &would, &exempt})
+    write_samples(std::move(*family), sink);
+}
+
 bool is_trusted(const Verdict& verdict) {
   return verdict.reason != Reason::SamplesLost && verdict.reason != Reason::Multiplexed &&
          verdict.reason != Reason::BaselineUnstable;
@@ -128,6 +154,7 @@ void write_verdict_families(const Snapshot& snapshot, Sink& sink) {
                           &component, &weight, &lenders})
     write_samples(std::move(*family), sink);
   write_arms(snapshot, sink);
+  write_breakers(snapshot, sink);
 }
 
 }  // namespace slogate

@@ -37,7 +37,7 @@ _slogate() {
     # Options of the whole program may stand behind a command, too.
     [ ${#commands[@]} -eq 0 ] || words+=" $(__slogate_help "$program" | grep '^-')"
     case ${commands[*]} in
-      gate | verdict | reset) words+=" $(__slogate_column slos)" ;;
+      gate | verdict | reset | 'breaker open' | 'breaker close') words+=" $(__slogate_column slos)" ;;
       maps | 'maps resize') words+=" $(__slogate_column maps)" ;;
       hist | cgroups) words+=" $(__slogate_column cgroups)" ;;
     esac

@@ -128,18 +128,22 @@ HttpResponse no_slo(std::string_view name) {
   return error_response(404, fmt::format("no SLO is named \"{}\"", name));
 }
 
-// With what the verdict rests on: the share of the connections that are counted.
+// With what the verdict rests on, the share of the connections that are counted, and with what is
+// done about it.
 Json shown(const Verdict& verdict, const Snapshot& snapshot) {
   Json json = verdict_json(verdict);
   json["watched"] = number(snapshot.agent.cpu.watched);
+  json["breaker"] = breaker_json(snapshot.breakers.get(), verdict.slo);
   return json;
 }
 
 HttpResponse get_slos(const Call& call) {
   const Verdicts& verdicts = *call.snapshot.verdicts;
   Json json = Json::array();
-  for (size_t i = 0; i < verdicts.slos.size(); ++i)
+  for (size_t i = 0; i < verdicts.slos.size(); ++i) {
     json.push_back(slo_json(*verdicts.slos[i], *verdicts.list[i]));
+    json.back()["breaker"] = breaker_json(call.snapshot.breakers.get(), verdicts.list[i]->slo);
+  }
   for (const SloProblem& problem : verdicts.problems)
     json.push_back({{"name", problem.slo}, {"error", problem.message}});
   return ok(json);
@@ -184,6 +188,26 @@ HttpResponse post_reset(const Call& call) {
   const auto done = call.actions.reset(std::string(call.argument));
   if (!done) return error_response(400, done.error().line());
   return ok(Json{{"slo", call.argument}, {"done", *done}});
+}
+
+// Refusing is more than an admin of this API is trusted with.
+HttpResponse set_breaker(const Call& call, bool open) {
+  if (call.actions.breaker == nullptr)
+    return error_response(403, "nothing can be changed over this address");
+  if (!call.request.peer || call.request.peer->uid != 0)
+    return error_response(403, "only root may open or close a breaker");
+  if (!call.snapshot.verdicts->find(call.argument)) return no_slo(call.argument);
+  const auto done = call.actions.breaker(std::string(call.argument), open);
+  if (!done) return error_response(400, done.error().line());
+  return ok(Json{{"slo", call.argument}, {"done", *done}});
+}
+
+HttpResponse post_open(const Call& call) {
+  return set_breaker(call, true);
+}
+
+HttpResponse post_close(const Call& call) {
+  return set_breaker(call, false);
 }
 
 // Whoever follows for longer asks again: a client that is gone without a word must not stay.
@@ -231,6 +255,8 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/gate/{}", "allow", get_gate},
     {"POST", "/flagger/{}", "", post_flagger},
     {"POST", "/v1/slos/{}/reset", "", post_reset},
+    {"POST", "/v1/slos/{}/breaker/open", "", post_open},
+    {"POST", "/v1/slos/{}/breaker/close", "", post_close},
     {"GET", "/v1/events", "follow", get_events},
 };
 

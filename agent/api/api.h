@@ -16,6 +16,8 @@ struct ApiActions {
   // Null where nothing may be changed, as over TCP.
   std::function<Result<std::string>(const std::string& map, size_t entries)> resize;
   std::function<Result<std::string>(const std::string& slo)> reset;
+  // Opens or closes the breaker of an SLO; for root alone.
+  std::function<Result<std::string>(const std::string& slo, bool open)> breaker = {};
   // The snapshot as it is at a later moment, for answers that go on; null where none does.
   std::function<std::shared_ptr<const Snapshot>()> latest;
   // What lies in a map. Null over TCP, too: it costs more than a view of the snapshot.

@@ -281,6 +281,24 @@ Json event_json(const Event& event) {
           {"message", event.message}};
 }
 
+Json breaker_json(const Breakers* breakers, std::string_view slo) {
+  const BreakerStatus* status = breakers ? breakers->find(slo) : nullptr;
+  if (status == nullptr) return nullptr;
+  const auto time = [](const auto& moment) {
+    return moment ? Json(to_rfc3339_ms(*moment)) : Json();
+  };
+  return {{"state", status->open ? "open" : "closed"},
+          {"dry_run", status->dry_run},
+          {"by_hand", status->by_hand},
+          {"since", time(status->since)},
+          {"until", time(status->until)},
+          {"targets", status->targets},
+          {"note", status->note},
+          {"refused", status->counts.refused},
+          {"would_refuse", status->counts.would_refuse},
+          {"exempt", status->counts.exempt}};
+}
+
 Json gate_json(const Verdict& verdict, bool open) {
   const std::string_view decision = kDecisions[static_cast<size_t>(verdict.decision)];
   Json json = {{"slo", verdict.slo},

@@ -26,6 +26,8 @@ namespace slogate {
 [[nodiscard]] Json probe_json(const ProbeStatus& probe);
 
 [[nodiscard]] Json slo_json(const SloStatus& status, const Verdict& verdict);
+// How the breaker of an SLO stands; null where it has none. `breakers` may be null.
+[[nodiscard]] Json breaker_json(const Breakers* breakers, std::string_view slo);
 // The answer of the gate: 200 when it is open, else with the member "error", too.
 [[nodiscard]] Json gate_json(const Verdict& verdict, bool open);
 [[nodiscard]] Json event_json(const Event& event);

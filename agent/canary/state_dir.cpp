@@ -193,11 +193,15 @@ Result<void> StateDir::write_weights(const std::vector<KeptWeight>& weights,
 }
 
 Result<void> StateDir::append(const VerdictChange& change) const {
+  return append(Json{{"from", change.from}, {"verdict", verdict_json(*change.now)}});
+}
+
+Result<void> StateDir::append(const Json& json) const {
   const std::string where = fmt::format("{}/{}", path_, kAudit);
   Fd fd(::openat(directory_.get(), kAudit, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
                  0600));
   if (!fd) return fail(system_error("cannot open", errno).within(where));
-  std::string line = dump({{"from", change.from}, {"verdict", verdict_json(*change.now)}});
+  std::string line = dump(json);
   off_t size = ::lseek(fd.get(), 0, SEEK_END);
   if (size > 0 && static_cast<size_t>(size) + line.size() > kAuditBytes) {
     if (::renameat(directory_.get(), kAudit, directory_.get(), kOldAudit) != 0)

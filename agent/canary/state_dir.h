@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/json.h"
 #include "agent/canary/analysis.h"
 #include "maps/fd.h"
 
@@ -18,7 +19,7 @@ inline constexpr size_t kAuditBytes = size_t{1} << 20;
 // A directory of files that belong to the agent:
 //   vetoes.json        vetoes in force, replaced as a whole: never half written
 //   weights.json       weights that canaries have earned, of this boot alone; likewise
-//   audit.jsonl, .1    one line of JSON for each change of a verdict, oldest in .1
+//   audit.jsonl, .1    one line of JSON for each change of a verdict or of a breaker, oldest in .1
 class StateDir {
  public:
   // Makes the directory, readable by its owner only, where it is missing.
@@ -37,6 +38,8 @@ class StateDir {
 
   // Appends a line with the whole evidence.
   [[nodiscard]] Result<void> append(const VerdictChange& change) const;
+  // Appends a line about something else; it has no member "verdict".
+  [[nodiscard]] Result<void> append(const Json& line) const;
 
  private:
   StateDir(std::string path, Fd directory)

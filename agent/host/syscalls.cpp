@@ -68,7 +68,7 @@ constexpr bpf_cmd kBpf[] = {
     BPF_OBJ_GET_INFO_BY_FD, BPF_ITER_CREATE,
 };
 
-std::vector<Rule> rules() {
+std::vector<Rule> rules(bool may_attach) {
   const auto self = static_cast<scmp_datum_t>(::getpid());
   constexpr scmp_datum_t namespaces = CLONE_NEWCGROUP | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS |
                                       CLONE_NEWPID | CLONE_NEWUSER | CLONE_NEWUTS;
@@ -93,6 +93,7 @@ std::vector<Rule> rules() {
   for (const int family : {AF_UNIX, AF_INET, AF_INET6})
     rules.push_back({SCMP_SYS(socket), {is(0, static_cast<scmp_datum_t>(family))}});
   for (const bpf_cmd command : kBpf) rules.push_back({SCMP_SYS(bpf), {is(0, command)}});
+  if (may_attach) rules.push_back({SCMP_SYS(bpf), {is(0, BPF_LINK_CREATE)}});
   return rules;
 }
 
@@ -110,7 +111,7 @@ int allow(scmp_filter_ctx to, const std::string& names) {
   return error;
 }
 
-int fill(const Filter& filter) {
+int fill(const Filter& filter, bool may_attach) {
   scmp_filter_ctx to = filter.get();
   // Of all threads; and by a tree instead of a list, where the kernel has to look at all.
   int error = seccomp_attr_set(to, SCMP_FLTATR_CTL_TSYNC, 1);
@@ -120,7 +121,7 @@ int fill(const Filter& filter) {
   if (error == 0) error = seccomp_rule_add(to, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
   for (const std::string_view names : kAllowed)
     if (error == 0) error = allow(to, std::string(names));
-  for (const Rule& rule : rules())
+  for (const Rule& rule : rules(may_attach))
     if (error == 0)
       error = seccomp_rule_add_array(to, SCMP_ACT_ALLOW, rule.call,
                                      static_cast<unsigned>(rule.arguments.size()),
@@ -177,7 +178,7 @@ void on_refused(int, siginfo_t* info, void* context) {
 
 }  // namespace
 
-Result<void> restrict_system_calls() {
+Result<void> restrict_system_calls(bool may_attach) {
   learn_names();
   struct sigaction action {};
   action.sa_sigaction = on_refused;
@@ -186,7 +187,7 @@ Result<void> restrict_system_calls() {
     return fail(system_error("cannot handle SIGSYS", errno));
   const Filter filter(seccomp_init(SCMP_ACT_TRAP), &seccomp_release);
   if (!filter) return fail("cannot make a filter of system calls");
-  int error = fill(filter);
+  int error = fill(filter, may_attach);
   if (error == 0) error = seccomp_load(filter.get());
   if (error != 0) {
     Error cause = system_error("cannot restrict its own system calls", error);

@@ -13,8 +13,10 @@ namespace slogate {
 // that does not have it, and a line in the log the first time. Calls of another architecture's
 // numbers end the process.
 //
+// `may_attach`: programs that are loaded already may be attached.
+//
 // A thread that blocks SIGSYS would be killed by the first such call: see leave_signals_to_main().
-[[nodiscard]] Result<void> restrict_system_calls();
+[[nodiscard]] Result<void> restrict_system_calls(bool may_attach = false);
 
 // How many calls have been refused.
 [[nodiscard]] uint64_t refused_system_calls();

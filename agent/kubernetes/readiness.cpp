@@ -28,6 +28,18 @@ const Said* said_of(const Cluster& cluster, const Pod& pod, const std::map<VetoK
   return found == all.end() ? nullptr : &found->second;
 }
 
+// Whether the pod's new connections would be refused if its revision were vetoed: a rollout of it
+// is under way, and its annotations allow it.
+bool may_come_to_be_refused(const Cluster& cluster, const Pod& pod) {
+  const auto enforce = pod.annotations.find("enforce");
+  if (enforce == pod.annotations.end() || !enforce->second.starts_with("refuse")) return false;
+  const auto uid = cluster.deployment_of.find(pod.owner.uid);
+  if (uid == cluster.deployment_of.end()) return false;
+  const Deployment& deployment = *cluster.deployments.at(uid->second);
+  const Revision* newest = newest_revision(deployment);
+  return newest && newest->uid == pod.owner.uid && revisions_with_pods(deployment) >= 2;
+}
+
 bool another_is_ready(const Deployment& deployment, const Revision& revision) {
   return std::ranges::any_of(deployment.revisions, [&](const Revision& other) {
     return other.uid != revision.uid && other.ready > 0;
@@ -167,7 +179,8 @@ std::string Readiness::text_without_veto(const Pod& pod, const std::optional<dou
 }
 
 void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
-                              const std::optional<double>* hold, PodWrites& writes, TickTime now) {
+                              const std::optional<double>* hold, const std::string* refused,
+                              PodWrites& writes, TickTime now) {
   if (!standing.known) {
     const auto since = waiting_since_.try_emplace(pod.uid, now.monotonic).first->second;
     const bool patient = cluster.trouble.empty() && now.monotonic - since < kRevisionPatience;
@@ -175,7 +188,9 @@ void Readiness::add_condition(const Cluster& cluster, const Pod& pod, const Stan
     if (patient || pod.condition) return;
   }
   if (standing.vetoed && standing.spared.empty())
-    writes.conditions.push_back(condition_of(pod, false, "Vetoed", standing.why));
+    writes.conditions.push_back(
+        condition_of(pod, false, "Vetoed",
+                     refused ? fmt::format("{}; {}", *refused, standing.why) : standing.why));
   else if (standing.vetoed)
     writes.conditions.push_back(condition_of(
         pod, true, "Spared", fmt::format("vetoed, but {}: {}", standing.spared, standing.why)));
@@ -197,8 +212,20 @@ void Readiness::add_event(const Pod& pod, std::string reason, const std::string&
                            .message = message});
 }
 
+std::set<std::string> Readiness::away(const Cluster& cluster, const Vetoes& vetoes) {
+  std::set<std::string> uids;
+  Sentences sentences;
+  for (const auto& pod : cluster.pods) {
+    if (pod->gone || pod->leaving) continue;
+    const Standing standing = standing_of(cluster, *pod, vetoes, sentences);
+    if (standing.known && standing.vetoed && standing.spared.empty()) uids.insert(pod->uid);
+  }
+  return uids;
+}
+
 PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                          const Vetoes& blind, const Holds& holds, TickTime now) {
+                          const Vetoes& blind, const Holds& holds, TickTime now,
+                          const std::map<std::string, std::string>& refused) {
   PodWrites writes;
   if (!cluster.synced) return writes;
   std::set<std::string> there;
@@ -208,9 +235,13 @@ PodWrites Readiness::look(const Cluster& cluster, const PodSlos& slos, const Vet
     if (pod->gone || pod->leaving) continue;
     there.insert(pod->uid);
     const Standing standing = standing_of(cluster, *pod, vetoes, sentences);
+    const auto refusal = refused.find(pod->uid);
+    const std::string* how = refusal == refused.end() ? nullptr : &refusal->second;
     if (pod->gated)
-      add_condition(cluster, *pod, standing, said_of(cluster, *pod, holds), writes, now);
-    if (standing.vetoed && pod->gated) writes.vetoed.insert(pod->owner.uid);
+      add_condition(cluster, *pod, standing, said_of(cluster, *pod, holds), how, writes, now);
+    if ((standing.vetoed && pod->gated) || (enforces_ && may_come_to_be_refused(cluster, *pod)))
+      writes.vetoed.insert(pod->owner.uid);
+    if (how) add_event(*pod, "ConnectionsRefused", *how, writes, now);
     if (standing.vetoed) add_event(*pod, "SLOVeto", standing.why, writes, now);
     if (const std::string* why = said_of(cluster, *pod, blind))
       add_event(*pod, "OutcomesUnknown", *why, writes, now);

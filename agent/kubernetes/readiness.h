@@ -33,7 +33,8 @@ using Holds = std::map<VetoKey, std::optional<double>>;
 struct PodWrites {
   std::vector<PodCondition> conditions;  // all there should be
   std::vector<PodEvent> events;          // those that are new, or due again
-  // Uids of this node's revisions that are vetoed: what has to be known of their other pods.
+  // Uids of this node's revisions that are vetoed, or that will be refused at once if they are:
+  // what has to be known of their other pods.
   std::set<std::string> vetoed;
 };
 
@@ -45,9 +46,18 @@ struct PodWrites {
 class Readiness {
  public:
   // `blind`: canaries that are held because nobody can know what they answer, in the form of
-  // vetoes.
+  // vetoes. `refused`: uids of pods whose new connections are refused, or would be, and how that is
+  // said.
   [[nodiscard]] PodWrites look(const Cluster& cluster, const PodSlos& slos, const Vetoes& vetoes,
-                               const Vetoes& blind, const Holds& holds, TickTime now);
+                               const Vetoes& blind, const Holds& holds, TickTime now,
+                               const std::map<std::string, std::string>& refused = {});
+
+  // Uids of this node's pods that are turned away, gated or not: one choice for all that is done to
+  // them.
+  [[nodiscard]] static std::set<std::string> away(const Cluster& cluster, const Vetoes& vetoes);
+
+  // Pods that may be refused are so within a moment, so all there is to know has to be known.
+  void set_enforces(bool enforces) { enforces_ = enforces; }
 
  private:
   // What one pod's Deployment says about it.
@@ -72,7 +82,8 @@ class Readiness {
   [[nodiscard]] static Standing standing_of(const Cluster& cluster, const Pod& pod,
                                             const Vetoes& vetoes, Sentences& sentences);
   void add_condition(const Cluster& cluster, const Pod& pod, const Standing& standing,
-                     const std::optional<double>* hold, PodWrites& writes, TickTime now);
+                     const std::optional<double>* hold, const std::string* refused,
+                     PodWrites& writes, TickTime now);
   std::string text_without_veto(const Pod& pod, const std::optional<double>* hold, TickTime now);
   void add_event(const Pod& pod, std::string reason, const std::string& message, PodWrites& writes,
                  TickTime now);
@@ -84,6 +95,7 @@ class Readiness {
     std::chrono::nanoseconds since{0};
   };
 
+  bool enforces_ = false;
   std::map<std::string, Told> told_;                               // by pod
   std::map<std::string, std::chrono::nanoseconds> waiting_since_;  // by pod
   // When each event was posted last, by pod.

@@ -217,8 +217,23 @@ void add_verdicts(CLI::App& app, Arguments& arguments, Command& command) {
       return reset_slo(fetch_from(arguments), post_to(arguments), arguments.slo, arguments.output);
     };
   });
+  CLI::App* breaker = app.add_subcommand(
+      "breaker", "Refuse new connections to a canary by hand, or accept them; needs root");
+  breaker->require_subcommand(1);
+  const auto add_breaker = [&](const char* name, const char* help, bool open) {
+    CLI::App* sub = breaker->add_subcommand(name, help);
+    sub->add_option("slo", arguments.slo, "Its name")->required()->type_name("SLO");
+    sub->callback([&, open] {
+      command = [&, open] {
+        return set_breaker(fetch_from(arguments), post_to(arguments), arguments.slo, open,
+                           arguments.output);
+      };
+    });
+  };
+  add_breaker("open", "Refuse, for as long as a veto would", true);
+  add_breaker("close", "Accept, for the rest of this rollout", false);
   CLI::App* events = app.add_subcommand(
-      "events", "Verdicts that changed, resizes, losses, steps of the CPU budget");
+      "events", "Verdicts that changed, breakers, resizes, losses, steps of the CPU budget");
   events->add_flag("--follow", arguments.follow, "Go on until Ctrl-C");
   events->callback([&] {
     command = [&] {

@@ -27,6 +27,9 @@ constexpr size_t kMostBytes = size_t{256} << 20;
 
 // ---- reading ----
 
+// How lines about breakers begin, which say nothing of verdicts.
+constexpr std::string_view kOfBreaker = "{\"breaker\":";
+
 std::vector<std::string> files_of(const std::string& log) {
   std::error_code error;
   if (!std::filesystem::is_directory(log, error)) return {log};
@@ -50,7 +53,7 @@ Outcome<void> read_file(const std::string& path, Node& node) {
     return fail(kFailed, system_error(fmt::format("cannot read {}", path), errno).line(),
                 "the audit log is root's, in the agent's state_dir");
   for (std::string line; std::getline(file, line);) {
-    if (line.empty()) continue;
+    if (line.empty() || line.starts_with(kOfBreaker)) continue;
     if (auto parsed = parse_audit_line(line))
       node.lines.push_back(std::move(*parsed));
     else

@@ -70,6 +70,33 @@ std::string coverage(const Json& verdict) {
   return fmt::format("the outcome of {} of the canary's answers is known\n", to_percent(known));
 }
 
+// "12:00:00" of a time of today or any other day: who asks knows which.
+std::string clock_of(const std::string& rfc3339) {
+  const size_t at = rfc3339.find('T');
+  return at == std::string::npos ? rfc3339 : rfc3339.substr(at + 1, 8) + " UTC";
+}
+
+// What is done to the canary's connections, where something may be.
+std::string breaker(const Json& of) {
+  const Json state = of.value("breaker", Json());
+  if (!state.is_object()) return "";
+  const bool open = text_at(state, "state") == "open", dry = state.value("dry_run", false);
+  std::string text = "breaker: ";
+  if (open)
+    text += fmt::format("open until {}: new connections to {} {}; connections that were open go on",
+                        clock_of(text_at(state, "until")),
+                        joined(state.value("targets", Json::array())),
+                        dry ? "would be refused" : "are refused");
+  else
+    text += "closed";
+  const uint64_t counted = state.value(dry ? "would_refuse" : "refused", uint64_t{0});
+  if (open || counted > 0)
+    text += fmt::format("; {} {}", to_count(static_cast<double>(counted)),
+                        dry ? "would have been refused" : "were refused");
+  if (const std::string note = text_at(state, "note"); !note.empty()) text += "; " + note;
+  return printable(text) + "\n";
+}
+
 std::string sentence(const Json& verdict) {
   return fmt::format("{}: {}: {}\n", printable(text_at(verdict, "slo")),
                      printable(text_at(verdict, "verdict")),
@@ -165,6 +192,7 @@ std::string render_slos(const Json& slos, const Style& style) {
     below += fmt::format("  canary now: {}\n  baseline now: {}\n",
                          printable(joined(cgroups.value("canary", Json::array()))),
                          printable(joined(cgroups.value("baseline", Json::array()))));
+    if (const std::string line = breaker(slo); !line.empty()) below += "  " + line;
     for (const Json& note : slo.value("notes", Json::array()))
       below += fmt::format("  note: {}\n", printable(note.get<std::string>()));
   }
@@ -216,7 +244,7 @@ std::string render_verdict(const Json& verdict, const Style& style) {
                {figure(name, number_at(objective, "/canary"))},
                {figure(name, number_at(objective, "/baseline"))}});
   }
-  return sentence(verdict) + watched(verdict) + coverage(verdict) +
+  return sentence(verdict) + breaker(verdict) + watched(verdict) + coverage(verdict) +
          fmt::format("{} blocks of {} since rollout {}; a veto needs odds of {}\n\n",
                      to_count(number_at(verdict, "/blocks")),
                      to_duration(number_at(verdict, "/block_seconds")),
@@ -261,6 +289,16 @@ Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::strin
                           const Output& output) {
   if (const auto known = find_slo(fetch, slo); !known) return std::unexpected(known.error());
   const auto answer = post(fmt::format("/v1/slos/{}/reset", percent_encode(slo)), Json::object());
+  if (!answer) return std::unexpected(answer.error());
+  return Report{output.json ? to_line(*answer) : printable(text_at(*answer, "done")) + "\n"};
+}
+
+Outcome<Report> set_breaker(const Fetch& fetch, const Post& post, const std::string& slo, bool open,
+                            const Output& output) {
+  if (const auto known = find_slo(fetch, slo); !known) return std::unexpected(known.error());
+  const auto answer =
+      post(fmt::format("/v1/slos/{}/breaker/{}", percent_encode(slo), open ? "open" : "close"),
+           Json::object());
   if (!answer) return std::unexpected(answer.error());
   return Report{output.json ? to_line(*answer) : printable(text_at(*answer, "done")) + "\n"};
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// slogate slos, verdict, gate and reset.
+// slogate slos, verdict, gate, reset and breaker.
 #pragma once
 
 #include <chrono>
@@ -21,6 +21,9 @@ Outcome<Report> show_slos(const Fetch& fetch, const Output& output);
 Outcome<Report> show_verdicts(const Fetch& fetch, const std::string& slo, const Output& output);
 Outcome<Report> reset_slo(const Fetch& fetch, const Post& post, const std::string& slo,
                           const Output& output);
+// Opens the breaker of an SLO by hand, or closes it.
+Outcome<Report> set_breaker(const Fetch& fetch, const Post& post, const std::string& slo, bool open,
+                            const Output& output);
 
 // What of it is shown, what is not, and what that takes.
 [[nodiscard]] std::string render_explanation(const Json& verdict, const Style& style);

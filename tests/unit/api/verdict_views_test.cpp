@@ -115,6 +115,69 @@ TEST(VerdictApi, OnlyRootResets) {
   EXPECT_EQ(ask(Decision::Veto, "/v1/slos/demo/reset").status, 405);
 }
 
+TEST(BreakerApi, IsForRootAloneOverTheSocket) {
+  const auto post = [](const char* what, std::optional<Peer> peer, bool possible = true) {
+    HttpRequest request;
+    request.method = "POST";
+    request.path = what;
+    request.peer = peer;
+    ApiActions actions;
+    actions.admins = {7};
+    if (possible)
+      actions.breaker = [](const std::string& slo, bool open) -> Result<std::string> {
+        return slo + (open ? " open" : " closed");
+      };
+    return answer(request, snapshot_with(Decision::Veto), actions);
+  };
+  EXPECT_EQ(Json::parse(post("/v1/slos/demo/breaker/open", Peer{.uid = 0}).body)["done"],
+            "demo open");
+  EXPECT_EQ(Json::parse(post("/v1/slos/demo/breaker/close", Peer{.uid = 0}).body)["done"],
+            "demo closed");
+  EXPECT_EQ(post("/v1/slos/demo/breaker/open", Peer{.uid = 7}).status, 403);
+  EXPECT_EQ(post("/v1/slos/demo/breaker/open", std::nullopt).status, 403);
+  EXPECT_EQ(post("/v1/slos/demo/breaker/open", Peer{.uid = 0}, false).status, 403);
+  EXPECT_EQ(post("/v1/slos/other/breaker/open", Peer{.uid = 0}).status, 404);
+  EXPECT_EQ(post("/v1/slos/demo/breaker", Peer{.uid = 0}).status, 404);
+}
+
+TEST(BreakerViews, SayHowItStands) {
+  Snapshot snapshot = snapshot_with(Decision::Veto);
+  const auto verdict = [&] {
+    HttpRequest request;
+    request.method = "GET";
+    request.path = "/v1/verdicts/demo";
+    request.peer = Peer{.uid = 7};
+    return Json::parse(answer(request, snapshot, {}).body);
+  };
+  EXPECT_TRUE(verdict()["breaker"].is_null());
+  EXPECT_THAT(support::text_of(snapshot), Not(HasSubstr("slogate_breaker")));
+  EXPECT_THAT(cli::render_verdict(verdict(), {}), Not(HasSubstr("breaker")));
+  BreakerStatus status{.slo = "demo",
+                       .open = true,
+                       .targets = {"shop/web-1"},
+                       .since = std::chrono::system_clock::time_point{},
+                       .until = std::chrono::system_clock::time_point{} + std::chrono::minutes(10),
+                       .counts = {.refused = 12, .would_refuse = 3, .exempt = 4}};
+  const auto show = [&] {
+    snapshot.breakers = std::make_shared<const Breakers>(Breakers{{status}});
+    return cli::render_verdict(verdict(), {});
+  };
+  EXPECT_THAT(show(), HasSubstr("breaker: open until 00:10:00 UTC: new connections to shop/web-1 "
+                                "are refused; connections that were open go on; 12 were refused"));
+  EXPECT_EQ(verdict()["breaker"]["state"], "open");
+  EXPECT_EQ(verdict()["breaker"]["until"], "1970-01-01T00:10:00.000Z");
+  const std::string metrics = support::text_of(snapshot);
+  EXPECT_THAT(metrics, HasSubstr("slogate_breaker_open{slo=\"demo\"} 1"));
+  EXPECT_THAT(metrics, HasSubstr("slogate_breaker_refused_total{slo=\"demo\"} 12"));
+  EXPECT_THAT(metrics, HasSubstr("slogate_breaker_would_refuse_total{slo=\"demo\"} 3"));
+  EXPECT_THAT(metrics, HasSubstr("slogate_breaker_exempt_total{slo=\"demo\"} 4"));
+  status.dry_run = true;
+  EXPECT_THAT(show(), HasSubstr("would be refused"));
+  EXPECT_THAT(support::text_of(snapshot), HasSubstr("slogate_breaker_open{slo=\"demo\"} 0"));
+  status = {.slo = "demo", .note = "its time is over"};
+  EXPECT_THAT(show(), HasSubstr("breaker: closed; its time is over"));
+}
+
 TEST(EventApi, LinesAndWhatFollows) {
   const HttpResponse all = ask(Decision::Veto, "/v1/events");
   EXPECT_EQ(all.content_type, "application/x-ndjson");

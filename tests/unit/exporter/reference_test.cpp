@@ -26,6 +26,7 @@ Snapshot everything() {
   snapshot.agent.problems = {{"state", ""}};
   snapshot.kubernetes.emplace();
   snapshot.peers = std::make_shared<const PeersStatus>();
+  snapshot.breakers = std::make_shared<const Breakers>(Breakers{{{.slo = "demo"}}});
   Verdicts verdicts;
   Slo slo{
       .name = "demo", .port = {}, .container = {}, .canary = {}, .baseline = {}, .objectives = {}};
@@ -77,7 +78,8 @@ const char* type_of(const MetricFamily& family) {
 }
 
 bool is_of_slos(const MetricFamily& family) {
-  return std::regex_search(family.name, std::regex("^slogate_(verdict|evidence|slo|lenders)"));
+  return std::regex_search(family.name,
+                           std::regex("^slogate_(verdict|evidence|slo|lenders|breaker)"));
 }
 bool is_of_workloads(const MetricFamily& family) {
   return !is_of_slos(family) && !family.metric.empty() && labels_of(family).contains("cgroup");

@@ -128,6 +128,21 @@ TEST(SystemCalls, OthersAreRefusedCountedAndNamed) {
     EXPECT_THAT(end.log, HasSubstr(std::string("the system call ") + one.name + ","));
 }
 
+// What refuses connections attaches a program that it has, and that is all it may do more.
+TEST(SystemCalls, WhoMayAttachMayNeitherLoadNorEnterANamespace) {
+  const End end = in_child([] {
+    if (!restrict_system_calls(true)) return 100;
+    if (::syscall(SYS_bpf, BPF_LINK_CREATE, nullptr, 0) != -1 || errno == ENOSYS) return 1;
+    uint64_t calls = 0;
+    for (const Forbidden& one : kForbidden) {
+      if (one.call() != -1) return 2;
+      calls += errno == ENOSYS ? 1 : 0;
+    }
+    return calls == std::size(kForbidden) - 1 && refused_system_calls() == calls ? 0 : 3;
+  });
+  EXPECT_EQ(end.exit_code(), 0) << end.log;
+}
+
 TEST(SystemCalls, AreNamedOnce) {
   const End end = when_restricted([] {
     for (int i = 0; i < 1000; ++i) ::syscall(SYS_setuid, 0);

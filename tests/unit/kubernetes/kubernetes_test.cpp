@@ -520,6 +520,52 @@ TEST_F(ReadinessOf, AVetoedRevisionStaysAwayAfterAnUndo) {
   EXPECT_TRUE(status_of(writes, "q"));
 }
 
+// One choice for all that is done to pods: what is turned away may be refused, gated or not.
+TEST_F(ReadinessOf, WhoIsTurnedAwayIsToldToOthersAsWell) {
+  const auto away = [&](const std::vector<Revision>& revisions) {
+    return Readiness::away(
+        cluster_of({pod_of("p", "web-new", "new", kIdA), pod_of("q", "web-old", "old", kIdB)},
+                   revisions),
+        vetoes_);
+  };
+  const std::vector<Revision> rolling = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  EXPECT_THAT(away(rolling), IsEmpty());
+  veto("revision 2 (new) of shop/web");
+  EXPECT_THAT(away(rolling), testing::ElementsAre("p"));
+  EXPECT_THAT(away({revision_of("old", 1, 2, 0), revision_of("new", 2, 1, 1)}), IsEmpty());
+}
+
+TEST_F(ReadinessOf, ARefusedPodSaysSo) {
+  veto("revision 2 (new) of shop/web");
+  const Cluster cluster =
+      cluster_of({pod_of("p", "web-new", "new", kIdA), pod_of("q", "web-old", "old", kIdB)},
+                 {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)});
+  const PodWrites writes =
+      readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, blind_, holds_, now_,
+                      {{"p", "new connections to it are refused"}});
+  EXPECT_EQ(text_of(writes, "p"), "new connections to it are refused; p99 is twice as slow");
+  EXPECT_TRUE(std::ranges::any_of(writes.events, [](const PodEvent& event) {
+    return event.uid == "p" && event.reason == "ConnectionsRefused";
+  }));
+}
+
+// Its other pods have to be known when the veto comes: asking takes longer than refusing.
+TEST_F(ReadinessOf, APodThatMayBeRefusedIsFollowedFromTheBeginning) {
+  const auto followed = [&](const char* enforce, const std::vector<Revision>& revisions) {
+    Pod fresh = pod_of("p", "web-new", "new", kIdA);
+    if (*enforce != '\0') fresh.annotations["enforce"] = enforce;
+    const Cluster cluster = cluster_of({fresh, pod_of("q", "web-old", "old", kIdB)}, revisions);
+    return readiness_.look(cluster, slos_of_pods(cluster, {}, {}), vetoes_, blind_, holds_, now_)
+        .vetoed;
+  };
+  const std::vector<Revision> rolling = {revision_of("old", 1, 2, 2), revision_of("new", 2, 1, 1)};
+  EXPECT_THAT(followed("refuse", rolling), IsEmpty()) << "nothing is enforced";
+  readiness_.set_enforces(true);
+  EXPECT_THAT(followed("refuse", rolling), SizeIs(1));
+  EXPECT_THAT(followed("", rolling), IsEmpty());
+  EXPECT_THAT(followed("refuse", {revision_of("new", 2, 1, 1)}), IsEmpty()) << "no rollout";
+}
+
 TEST_F(ReadinessOf, RevisionsThatAreNotToldAreWaitedForAWhile) {
   EXPECT_THAT(look({}).conditions, IsEmpty());
   now_.monotonic += kRevisionPatience;
