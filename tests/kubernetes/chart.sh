@@ -31,11 +31,12 @@ make_components_overlay
 deployed=$work/daemonset
 kubectl kustomize "$deployed/overlays/all" | grep 'secretName: slogate-peers-' >/dev/null || fail "the overlay has no Secret"
 sed -i 's/files: \[key=peer.key\]/&\n    options: { disableNameSuffixHash: true }/' "$deployed/components/fleet/kustomization.yaml"
-rendered '{"peers": {"enabled": true}, "ownPods": true}' all
+rendered '{"peers": {"enabled": true}, "ownPods": true, "enforce": {"enabled": true}}' all
+grep -q '/run/netns' chart.yaml || fail "it does not show the namespaces of pods"
 for object in 'ClusterRole slogate-peers' 'ValidatingAdmissionPolicy slogate-own-pods'; do
   grep -q "$object" compared || fail "not all was compared: $(cat compared)"
 done
-passed "with peers and the policy for own pods it makes what the components make"
+passed "with peers, what refusing takes and the policy for own pods it makes what the components make"
 
 # What no overlay has.
 others='{"scrape": "none", "nodeSelector": {"pool": "web"}, "imagePullSecrets": [{"name": "registry"}],
@@ -63,6 +64,7 @@ done <<'END'
 {"rules": "yes"}|rules must be boolean
 {"peers": {"enabled": "yes"}}|peers/enabled must be boolean
 {"ownPods": 1}|ownPods must be boolean
+{"enforce": true}|enforce must be object
 END
 passed "its schema refuses what cannot be meant"
 

@@ -59,7 +59,7 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: slogate-system
 resources: [../plain]
-components: [../../components/fleet, ../../components/own-pods]
+components: [../../components/fleet, ../../components/own-pods, ../../components/enforce]
 END
 }
 
