@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "agent/enforce/breaker.h"
+#include "agent/host/privileges.h"
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/tcp.h"
 
@@ -322,6 +323,25 @@ TEST_F(Breaks, WhenItsProcessIsKilledConnectionsAreAcceptedAgain) {
   std::ranges::sort(took);
   std::printf("from kill -9 to the first connection: median %.1f ms, most of %zu %.1f ms\n",
               took[took.size() / 2], took.size(), took.back());
+}
+
+// Loading and attaching take what the agent keeps.
+TEST_F(Breaks, TakesCapBpfAlone) {
+  const Channel channel;
+  Child child(server_, [&] {
+    check(drop_privileges() ? 0 : -1, "drop privileges");
+    auto gates = Gates::load(1);
+    if (!gates) throw std::runtime_error(gates.error().line());
+    const auto done = gates->refuse(kNumber, link_.right.fd(), "demo", {});
+    if (!done) throw std::runtime_error(done.error().line());
+    send_token(channel.other.get());
+    wait_token(channel.other.get());
+  });
+  wait_token(channel.one.get());
+  EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
+  send_token(channel.one.get());
+  child.join();
+  EXPECT_EQ(attempt(kRightIp), 0);
 }
 
 // ---- the breaker ----
