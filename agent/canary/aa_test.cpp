@@ -102,18 +102,18 @@ void AaTest::plan() {
 }
 
 void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
-                       Part part) {
+                       SignalGroup part) {
   if (unstable_ > 0) --unstable_;
   pair_up(halves, odd_, edges, part);
 }
 
 void AaTest::add_short_block(const std::array<Tally, 2>& halves,
                              const std::vector<LevelEdges>& edges) {
-  pair_up(halves, short_odd_, edges, Part::OfAnswers);
+  pair_up(halves, short_odd_, edges, SignalGroup::OfAnswers);
 }
 
 void AaTest::pair_up(const std::array<Tally, 2>& halves, std::optional<Tally>& odd,
-                     const std::vector<LevelEdges>& edges, Part part) {
+                     const std::vector<LevelEdges>& edges, SignalGroup part) {
   const auto idle = [](const Tally& half) {
     for (size_t signal = 0; signal < kJudgedSignals; ++signal)
       if (exposures(half, signal) != 0) return false;
@@ -136,12 +136,12 @@ bool AaTest::is_accused() const {
 }
 
 void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges,
-                     Part part) {
-  if (part != Part::OfAnswers) firsts_.add_block(a, b);
+                     SignalGroup part) {
+  if (part != SignalGroup::OfAnswers) firsts_.add_block(a, b);
   const FirstsOfSignals firsts = firsts_.told();
   forth_->add(weigh(hypotheses_, a, &b, edges, firsts, part).against);
   back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts), part).against);
-  ++(part == Part::OfAnswers ? short_blocks_ : blocks_);
+  ++(part == SignalGroup::OfAnswers ? short_blocks_ : blocks_);
   look();
 }
 

@@ -28,7 +28,7 @@ class AaTest {
   // A block of each half is over. `edges` as for hypotheses(). Where short blocks were over before
   // its end, it is of the others.
   void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
-                 Part part = Part::All);
+                 SignalGroup part = SignalGroup::All);
   // A short one, for shares of answers.
   void add_short_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
   // How many readings the next block has, and the next short one.
@@ -44,8 +44,9 @@ class AaTest {
  private:
   void begin();
   void pair_up(const std::array<Tally, 2>& halves, std::optional<Tally>& odd,
-               const std::vector<LevelEdges>& edges, Part part);
-  void compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges, Part part);
+               const std::vector<LevelEdges>& edges, SignalGroup part);
+  void compare(const Tally& a, const Tally& b, const std::vector<LevelEdges>& edges,
+               SignalGroup part);
   void look();
   [[nodiscard]] bool is_accused() const;
   void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);

@@ -189,8 +189,8 @@ void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally*
   cell.proof(kStakes, [&](double stake) { return tolerable(x, y, pass, stake); });
 }
 
-bool is_in(Part part, size_t signal) {
-  return part == Part::All || is_of_answers(signal) == (part == Part::OfAnswers);
+bool is_in(SignalGroup part, size_t signal) {
+  return part == SignalGroup::All || is_of_answers(signal) == (part == SignalGroup::OfAnswers);
 }
 
 std::array<size_t, 2> both_edges(const LevelEdge& edge) {
@@ -343,7 +343,7 @@ Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* base
 }
 
 Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
-            const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts, Part part) {
+            const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts, SignalGroup part) {
   const std::vector<double> nothing(hypotheses.component_count());
   Gains all{.against = nothing, .proof = {nothing, nothing}};
   for (const auto& [hypothesis, number, components] : hypotheses.entries()) {

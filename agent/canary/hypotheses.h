@@ -190,7 +190,7 @@ struct Gains {
 };
 
 // What of the hypotheses a block decides: all, those on shares of answers, or all others.
-enum class Part { All, OfAnswers, Others };
+enum class SignalGroup { All, OfAnswers, Others };
 // Whether a signal is a share of answers.
 [[nodiscard]] constexpr bool is_of_answers(size_t signal) {
   return !is_latency(signal) && kJudged[signal].answered_in.has_value();
@@ -206,7 +206,7 @@ enum class Part { All, OfAnswers, Others };
 // The same of all of them, those that are not in `part` with a gain of 0; there are edges for each.
 [[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
                           const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts = {},
-                          Part part = Part::All);
+                          SignalGroup part = SignalGroup::All);
 // Those of two parts that do not overlap, together.
 [[nodiscard]] Gains together(Gains one, const Gains& other);
 

@@ -218,7 +218,7 @@ void Judge::end_block(std::chrono::nanoseconds now) {
   // Everything that is decided from the past is used before this block becomes part of it.
   if (slo_.baseline) {
     if (split) aa_test_.add_short_block(part.halves, test_edges_);
-    aa_test_.add_block(block.halves, test_edges_, split ? Part::Others : Part::All);
+    aa_test_.add_block(block.halves, test_edges_, split ? SignalGroup::Others : SignalGroup::All);
   }
   if (!is_idle(block.canary)) judge_block(block, part);
   const Tally baseline = block.baseline();
@@ -271,11 +271,11 @@ void Judge::judge_block(const Block& block, const Block& part) {
   const Tally baseline = block.baseline(), rest = part.baseline();
   if (slo_.baseline) rollout_.firsts.add_block(block.canary, baseline);
   const FirstsOfSignals firsts = rollout_.firsts.told();
-  const auto gains = [&](const Tally& canary, const Tally& beside, Part of) {
+  const auto gains = [&](const Tally& canary, const Tally& beside, SignalGroup of) {
     return weigh(hypotheses_, canary, slo_.baseline ? &beside : nullptr, edges_, firsts, of);
   };
-  const Gains all = together(gains(block.canary, baseline, Part::Others),
-                             gains(part.canary, rest, Part::OfAnswers));
+  const Gains all = together(gains(block.canary, baseline, SignalGroup::Others),
+                             gains(part.canary, rest, SignalGroup::OfAnswers));
   rollout_.breaching = all.baseline_breaches ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
   add_evidence(all, part);
@@ -292,7 +292,8 @@ void Judge::judge_block(const Block& block, const Block& part) {
 void Judge::judge_short_block(const Block& block) {
   if (!rollout_.evidence) begin_evidence();
   const Tally baseline = block.baseline();
-  add_evidence(weigh(hypotheses_, block.canary, &baseline, edges_, {}, Part::OfAnswers), block);
+  add_evidence(weigh(hypotheses_, block.canary, &baseline, edges_, {}, SignalGroup::OfAnswers),
+               block);
 }
 
 void Judge::add_evidence(const Gains& gains, const Block& block) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -246,6 +247,25 @@ std::string lenders_line(const Verdict& verdict) {
              : fmt::format("<p class=\"meta\">Baselines of other nodes: {}</p>", escaped(text));
 }
 
+// What is done to the canary's connections, where something may be.
+std::string breaker_line(const Snapshot& snapshot, std::string_view slo) {
+  const BreakerStatus* status = snapshot.breakers ? snapshot.breakers->find(slo) : nullptr;
+  if (status == nullptr) return "";
+  const BreakerCounts& counts = status->counts;
+  const uint64_t counted = status->dry_run ? counts.would_refuse : counts.refused;
+  std::string text = "Breaker: closed";
+  if (status->open)
+    text = fmt::format(
+        "Breaker: open until {} UTC; new connections to {} {}, those that were open go on",
+        status->until ? clock_text(*status->until) : "-", fmt::join(status->targets, ", "),
+        status->dry_run ? "would be refused" : "are refused");
+  if (status->open || counted != 0)
+    text += fmt::format(" · {} {}", count_text(static_cast<double>(counted)),
+                        status->dry_run ? "would have been refused" : "were refused");
+  if (!status->note.empty()) text += fmt::format(" · {}", status->note);
+  return fmt::format("<p class=\"meta\">{}</p>", escaped(text));
+}
+
 std::string card(const Verdict& verdict, const Snapshot& snapshot, const PageView& view,
                  PageSight sight, bool drawn) {
   const std::string head =
@@ -256,7 +276,7 @@ std::string card(const Verdict& verdict, const Snapshot& snapshot, const PageVie
                        kReasons[static_cast<size_t>(verdict.reason)]);
   const std::string text = fmt::format("{}<p class=\"why\">{}</p><p class=\"meta\">{}</p>", head,
                                        escaped(verdict.message), facts_of(verdict, snapshot)) +
-                           lenders_line(verdict);
+                           breaker_line(snapshot, verdict.slo) + lenders_line(verdict);
   if (!drawn) return fmt::format("<article class=\"slo {}\">{}</article>", kind, text);
   const auto points = view.verdicts.find(verdict.slo);
   return fmt::format(

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!parsed || !*parsed) return 0;
   require(annotations.contains("slo"), "only with an SLO");
   require((*parsed)->track.empty() == (*parsed)->workload.empty(), "both or neither");
-  const WeightSteps& weight = (*parsed)->slo.weight;
+  const slogate::WeightSteps& weight = (*parsed)->slo.weight;
   require(weight.from > 0 && weight.from <= weight.most && weight.most <= 100 && weight.step > 0,
           "a weight rises to at most 100");
   require((*parsed)->slo.alpha > 0 && (*parsed)->slo.alpha < 1, "alpha is a chance");

@@ -105,23 +105,27 @@ END_TOML
 }
 containerd_answers() { ctr version >"$work/answer" 2>&1; }
 
-# import_load_image: slogate.test/load:1, a server and a client, and what sandboxes run.
-import_load_image() {
-  local image=$work/image id file
+# import_programs NAME CONFIG PROGRAM...: an image of these programs, in /bin, with the shared libraries they
+# need; what more is to be in it lies in $work/image/root.
+import_programs() {
+  local name=$1 config=$2 image=$work/image id file
   mkdir -p "$image/root/bin" "$image/root/tmp"
-  strip -o "$image/root/bin/slogate-load" "$programs/slogate-load"
+  for file in "${@:3}"; do strip -o "$image/root/bin/${file##*/}" "$file"; done
   while read -r file; do install -D "$file" "$image/root$file"; done \
-    < <(ldd "$programs/slogate-load" | grep -oE '/[^ ]+\.so[^ ]*')
+    < <(ldd "${@:3}" | grep -oE '/[^ :]+\.so[^ :]*' | sort -u)
   tar -C "$image/root" -cf "$image/layer.tar" .
   id=$(sha256sum "$image/layer.tar" | cut -d ' ' -f 1)
-  jq -n --arg id "sha256:$id" '{architecture: "amd64", os: "linux", rootfs: {type: "layers", diff_ids: [$id]},
-    config: {Entrypoint: ["/bin/slogate-load", "--max-seconds", "86400"], Cmd: ["serve", "--port", "0"]}}' \
-    >"$image/config.json"
-  say '[{"Config": "config.json", "RepoTags": ["slogate.test/load:1"], "Layers": ["layer.tar"]}]' \
-    >"$image/manifest.json"
-  tar -C "$image" -cf "$work/load.tar" manifest.json config.json layer.tar
-  import_image "$work/load.tar"
+  jq -n --arg id "sha256:$id" --argjson config "$config" \
+    '{architecture: "amd64", os: "linux", rootfs: {type: "layers", diff_ids: [$id]}, config: $config}' >"$image/config.json"
+  jq -n --arg name "$name" '[{Config: "config.json", RepoTags: [$name], Layers: ["layer.tar"]}]' >"$image/manifest.json"
+  tar -C "$image" -cf "$work/programs.tar" manifest.json config.json layer.tar
+  import_image "$work/programs.tar"
   rm -r "$image"
+}
+# import_load_image: slogate.test/load:1, a server and a client, and what sandboxes run.
+import_load_image() {
+  import_programs slogate.test/load:1 '{"Entrypoint": ["/bin/slogate-load", "--max-seconds", "86400"], "Cmd": ["serve", "--port", "0"]}' \
+    "$programs/slogate-load"
 }
 import_image() { ctr -n k8s.io images import "$1" >>"$work/import.log" 2>&1 || fail "cannot import $1"; }
 

@@ -97,8 +97,9 @@ TEST_F(OutcomesTest, ErrorsNeedNotWaitForLongBlocks) {
     for (size_t i = 0; i < readings(300); ++i) count(replay, {}, served_in_bursts(0));
     ASSERT_GE(replay.judge().verdict()->block, 4s);
     size_t steps = 0;
-    while (++steps < readings(60) && count(replay, served({.failing = failing}, requests_),
-                                           served({}, requests_)).decision != Decision::Veto) {
+    while (++steps < readings(60) &&
+           count(replay, served({.failing = failing}, requests_), served({}, requests_)).decision !=
+               Decision::Veto) {
     }
     const Verdict& verdict = *replay.judge().verdict();
     if (failing == 0) {

@@ -285,6 +285,25 @@ TEST_F(PageTest, NodesThatLendTheirBaselineAreNamed) {
                         "node-9 asked</p>"));
 }
 
+TEST_F(PageTest, ABreakerIsShownWithWhatItRefuses) {
+  Snapshot snapshot = snapshot_with({});
+  const auto verdict = vetoed();
+  add_verdict(snapshot, verdict);
+  auto breakers = std::make_shared<Breakers>();
+  breakers->list.push_back({.slo = verdict->slo,
+                            .open = true,
+                            .targets = {"shop/web-<1>"},
+                            .until = std::chrono::system_clock::time_point{std::chrono::hours{12}},
+                            .note = "shop/web-2 is spared",
+                            .counts = {.refused = 1234}});
+  snapshot.breakers = breakers;
+  publish(snapshot);
+  EXPECT_THAT(page_.answer(from("127.0.0.1"))->body,
+              HasSubstr("Breaker: open until 12:00:00 UTC; new connections to shop/web-&lt;1&gt; "
+                        "are refused, those that were open go on · 1,234 were refused · "
+                        "shop/web-2 is spared</p>"));
+}
+
 TEST_F(PageTest, HostileNamesStayText) {
   Snapshot snapshot = snapshot_with({workload_of(1, kHostile, 5)});
   auto verdict = std::make_shared<Verdict>(*vetoed());
