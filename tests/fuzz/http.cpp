@@ -62,7 +62,7 @@ std::string converse(std::string_view input) {
                  fuzz::require(false, std::string(line).c_str());
                })});
   HttpSession::Protocol::socket socket(io, HttpSession::Protocol(AF_UNIX, 0), ends[1]);
-  std::make_shared<HttpSession>(desk, std::move(socket), Peer{})->wait();
+  std::make_shared<HttpSession>(desk, std::move(socket), HttpClient{})->wait();
   std::string output;
   while (!io.stopped()) {
     const ssize_t sent = ::send(client.get(), input.data(), input.size(), MSG_NOSIGNAL);
