@@ -228,6 +228,17 @@ struct bpf_iter__bpf_sk_storage_map {
   struct sock* sk;
   void* value;
 };
+struct task_struct;
+struct file;
+struct socket {
+  struct sock* sk;
+};
+struct bpf_iter__task_file {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+  __u32 fd;
+  struct file* file;
+};
 
 #pragma clang attribute pop
 

@@ -87,6 +87,25 @@ Result<Fd> load_reader(const ProbeInfo& probe) {
   return program;
 }
 
+// One over maps, or what stands in for it.
+std::vector<Hook> iterators_of(const ProbeInfo& probe, const KernelFeatures& features) {
+  const bool stands_in = !probe.stands_in_for.empty();
+  if (stands_in == features.no_map_iterators.empty()) return {};
+  return {{std::string(probe.name), "iter"}};
+}
+
+// A program that does nothing, for the function or iterator of that type.
+Fd load_nothing(bpf_attach_type kind, int type) {
+  LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = kind,
+              .attach_btf_id = static_cast<__u32>(type));
+  constexpr std::array<bpf_insn, 2> nothing = {{
+      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+      {.code = BPF_JMP | BPF_EXIT},
+  }};
+  return Fd(bpf_prog_load(BPF_PROG_TYPE_TRACING, "slogate_try", "GPL", nothing.data(),
+                          nothing.size(), &options));
+}
+
 }  // namespace
 
 std::vector<std::string_view> functions_of(const ProbeInfo& probe) {
@@ -106,18 +125,19 @@ std::string entry_of(std::string_view function) {
 std::string try_fentry(const KernelFeatures& features) {
   if (features.functions.empty()) return "none of the functions is there";
   const std::string& function = *features.functions.begin();
-  LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_FENTRY);
   const int id = libbpf_find_vmlinux_btf_id(function.c_str(), BPF_TRACE_FENTRY);
   if (id < 0) return bpf_error(fmt::format("no function {}", function), id).message;
-  options.attach_btf_id = static_cast<__u32>(id);
-  constexpr std::array<bpf_insn, 2> nothing = {{
-      {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
-      {.code = BPF_JMP | BPF_EXIT},
-  }};
-  const Fd program(bpf_prog_load(BPF_PROG_TYPE_TRACING, "slogate_try", "GPL", nothing.data(),
-                                 nothing.size(), &options));
+  const Fd program = load_nothing(BPF_TRACE_FENTRY, id);
   const Fd link(program ? bpf_raw_tracepoint_open(nullptr, program.get()) : -1);
   return link ? "" : system_error("fentry is refused", errno).message;
+}
+
+std::string try_map_iterators(const KernelFeatures& /*features*/) {
+  const int id = libbpf_find_vmlinux_btf_id("bpf_sk_storage_map", BPF_TRACE_ITER);
+  if (id < 0) return bpf_error("no iterator over storage of sockets", id).message;
+  return load_nothing(BPF_TRACE_ITER, id)
+             ? ""
+             : system_error("iterators over the elements of maps are refused", errno).message;
 }
 
 std::string try_packets(const KernelFeatures& features) {
@@ -156,6 +176,7 @@ Result<KernelFeatures> read_kernel_features(const std::string& btf_path,
   features.drop_reasons = read_drop_reasons(types);
   if (needs_fentry(features)) features.no_fentry = trials.no_fentry(features);
   features.no_packets = trials.no_packets(features);
+  features.no_map_iterators = trials.no_map_iterators(features);
   return features;
 }
 
@@ -171,7 +192,7 @@ bool is_wanted(const ProbeInfo& probe, const KernelFeatures& features) {
 
 std::vector<Hook> hooks_of(const ProbeInfo& probe, const KernelFeatures& features) {
   const std::string name(probe.name);
-  if (probe.is_iterator()) return {{name, "iter"}};
+  if (probe.is_iterator()) return iterators_of(probe, features);
   if (!is_wanted(probe, features) || !may_read(probe, features)) return {};
   if (features.tracepoints.contains(probe.tracepoint))
     return {{name, fmt::format("tp_btf/{}", probe.tracepoint)}};
@@ -188,6 +209,7 @@ std::string why_no_hooks(const ProbeInfo& probe, const KernelFeatures& features)
     return "not needed: the configuration lets no answers be read";
   if (!is_wanted(probe, features))
     return fmt::format("not needed: {} does it better", probe.stands_in_for);
+  if (probe.is_iterator()) return features.no_map_iterators;
   if (features.tracepoints.contains(probe.tracepoint) && !may_read(probe, features))
     return fmt::format("this kernel lets no program read packets: {}", features.no_packets);
   std::string reason = fmt::format("this kernel has no tracepoint {}", probe.tracepoint);

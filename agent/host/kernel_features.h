@@ -17,13 +17,14 @@ namespace slogate {
 struct KernelFeatures {
   using Names = std::set<std::string, std::less<>>;
   Names tracepoints;
-  Names functions;                     // those of signals.def
-  std::string no_fentry;               // why no program can be attached to them; "": it can
-  std::string no_packets;              // why no program can read packets; "": it can
-  std::string no_http2;                // why the programs that follow HTTP/2 are refused; "": not
-  bool read_answers = true;            // not the kernel's word but the configuration's
-  bool kfree_skb_has_socket = false;   // its fourth argument, since 6.11
-  bool resets_without_socket = false;  // tcp_send_reset tells of them, since 6.10
+  Names functions;                    // those of signals.def
+  std::string no_fentry;              // why no program can be attached to them; "": it can
+  std::string no_packets;             // why no program can read packets; "": it can
+  std::string no_map_iterators;       // why no program can go over the sockets in a map; "": it can
+  std::string no_http2;               // why the programs that follow HTTP/2 are refused; "": not
+  bool read_answers = true;           // not the kernel's word but the configuration's
+  bool kfree_skb_has_socket = false;  // its fourth argument, since 6.11
+  bool resets_without_socket = false;     // tcp_send_reset tells of them, since 6.10
   std::vector<std::string> drop_reasons;  // by number, without SKB_DROP_REASON_
 };
 
@@ -36,10 +37,15 @@ struct KernelFeatures {
 // function is there since 6.4, for programs of other types. Needs what the agent needs.
 [[nodiscard]] std::string try_packets(const KernelFeatures& features);
 
+// Why no program can go over the elements of maps, "" when it can. Kernels for sandboxes refuse it.
+// Needs what the agent needs.
+[[nodiscard]] std::string try_map_iterators(const KernelFeatures& features);
+
 // What BTF cannot tell and has to be tried, or that a test says.
 struct KernelTrials {
   std::string (*no_fentry)(const KernelFeatures&) = try_fentry;
   std::string (*no_packets)(const KernelFeatures&) = try_packets;
+  std::string (*no_map_iterators)(const KernelFeatures&) = try_map_iterators;
 };
 
 // Tries fentry only where a function is wanted, because its tracepoint is missing.

@@ -176,11 +176,17 @@ void Collector::visit_all(TickTime now) {
 
 uint64_t Collector::walk(slogate_walk what, TickTime now) {
   walked_ = now.monotonic;
-  const uint64_t before = maps_.runs().runs[SLOGATE_PROBE_inventory];
+  const uint64_t before = visits();
   auto open = probes_.take_inventory(what);
   log_result("inventory", open);
   open_ = open ? std::move(*open) : std::vector<slogate_inflight>{};
-  return maps_.runs().runs[SLOGATE_PROBE_inventory] - before;
+  return visits() - before;
+}
+
+// Of sockets, by whichever of the two can be attached.
+uint64_t Collector::visits() const {
+  const slogate_runs runs = maps_.runs();
+  return runs.runs[SLOGATE_PROBE_inventory] + runs.runs[SLOGATE_PROBE_file_inventory];
 }
 
 void Collector::read_slots(TickTime now) {

@@ -57,6 +57,7 @@ class Collector {
   void take_inventory(TickTime now, std::chrono::nanoseconds interval);
   // How many sockets were visited.
   uint64_t walk(slogate_walk what, TickTime now);
+  [[nodiscard]] uint64_t visits() const;
   void read_slots(TickTime now);
   void read_slot(size_t number, TickTime now);
   void forget_names(TickTime now);

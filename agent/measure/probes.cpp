@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "agent/host/host.h"
 #include "agent/measure/program_objects.h"
 #include "maps/bpf_map.h"
 
@@ -58,6 +59,15 @@ Result<OpenObject> prepare(const ProgramObject& info, const Maps& maps,
   if (auto done = share_maps(**object, shared); !done) return fail(done.error());
   choose_programs(**object, features);
   return object;
+}
+
+bool is_iterator(const bpf_program* program) {
+  return bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
+}
+
+// What goes over files takes no map.
+bool is_over_files(const bpf_program* program) {
+  return std::string_view(bpf_program__section_name(program)) == "iter/task_file";
 }
 
 bpf_link* attach_to_sockets(const bpf_program* program, int map) {
@@ -208,6 +218,8 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
     status.attached = !hooks.empty() && status.reason.empty();
     if (status.attached && status.probe == SLOGATE_PROBE_answer_arrived && !no_http2_.empty())
       status.reason = "HTTP/2 is not followed: " + no_http2_;
+    if (status.attached && status.probe == SLOGATE_PROBE_file_inventory && !is_in_nodes_pidns())
+      status.reason = "it sees the files of this PID namespace alone: hostPID: true";
     // Of two that stand in for each other one is enough; the other says what is lost.
     status.degraded =
         !status.attached && is_wanted(info, features) && stood_in_for(info) == nullptr;
@@ -237,12 +249,12 @@ std::string Probes::attach_program(const std::string& name, const Maps& maps) {
 
 Result<Probes::Attached> Probes::attach_to_kernel(const bpf_program* program, const Maps& maps) {
   Attached attached;
-  const bool iterator = bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
-  attached.link.reset(iterator ? attach_to_sockets(program, maps.fd("slogate_news"))
-                               : bpf_program__attach(program));
-  if (attached.link && iterator)
+  const bool over_maps = is_iterator(program) && !is_over_files(program);
+  attached.link.reset(over_maps ? attach_to_sockets(program, maps.fd("slogate_news"))
+                                : bpf_program__attach(program));
+  if (attached.link && over_maps)
     attached.link_to_all.reset(attach_to_sockets(program, maps.fd("slogate_sockets")));
-  if (!attached.link || (iterator && !attached.link_to_all))
+  if (!attached.link || (over_maps && !attached.link_to_all))
     return fail(bpf_error("cannot attach it", errno));
   attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
   return attached;
@@ -302,11 +314,14 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory(slogate_walk walk) const {
   std::vector<slogate_inflight> open;
-  const auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
+  auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
+  if (inventory == attached_.end())
+    inventory = attached_.find(kProbes[SLOGATE_PROBE_file_inventory].name);
   if (inventory == attached_.end()) return open;
   control_->begin_inventory(walk);
   const Attached& attached = inventory->second;
-  const auto& link = is_over_all(walk) ? attached.link_to_all : attached.link;
+  const auto& link =
+      is_over_all(walk) && attached.link_to_all ? attached.link_to_all : attached.link;
   const Fd pass(bpf_iter_create(bpf_link__fd(link.get())));
   if (!pass) return fail(bpf_error("cannot start an inventory", errno));
 

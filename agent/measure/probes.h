@@ -46,7 +46,7 @@ class Probes {
 
   // One walk over all sockets, or over those that have news or something under way: brings their
   // segments, round-trip times and overflows up to date, and gives those that have an open request,
-  // or every one. Runs the program `inventory` once for each socket.
+  // or every one. Runs `inventory`, or what stands in for it, once for each socket.
   [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory(slogate_walk walk) const;
 
  private:
@@ -56,7 +56,7 @@ class Probes {
   struct Attached {
     std::unique_ptr<bpf_link, LinkDeleter> link;
     Fd program;  // none where a version that did not pin it attached it
-    // Of the inventory, whose `link` is to those that have news.
+    // Of the inventory over maps, whose `link` is to those that have news.
     std::unique_ptr<bpf_link, LinkDeleter> link_to_all = {};
   };
 
