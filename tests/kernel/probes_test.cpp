@@ -30,8 +30,10 @@ TEST(MissingProbe, IsReportedAndTheRestGoesOn) {
     for (const ProbeStatus& status : kernel.probes().status(kernel.maps().runs())) {
       const ProbeInfo& info = kProbes[status.probe];
       const bool lacking = hooks_of(info, whole).empty() && stood_in_for(info) == nullptr;
-      const bool there =
-          stood_in_for(info) != nullptr ? needs_spare && has_spare : &info != &missing && !lacking;
+      const bool stands_in = stood_in_for(info) != nullptr && !info.is_iterator();
+      const bool there = stands_in            ? needs_spare && has_spare
+                         : info.is_iterator() ? !hooks_of(info, whole).empty()
+                                              : &info != &missing && !lacking;
       EXPECT_EQ(status.attached, there) << info.name;
       EXPECT_EQ(status.attached_to.empty(), !there) << info.name;
       EXPECT_EQ(status.degraded, &info == &missing || lacking) << info.name;
