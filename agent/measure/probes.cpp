@@ -218,12 +218,21 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
     status.attached = !hooks.empty() && status.reason.empty();
     if (status.attached && status.probe == SLOGATE_PROBE_answer_arrived && !no_http2_.empty())
       status.reason = "HTTP/2 is not followed: " + no_http2_;
-    if (status.attached && status.probe == SLOGATE_PROBE_file_inventory && !is_in_nodes_pidns())
-      status.reason = "it sees the files of this PID namespace alone: hostPID: true";
     // Of two that stand in for each other one is enough; the other says what is lost.
     status.degraded =
         !status.attached && is_wanted(info, features) && stood_in_for(info) == nullptr;
   }
+  judge_file_inventory();
+}
+
+// It does all of what it stands in for but for what its row says, where it sees all processes.
+void Probes::judge_file_inventory() {
+  ProbeStatus& files = status_[SLOGATE_PROBE_file_inventory];
+  if (!files.attached) return;
+  status_[SLOGATE_PROBE_inventory].degraded = false;
+  files.degraded = !is_in_nodes_pidns();
+  if (files.degraded)
+    files.reason = "it sees the files of this PID namespace alone: set hostPID: true";
 }
 
 void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps) {

@@ -64,6 +64,7 @@ class Probes {
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
   void load_without_http2(const Maps& maps, KernelFeatures features, uint32_t epoch, bool adopted);
   void attach_all(const Maps& maps, const KernelFeatures& features);
+  void judge_file_inventory();
   void attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps);
   // Why the program could not be attached, "" when it is.
   std::string attach_program(const std::string& name, const Maps& maps);
