@@ -179,7 +179,7 @@ void Agent::tick(TickTime now) {
   analysis_.tick(*snapshot->workloads, now);
   tell_peers();
   choose_answers();
-  if (breaker_) breaker_->learn(breaker_wishes(*snapshot->workloads));
+  if (breaker_) breaker_->learn(breaker_wishes(*snapshot->workloads), now);
   enforce(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);

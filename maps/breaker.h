@@ -38,4 +38,8 @@ struct slogate_exempt {
   __u8 address[16]; /* of IPv4 as IPv6 has it, ::ffff:10.0.0.1 */
 };
 
+/* In one word in which namespace a cgroup is: the low halves of both numbers. That of the cgroup
+ * tells it from those that are there at the same time. */
+#define SLOGATE_NETNS_WORD(cgroup, netns) ((__u64)(cgroup) << 32 | (__u32)(netns))
+
 #endif

@@ -41,6 +41,9 @@ Result<std::unique_ptr<Breaker>> Breaker::make(Options options) {
   if (!is_in_nodes_netns())
     return fail("the agent is not in the network namespace of the node, and cannot tell it apart",
                 "run it there: hostNetwork: true");
+  if (own_netns() == 0)
+    return fail("the network namespace of the node, which must not be refused, is not known",
+                "it is read from /proc/self/ns/net");
   auto namespaces = Namespaces::attach(options.sockets);
   if (!namespaces) return fail(namespaces.error());
   auto gates = Gates::load();
@@ -72,14 +75,15 @@ void Breaker::keep_lists(const std::vector<BreakerWish>& wishes) {
   log_change("breaker: exempt addresses", done ? "" : done.error().line());
 }
 
-void Breaker::learn(const std::vector<BreakerWish>& wishes) {
+void Breaker::learn(const std::vector<BreakerWish>& wishes, TickTime now) {
   std::set<uint64_t> asked;
   for (const BreakerWish& wish : wishes) {
     for (const BreakerTarget& one : wish.canary) asked.insert(one.cgroup);
     asked.insert(wish.others.begin(), wish.others.end());
   }
-  namespaces_.ask(asked);
-  const auto done = namespaces_.look();
+  auto done = namespaces_.ask(asked);
+  const auto looked = namespaces_.look(now.monotonic);
+  if (done) done = looked;
   log_change("breaker: network namespaces", done ? "" : done.error().line());
 }
 

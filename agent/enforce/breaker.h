@@ -53,7 +53,7 @@ class Breaker {
   // Whose connections are never refused: the kubelet's above all.
   void set_node_addresses(const std::vector<slogate_address>& addresses);
   // Learns where canaries are, before there is a veto. Once a tick.
-  void learn(const std::vector<BreakerWish>& wishes);
+  void learn(const std::vector<BreakerWish>& wishes, TickTime now);
   // Opens and closes. An SLO that asks for nothing any more is forgotten.
   void look(const std::vector<BreakerWish>& wishes, TickTime now);
 

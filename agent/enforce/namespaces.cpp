@@ -14,13 +14,25 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <string_view>
 #include <vector>
 
+#include "agent/base/log.h"
 #include "bpf/netns.skel.h"
 #include "maps/bpf_map.h"
+#include "maps/breaker.h"
 
 namespace slogate {
 namespace {
+
+using namespace std::chrono_literals;
+
+// Between two passes over all sockets while a cgroup has none that tells.
+constexpr std::chrono::nanoseconds kFirstWait = 10s, kLongestWait = 60s;
+
+// What goes over the sockets that are there, the best first.
+constexpr const char* kOverMap = "find_netns";
+constexpr const char* kOverFiles = "find_netns_by_file";
 
 // A file of the namespace that has this number; nothing where it is something else.
 Fd open_if(const std::string& path, uint64_t number) {
@@ -36,6 +48,8 @@ Fd open_if(const std::string& path, uint64_t number) {
 }
 
 bpf_link* attach_iterator(bpf_program* program, int sockets) {
+  if (bpf_program__name(program) == std::string_view(kOverFiles))
+    return bpf_program__attach_iter(program, nullptr);
   bpf_iter_link_info link{};
   link.map.map_fd = static_cast<__u32>(sockets);
   LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &link, .link_info_len = sizeof(link));
@@ -81,37 +95,83 @@ void Namespaces::LinkDeleter::operator()(bpf_link* link) const {
 Namespaces::Namespaces(Namespaces&&) noexcept = default;
 Namespaces::~Namespaces() = default;
 
-Result<Namespaces> Namespaces::attach(int sockets) {
-  Namespaces made;
+// With one of the programs that go over sockets, or none of them.
+Result<void> Namespaces::load(const char* finder, int sockets) {
+  iterator_.reset();
+  learner_.reset();
   size_t size = 0;
   const void* elf = netns_bpf__elf_bytes(&size);
   LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "netns_bpf");
-  made.object_.reset(bpf_object__open_mem(elf, size, &options));
-  bpf_object* const object = made.object_.get();
+  object_.reset(bpf_object__open_mem(elf, size, &options));
+  bpf_object* const object = object_.get();
   if (object == nullptr) return fail(system_error("object netns cannot be read", errno));
+  bpf_program* found = nullptr;
+  for (const char* name : {kOverMap, kOverFiles}) {
+    bpf_program* const program = bpf_object__find_program_by_name(object, name);
+    const bool wanted = finder != nullptr && std::string_view(name) == finder;
+    bpf_program__set_autoload(program, wanted);
+    if (wanted) found = program;
+  }
   if (const int error = bpf_object__load(object); error != 0)
     return fail(bpf_error("cannot load what learns network namespaces", error));
-  made.iterator_.reset(
-      attach_iterator(bpf_object__find_program_by_name(object, "find_netns"), sockets));
-  if (!made.iterator_) return fail(bpf_error("cannot attach find_netns", errno));
-  made.learner_.reset(bpf_program__attach(bpf_object__find_program_by_name(object, "learn_netns")));
-  if (!made.learner_) return fail(bpf_error("cannot attach learn_netns", errno));
-  made.map_ = bpf_object__find_map_fd_by_name(object, "slogate_netns");
-  return made;
+  if (found != nullptr) {
+    iterator_.reset(attach_iterator(found, sockets));
+    if (!iterator_) return fail(bpf_error(fmt::format("cannot attach {}", finder), errno));
+  }
+  learner_.reset(bpf_program__attach(bpf_object__find_program_by_name(object, "learn_netns")));
+  if (!learner_) return fail(bpf_error("cannot attach learn_netns", errno));
+  map_ = bpf_object__find_map_fd_by_name(object, "slogate_netns");
+  return {};
 }
 
-void Namespaces::ask(const std::set<uint64_t>& cgroups) {
-  if (cgroups == asked_) return;
-  for (const uint64_t cgroup : asked_)
+Result<Namespaces> Namespaces::attach(int sockets) {
+  Namespaces made;
+  Result<void> done;
+  for (const char* finder : {kOverMap, kOverFiles, static_cast<const char*>(nullptr)}) {
+    done = made.load(finder, sockets);
+    if (!done) continue;
+    log_change("breaker: search for sockets",
+               finder == nullptr
+                   ? "the kernel refuses it: what is where is known once it has a new "
+                     "connection"
+                   : "");
+    return made;
+  }
+  return fail(done.error());
+}
+
+Result<void> Namespaces::ask(const std::set<uint64_t>& cgroups) {
+  if (cgroups == asked_) return {};
+  for (auto one = asked_.begin(); one != asked_.end();) {
+    const uint64_t cgroup = *one;
     if (!cgroups.contains(cgroup)) bpf_map_delete_elem(map_, &cgroup);
+    one = cgroups.contains(cgroup) ? std::next(one) : asked_.erase(one);
+  }
   constexpr uint64_t unknown = 0;
-  for (const uint64_t cgroup : cgroups)
-    if (!asked_.contains(cgroup)) bpf_map_update_elem(map_, &cgroup, &unknown, BPF_NOEXIST);
-  asked_ = cgroups;
+  Result<void> done;
+  for (const uint64_t cgroup : cgroups) {
+    if (asked_.contains(cgroup)) continue;
+    if (bpf_map_update_elem(map_, &cgroup, &unknown, BPF_NOEXIST) != 0) {
+      done = fail(bpf_error("not all cgroups can be asked for", errno));
+      continue;
+    }
+    asked_.insert(cgroup);
+    next_ = wait_ = {};
+  }
+  return done;
 }
 
-Result<void> Namespaces::look() {
-  if (std::ranges::none_of(asked_, [this](uint64_t cgroup) { return of(cgroup) == 0; })) return {};
+Result<void> Namespaces::look(std::chrono::nanoseconds now) {
+  if (!iterator_ || (wait_ != 0s && now < next_) ||
+      std::ranges::none_of(asked_, [this](uint64_t cgroup) { return of(cgroup) == 0; }))
+    return {};
+  wait_ = wait_ == 0s ? kFirstWait : std::min(2 * wait_, kLongestWait);
+  next_ = now + wait_;
+  return pass();
+}
+
+Result<void> Namespaces::pass() {
+  ++passes_;
   const Fd pass(bpf_iter_create(bpf_link__fd(iterator_.get())));
   if (!pass) return fail(bpf_error("cannot look for network namespaces", errno));
   // It says nothing: what it finds is in the map.
@@ -124,9 +184,12 @@ Result<void> Namespaces::look() {
   }
 }
 
+// A word of another cgroup is one that was written late, into an element that was that one's.
 uint64_t Namespaces::of(uint64_t cgroup) const {
-  uint64_t number = 0;
-  return bpf_map_lookup_elem(map_, &cgroup, &number) == 0 ? number : 0;
+  uint64_t word = 0;
+  if (bpf_map_lookup_elem(map_, &cgroup, &word) != 0) return 0;
+  const auto number = static_cast<uint32_t>(word);
+  return word == SLOGATE_NETNS_WORD(cgroup, number) ? number : 0;
 }
 
 }  // namespace slogate

@@ -325,13 +325,13 @@ TEST_F(Breaks, WhenItsProcessIsKilledConnectionsAreAcceptedAgain) {
               took[took.size() / 2], took.size(), took.back());
 }
 
-// Loading and attaching take what the agent keeps.
-TEST_F(Breaks, TakesCapBpfAlone) {
+// Attaching takes what the agent keeps; it has loaded before.
+TEST_F(Breaks, TakesNoMoreThanTheAgentKeeps) {
   const Channel channel;
   Child child(server_, [&] {
-    check(drop_privileges() ? 0 : -1, "drop privileges");
     auto gates = Gates::load(1);
     if (!gates) throw std::runtime_error(gates.error().line());
+    check(drop_privileges() ? 0 : -1, "drop privileges");
     const auto done = gates->refuse(kNumber, link_.right.fd(), "demo", {});
     if (!done) throw std::runtime_error(done.error().line());
     send_token(channel.other.get());
@@ -362,11 +362,11 @@ class BreakerTest : public Breaks {
   }
   // At so much time after the beginning.
   const BreakerStatus& look(std::chrono::nanoseconds at = 0s) {
-    breaker_->learn({wish_});
-    breaker_->look(
-        {wish_},
-        {began_.system + std::chrono::duration_cast<std::chrono::system_clock::duration>(at),
-         began_.monotonic + at});
+    const TickTime moment{
+        began_.system + std::chrono::duration_cast<std::chrono::system_clock::duration>(at),
+        began_.monotonic + at};
+    breaker_->learn({wish_}, moment);
+    breaker_->look({wish_}, moment);
     status_ = *breaker_->status()->find("demo");
     return status_;
   }
@@ -404,6 +404,36 @@ TEST_F(BreakerTest, FindsACanaryByTheConnectionsThatItHas) {
   wish_.said.vetoed = true;
   EXPECT_TRUE(look().open) << status_.note;
   EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
+}
+
+// A pass over all sockets takes time, so it is not made in each tick.
+TEST(Namespaces, GoesOverAllSocketsEverMoreSeldom) {
+  auto made = Namespaces::attach(shared_kernel(Mode::Locked).maps().fd("slogate_sockets"));
+  ASSERT_TRUE(made) << made.error().line();
+  const auto passes_until = [&](std::chrono::seconds from, std::chrono::seconds to) {
+    const uint64_t before = made->passes();
+    for (auto at = from; at < to; ++at) EXPECT_TRUE(made->look(1h + at));
+    return made->passes() - before;
+  };
+  EXPECT_EQ(passes_until(0s, 10s), 0u) << "nobody is asked for";
+  ASSERT_TRUE(made->ask({UINT64_MAX}));
+  EXPECT_EQ(passes_until(10s, 20s), 1u);
+  EXPECT_EQ(passes_until(20s, 141s), 4u) << "after 10, 30, 70 and 130 s";
+  EXPECT_EQ(passes_until(141s, 321s), 3u) << "once a minute";
+  ASSERT_TRUE(made->ask({UINT64_MAX, UINT64_MAX - 1}));
+  EXPECT_EQ(passes_until(321s, 322s), 1u);
+}
+
+// More than there is room for are an error, and are asked for as soon as there is.
+TEST(Namespaces, OfMoreThanThereIsRoomForSomeStayUnknown) {
+  auto made = Namespaces::attach(shared_kernel(Mode::Locked).maps().fd("slogate_sockets"));
+  ASSERT_TRUE(made) << made.error().line();
+  std::set<uint64_t> many;
+  for (uint64_t i = 0; i <= 1024; ++i) many.insert(UINT64_MAX - i);
+  EXPECT_FALSE(made->ask(many));
+  EXPECT_FALSE(made->ask(many)) << "still";
+  many.erase(UINT64_MAX);
+  EXPECT_TRUE(made->ask(many));
 }
 
 TEST_F(BreakerTest, AtMostForItsTime) {
