@@ -71,7 +71,8 @@ run_in_cgroup "$(make_cgroup client)" "$load" --max-seconds 60 drive --host 127.
   --port "$(awk '/^ready/ { print $2 }' "$work/server")" --connections 10 --rate 60 --duration 6s \
   >"$work/client" 2>&1 || fail "the load ended early: $(tail -n 3 "$work/client")"
 
-# Until both have seen the last request.
+# Until all have seen the last request, the agent first: it reads once a second.
+sleep 2
 saw_all() {
   counted=$(of_server count)
   local native

@@ -80,7 +80,7 @@ controller_queries() {
     sed -E "s/\{\{ ?(args|variables)\.slo ?\}\}/$1/"
 }
 # What each rule records; an alert is to be silent, but the series it looks at are to be there, but for
-# those of nodes of Kubernetes and of problems, of which there was none, and those of classic histograms,
+# those of nodes of Kubernetes, of problems and of breakers, of which there was none, and those of classic histograms,
 # which are there only where native ones are not.
 rule_queries() {
   curl --silent --fail "http://$address/api/v1/rules" >"$work/rules.json"
@@ -88,7 +88,7 @@ rule_queries() {
     | "last_over_time(\(.name){\(.labels // {} | to_entries
         | map("\(.key)=\(.value | tojson)") | join(","))}[10m])"' "$work/rules.json"
   jq -r '.data.groups[].rules[] | select(.type == "alerting" and .name != "NativeHistogramsMissing").query' "$work/rules.json" |
-    sed 's/"[^"]*"//g; s/slogate_kubernetes_up//; s/slogate_problem//' | grep -oE '\b(slogate|slo:slogate)_[a-z_:]+|\bup\b' | sort -u
+    sed 's/"[^"]*"//g; s/slogate_kubernetes_up//; s/slogate_problem//; s/slogate_breaker_open//' | grep -oE '\b(slogate|slo:slogate)_[a-z_:]+|\bup\b' | sort -u
 }
 
 start_arm stable --service lognormal:2:0.5
