@@ -21,8 +21,9 @@
  * keeps their number, and the next event, the end of the connection or a walk over all sockets,
  * once a minute, books what it has grown by.
  *
- * Where the kernel has no memory for an entry, `unlisted` of struct slogate_control rises, upon
- * which the agent visits all sockets at its next tick.
+ * Where the kernel has no memory for an entry, or its socket has used up its own (optmem),
+ * `unlisted` of struct slogate_control rises, upon which the agent visits all sockets at its next
+ * tick, but spends no more than a twentieth of its time on that.
  */
 #ifndef SLOGATE_NEWS_H
 #define SLOGATE_NEWS_H

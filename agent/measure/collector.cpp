@@ -19,11 +19,6 @@ constexpr auto kScanInterval = 10s;
 // Ticks come a second apart, give or take less than this.
 constexpr auto kTickJitter = 500ms;
 
-// How often all sockets are visited, for their number and for what came to idle ones without an
-// event, keepalives; less often where that takes more than one part in so many of the time.
-constexpr auto kAllInterval = 60s;
-constexpr int kAllShare = 500;
-
 // How often the kernel is asked for the runs that it left out.
 constexpr auto kMissedInterval = 5s;
 
@@ -158,20 +153,17 @@ CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const 
 // A little early rather than a whole tick late: ticks are not exactly a second apart.
 void Collector::take_inventory(TickTime now, std::chrono::nanoseconds interval) {
   if (walked_ && now.monotonic - *walked_ < interval - kTickJitter) return;
-  // One that found no memory for its entry would be missing among those that have news.
-  const bool lacks_some = maps_.control().unlisted() != unlisted_;
-  if (lacks_some || now.monotonic >= next_all_) return visit_all(now);
+  if (walks_.is_all_due(maps_.control().unlisted(), now.monotonic)) return visit_all(now);
   sockets_.with_news = walk(SLOGATE_WALK_news, now);
-  if (++walks_ % SLOGATE_QUIET_VISITS == 0)
+  if (++news_walks_ % SLOGATE_QUIET_VISITS == 0)
     log_result("quiet sockets", probes_.take_inventory(SLOGATE_WALK_quiet));
 }
 
 void Collector::visit_all(TickTime now) {
-  unlisted_ = maps_.control().unlisted();
+  const uint32_t unlisted = maps_.control().unlisted();
   const auto started = std::chrono::steady_clock::now();
   sockets_.remembered = walk(SLOGATE_WALK_all, now);
-  const auto took = std::chrono::steady_clock::now() - started;
-  next_all_ = now.monotonic + std::max<std::chrono::nanoseconds>(kAllInterval, kAllShare * took);
+  walks_.note_all(unlisted, now.monotonic, std::chrono::steady_clock::now() - started);
 }
 
 uint64_t Collector::walk(slogate_walk what, TickTime now) {

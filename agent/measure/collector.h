@@ -16,6 +16,7 @@
 #include "agent/measure/pod_names.h"
 #include "agent/measure/probes.h"
 #include "agent/measure/sizer.h"
+#include "agent/measure/walks.h"
 #include "maps/maps.h"
 #include "maps/owner_events.h"
 
@@ -82,9 +83,8 @@ class Collector {
   // Of the last inventory: requests without an answer, and when it was.
   std::vector<slogate_inflight> open_;
   std::optional<std::chrono::nanoseconds> walked_;
-  uint64_t walks_ = 0;                    // over sockets that have news
-  std::chrono::nanoseconds next_all_{0};  // when all are visited next
-  uint32_t unlisted_ = 0;                 // Control::unlisted() when they were last
+  uint64_t news_walks_ = 0;  // over sockets that have news
+  Walks walks_;              // over all
   Maps::Sockets sockets_;
   std::chrono::nanoseconds next_missed_{0};
   Probes::Missed missed_;
