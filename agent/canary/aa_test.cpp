@@ -37,8 +37,9 @@ void AaTest::begin() {
   std::array<bool, kJudgedSignals> all{};
   all.fill(true);
   const std::vector<double> weights = to_mixture_weights(hypotheses_, all);
-  forth_.emplace(weights);
-  back_.emplace(weights);
+  const std::vector<bool> groups = to_groups(hypotheses_);
+  forth_.emplace(weights, groups);
+  back_.emplace(weights, groups);
   blocks_ = short_blocks_ = 0;
 }
 
@@ -139,8 +140,8 @@ void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdge
                      SignalGroup part) {
   if (part != SignalGroup::OfAnswers) firsts_.add_block(a, b);
   const FirstsOfSignals firsts = firsts_.told();
-  forth_->add(weigh(hypotheses_, a, &b, edges, firsts, part).against);
-  back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts), part).against);
+  forth_->add(weigh(hypotheses_, a, &b, edges, firsts, part).against, part);
+  back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts), part).against, part);
   ++(part == SignalGroup::OfAnswers ? short_blocks_ : blocks_);
   look();
 }

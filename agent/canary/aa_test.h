@@ -31,7 +31,7 @@ class AaTest {
                  SignalGroup part = SignalGroup::All);
   // A short one, for shares of answers.
   void add_short_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
-  // How many readings the next block has, and the next short one.
+  // How many readings a block has that begins now, and a short one.
   [[nodiscard]] size_t block() const { return is_hasty() ? kHastyBlock : block_; }
   [[nodiscard]] size_t short_block() const {
     return std::min(block(), std::max(kFirstBlock, least_));

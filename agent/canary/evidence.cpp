@@ -46,51 +46,79 @@ double log_mean_exp(std::span<const double> values) {
   return log_sum_exp(values) - std::log(static_cast<double>(values.size()));
 }
 
-Evidence::Evidence(const std::vector<double>& weights)
+Evidence::Evidence(const std::vector<double>& weights, const std::vector<bool>& of_answers)
     : log_weights_(weights.size()), sums_(weights.size(), 0.0) {
   std::ranges::transform(weights, log_weights_.begin(), [](double w) { return std::log(w); });
-  restart();
+  for (size_t i = 0; i < weights.size(); ++i)
+    groups_[i < of_answers.size() && of_answers[i]].components.push_back(i);
+  for (Group& group : groups_) restart(group);
 }
 
-void Evidence::add(std::span<const double> gains) {
-  if (blocks_ != 0 && blocks_ % kRestartBlocks == 0) restart();
-  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += std::min(kCap, gains[i]);
-  ++blocks_;
+void Evidence::add(std::span<const double> gains, SignalGroup part) {
+  if (part != SignalGroup::OfAnswers) add(gains, groups_[false]);
+  if (part != SignalGroup::Others) add(gains, groups_[true]);
+}
+
+void Evidence::add(std::span<const double> gains, Group& group) {
+  if (group.blocks != 0 && group.blocks % kRestartBlocks == 0) restart(group);
+  for (const size_t i : group.components) sums_[i] += std::min(kCap, gains[i]);
+  ++group.blocks;
 }
 
 // Of the many starts of a long rollout those with the least evidence are given up, which can only
 // lower the mixture: so what a start weighs never depends on how many are kept.
-void Evidence::restart() {
-  ++number_;
-  const auto k = static_cast<double>(number_);
-  const double weight = number_ == 1 ? kFirstWeight : (1 - kFirstWeight) / (k * (k - 1));
-  started_ += weight;
-  if (starts_.size() == kMostStarts) {
-    const auto value = [this](const Start& start) {
-      return start.log_weight + log_e_since(start, 0, sums_.size());
+void Evidence::restart(Group& group) {
+  ++group.number;
+  const auto k = static_cast<double>(group.number);
+  const double weight = group.number == 1 ? kFirstWeight : (1 - kFirstWeight) / (k * (k - 1));
+  group.started += weight;
+  if (group.starts.size() == kMostStarts) {
+    const auto value = [&, all = Range{group, 0, group.components.size()}](const Start& start) {
+      return start.log_weight + log_e_since(start, all);
     };
-    starts_.erase(std::ranges::min_element(starts_, {}, value));
+    group.starts.erase(std::ranges::min_element(group.starts, {}, value));
   }
-  starts_.push_back({std::log(weight), sums_});
+  Start& start = group.starts.emplace_back(std::log(weight));
+  for (const size_t i : group.components) start.sums.push_back(sums_[i]);
 }
 
-double Evidence::log_e_since(const Start& start, size_t first, size_t count) const {
+Evidence::Range Evidence::in(const Group& group, size_t first, size_t count) {
+  const auto place = [&all = group.components](size_t component) {
+    return static_cast<size_t>(std::ranges::lower_bound(all, component) - all.begin());
+  };
+  return {group, place(first), place(first + count)};
+}
+
+double Evidence::log_weight(const Range& of) const {
+  std::vector<double> values;
+  for (size_t i = of.first; i < of.last; ++i)
+    values.push_back(log_weights_[of.group.components[i]]);
+  return log_sum_exp(values);
+}
+
+double Evidence::log_e_since(const Start& start, const Range& of) const {
   double largest = kNothing, sum = 0;
-  const auto value = [&](size_t i) { return log_weights_[i] + sums_[i] - start.sums[i]; };
-  for (size_t i = first; i < first + count; ++i) largest = std::max(largest, value(i));
+  const auto value = [&](size_t i) {
+    const size_t component = of.group.components[i];
+    return log_weights_[component] + sums_[component] - start.sums[i];
+  };
+  for (size_t i = of.first; i < of.last; ++i) largest = std::max(largest, value(i));
   if (!std::isfinite(largest)) return largest;
-  for (size_t i = first; i < first + count; ++i) sum += std::exp(value(i) - largest);
+  for (size_t i = of.first; i < of.last; ++i) sum += std::exp(value(i) - largest);
   return largest + std::log(sum);
 }
 
 // Starts that have not been reached yet count as evidence of 1, in proportion to the components.
 double Evidence::log_mixture(size_t first, size_t count) const {
   std::vector<double> parts;
-  parts.reserve(starts_.size() + 1);
-  for (const Start& start : starts_)
-    parts.push_back(start.log_weight + log_e_since(start, first, count));
-  const double weight = log_sum_exp(std::span(log_weights_).subspan(first, count));
-  if (started_ < 1) parts.push_back(weight + std::log(1 - started_));
+  parts.reserve(groups_.size() * (kMostStarts + 1));
+  for (const Group& group : groups_) {
+    const Range range = in(group, first, count);
+    if (range.first == range.last) continue;
+    for (const Start& start : group.starts)
+      parts.push_back(start.log_weight + log_e_since(start, range));
+    if (group.started < 1) parts.push_back(log_weight(range) + std::log(1 - group.started));
+  }
   return log_sum_exp(parts);
 }
 

@@ -65,22 +65,29 @@ inline constexpr double kCap = 1;
 // log of the mean of exp(values).
 [[nodiscard]] double log_mean_exp(std::span<const double> values);
 
+// What a block decides: all, shares of answers, or all others. The two have blocks of their own
+// where those of shares of answers are shorter.
+enum class SignalGroup { All, OfAnswers, Others };
+
 // Sums of capped evidence over blocks, one for each component, and their mixture. A long good time
 // would sink the sums so far that a late regression stays unseen: so the mixture also contains,
 // with small weights fixed beforehand, the same sums begun anew every kRestartBlocks: 3 s of the
 // shortest blocks. At 60 of them a regression after 20 good seconds took up to 15 s more to be
-// seen.
+// seen. Each group begins anew by its own blocks: if the long ones of the others went by the short
+// ones, they would pay for eight times as many starts as they use.
 class Evidence {
  public:
-  static constexpr size_t kRestartBlocks = 12, kMostStarts = 16;
+  static constexpr size_t kRestartBlocks = 12, kMostStarts = 16;  // of each group
   // What the sums from the very beginning weigh; start k = 2, 3, ... weighs the rest / (k (k - 1)).
   static constexpr double kFirstWeight = 0.95;
 
-  // One weight for each component, above 0 and together at most 1.
-  explicit Evidence(const std::vector<double>& weights);
+  // One weight for each component, above 0 and together at most 1, and whether it is of shares of
+  // answers; without the latter none is.
+  explicit Evidence(const std::vector<double>& weights, const std::vector<bool>& of_answers = {});
 
-  // One block: what each component gained, before the cap.
-  void add(std::span<const double> gains);
+  // One block of a group: what each component gained, before the cap. Those of the other group are
+  // left as they are.
+  void add(std::span<const double> gains, SignalGroup part = SignalGroup::All);
 
   // The mixture of components [first, first + count), their weights scaled to a sum of 1.
   [[nodiscard]] double log_e(size_t first, size_t count) const;
@@ -90,22 +97,37 @@ class Evidence {
   // From the very beginning, for adding over nodes.
   [[nodiscard]] std::span<const double> sums() const { return sums_; }
   [[nodiscard]] std::span<const double> log_weights() const { return log_weights_; }
-  [[nodiscard]] size_t blocks() const { return blocks_; }
+  // Of shares of answers, or of all others.
+  [[nodiscard]] size_t blocks(bool of_answers) const { return groups_[of_answers].blocks; }
 
  private:
-  // Where the sums stood when one of the mixture's processes began, and the log of its weight.
+  // Where the sums of a group stood when one of the mixture's processes began, and the log of its
+  // weight.
   struct Start {
     double log_weight;
     std::vector<double> sums;
   };
-  [[nodiscard]] double log_e_since(const Start& start, size_t first, size_t count) const;
+  // What begins anew at the same time.
+  struct Group {
+    std::vector<size_t> components = {};  // in their order
+    std::vector<Start> starts = {};
+    double started = 0;  // weight of all starts there ever were
+    size_t blocks = 0, number = 0;
+  };
+  // Of a group's components those from one number to another.
+  struct Range {
+    const Group& group;
+    size_t first, last;
+  };
+  [[nodiscard]] static Range in(const Group& group, size_t first, size_t count);
+  [[nodiscard]] double log_weight(const Range& of) const;
+  [[nodiscard]] double log_e_since(const Start& start, const Range& of) const;
   [[nodiscard]] double log_mixture(size_t first, size_t count) const;
-  void restart();
+  void add(std::span<const double> gains, Group& group);
+  void restart(Group& group);
 
   std::vector<double> log_weights_, sums_;
-  std::vector<Start> starts_;
-  double started_ = 0;  // weight of all starts there ever were
-  size_t blocks_ = 0, number_ = 0;
+  std::array<Group, 2> groups_;  // the others, those of answers
 };
 
 }  // namespace slogate

@@ -325,8 +325,9 @@ std::vector<LenderStatus> Fleet::statuses(std::chrono::nanoseconds now) const {
 // What could be no veto here is none elsewhere.
 void Fleet::note_evidence(const std::vector<const Member*>& members, const Verdict& all,
                           const Observation& seen) {
-  if (seen.canary.cgroups == 0 || all.blocks == 0) return;
-  const bool trusted = !is_doubtful(all.reason) && has_enough(all) &&
+  if (seen.canary.cgroups == 0 || all.blocks_against == 0) return;
+  const bool trusted = !is_doubtful(all.reason) && all.samples.canary >= kLeastSamples &&
+                       all.blocks_against >= kLeastBlocks &&
                        std::ranges::none_of(members, [](const Member* one) {
                          return is_doubtful(one->second.judge()->verdict()->reason);
                        });

@@ -102,18 +102,11 @@ void weigh_absolute(const Trial& vetoed, const std::optional<Trial>& passed, dou
   if (passed) cell.proof(kLatencyGrid, [&](double r) { return exceeds(*passed, bound, 1 / r); });
 }
 
-bool breaches(const Trial& baseline, double bound) {
-  return baseline.events > bound * baseline.exposures;
-}
-
 void weigh_latency_max(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
                        Gains& gains) {
+  if (baseline && breaches_bound(hypothesis, *baseline)) return;
   const double share = 1 - hypothesis.levels.front().quantile;
   const size_t above = edge_above(hypothesis.bound);
-  if (baseline && breaches(latency_trial(*baseline, hypothesis.signal, above), share)) {
-    gains.baseline_breaches = true;
-    return;
-  }
   std::optional<Trial> passed;
   if (const auto below = edge_below(hypothesis.bound))
     passed = latency_trial(canary, hypothesis.signal, *below);
@@ -176,13 +169,13 @@ bool is_much(const Trial& beyond, double quantile) {
 void weigh_ratio(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
                  Gains& gains) {
   const Trial x = ratio_trial(canary, hypothesis.signal);
-  const Trial y = baseline ? ratio_trial(*baseline, hypothesis.signal) : Trial{};
   Cell cell{gains, 0};
   if (hypothesis.absolute) {
-    gains.baseline_breaches = breaches(y, hypothesis.bound);
-    if (!gains.baseline_breaches) weigh_absolute(x, x, hypothesis.bound, cell);
+    if (!baseline || !breaches_bound(hypothesis, *baseline))
+      weigh_absolute(x, x, hypothesis.bound, cell);
     return;
   }
+  const Trial y = baseline ? ratio_trial(*baseline, hypothesis.signal) : Trial{};
   const Margin veto{1, hypothesis.implied ? kVetoIncrease : hypothesis.bound};
   const Margin pass{1, hypothesis.implied ? kPassIncrease : hypothesis.bound};
   cell.against(kRareGrid, [&](double r) { return worse(x, y, veto, r); });
@@ -293,6 +286,13 @@ std::vector<double> to_mixture_weights(const Hypotheses& hypotheses,
   return weights;
 }
 
+std::vector<bool> to_groups(const Hypotheses& hypotheses) {
+  std::vector<bool> of_answers;
+  for (const auto& [hypothesis, number, components] : hypotheses.entries())
+    of_answers.insert(of_answers.end(), components.size(), is_of_answers(hypothesis.signal));
+  return of_answers;
+}
+
 LevelEdges to_edges(const Hypothesis& hypothesis, const Tally& history, const LevelEdges& used) {
   LevelEdges edges(hypothesis.levels.size());
   if (!is_latency(hypothesis.signal) || hypothesis.absolute) return edges;
@@ -321,6 +321,21 @@ std::optional<size_t> new_edge(const std::optional<LevelEdge>& before,
 bool is_level_needed(const Hypothesis& hypothesis, const Level& level, double expected_samples) {
   return !hypothesis.implied || !is_latency(hypothesis.signal) || level.quantile <= kAlwaysShown ||
          expected_samples * (1 - level.quantile) >= kProofSamples * (1 - 1e-9);
+}
+
+bool breaches_bound(const Hypothesis& hypothesis, const Tally& baseline) {
+  if (!hypothesis.absolute) return false;
+  const bool latency = is_latency(hypothesis.signal);
+  const double share = latency ? 1 - hypothesis.levels.front().quantile : hypothesis.bound;
+  const Trial trial = latency
+                          ? latency_trial(baseline, hypothesis.signal, edge_above(hypothesis.bound))
+                          : ratio_trial(baseline, hypothesis.signal);
+  return trial.events > share * trial.exposures;
+}
+
+bool breaches_bound(const Hypotheses& hypotheses, const Tally& baseline) {
+  return std::ranges::any_of(hypotheses.all(),
+                             [&](const Hypothesis& one) { return breaches_bound(one, baseline); });
 }
 
 Gains weigh(const Hypothesis& hypothesis, const Tally& canary, const Tally* baseline,
@@ -352,7 +367,6 @@ Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* base
     std::ranges::copy(one.against, components.of(std::span(all.against)).begin());
     for (size_t edge = 0; edge < kEdgesOfTie; ++edge)
       std::ranges::copy(one.proof[edge], components.of(std::span(all.proof[edge])).begin());
-    all.baseline_breaches = all.baseline_breaches || one.baseline_breaches;
   }
   return all;
 }
@@ -363,7 +377,6 @@ Gains together(Gains one, const Gains& other) {
   };
   add(one.against, other.against);
   for (size_t edge = 0; edge < kEdgesOfTie; ++edge) add(one.proof[edge], other.proof[edge]);
-  one.baseline_breaches = one.baseline_breaches || other.baseline_breaches;
   return one;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/canary/evidence.h"
 #include "agent/canary/firsts.h"
 #include "agent/canary/tally.h"
 #include "agent/config/slo.h"
@@ -129,6 +130,8 @@ class Hypotheses {
 // last edge. A node's margin is rounded down here, and up in veto_edge(): rounding makes neither.
 [[nodiscard]] size_t proof_edge(const Hypothesis& hypothesis, size_t edge);
 
+// Of each component whether it is of a share of answers.
+[[nodiscard]] std::vector<bool> to_groups(const Hypotheses& hypotheses);
 // The weight of each component in the mixture, together at most 1. Signals have fixed shares; those
 // that are not in use (`active`, decided before the first block) share 2 %.
 [[nodiscard]] std::vector<double> to_mixture_weights(
@@ -186,15 +189,17 @@ using ProofGains = std::array<std::vector<double>, kEdgesOfTie>;
 struct Gains {
   std::vector<double> against;
   ProofGains proof;
-  bool baseline_breaches = false;  // the baseline itself is beyond an absolute bound: no evidence
 };
 
-// What of the hypotheses a block decides: all, those on shares of answers, or all others.
-enum class SignalGroup { All, OfAnswers, Others };
 // Whether a signal is a share of answers.
 [[nodiscard]] constexpr bool is_of_answers(size_t signal) {
   return !is_latency(signal) && kJudged[signal].answered_in.has_value();
 }
+
+// Whether the baseline itself is beyond an absolute bound: then the block is no evidence of it.
+[[nodiscard]] bool breaches_bound(const Hypothesis& hypothesis, const Tally& baseline);
+// Whether it is beyond any of them.
+[[nodiscard]] bool breaches_bound(const Hypotheses& hypotheses, const Tally& baseline);
 
 // `baseline` is null where there is none. Formulas: exceeds(), worse() and tolerable(). Bounds are
 // rounded to edges so that rounding never makes a veto or a pass. Where the arms' connections

@@ -93,11 +93,11 @@ void Judge::reset(std::string rollout, TickTime now) {
               .traffic_weight = TrafficWeight(slo_, now.monotonic),
               .gap = {}};
   rollout_.began = now.monotonic;
-  // The block that is under way belongs to the rollout before.
-  begin_block(block_);
-  begin_block(short_block_);
-  block_began_ = now.monotonic;
   aa_test_.begin_rollout();
+  // The block that is under way belongs to the rollout before.
+  begin_blocks();
+  tallied_ = block_.before;
+  block_began_ = now.monotonic;
   recent_canary_ = recent_baseline_ = {};
   facts_ = describe();
   verdict_.reset();
@@ -127,8 +127,8 @@ void Judge::take(const Observation& seen) {
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_, alone_);
   ++short_block_.readings;
-  if (++block_.readings >= block_readings()) return end_block(seen.now.monotonic);
-  if (slo_.baseline && short_block_.readings >= aa_test_.short_block()) end_short_block();
+  if (++block_.readings >= block_.length) return end_block(seen.now.monotonic);
+  if (slo_.baseline && short_block_.readings >= short_block_.length) end_short_block();
 }
 
 void Judge::add_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now) {
@@ -162,12 +162,8 @@ void Judge::note_baseline(const std::array<ArmReading, 2>& halves, std::chrono::
   }
 }
 
-size_t Judge::block_readings() const {
-  return slo_.baseline ? aa_test_.block() : kFirstBlock;
-}
-
 std::chrono::nanoseconds Judge::block() const {
-  return block_readings() * std::chrono::nanoseconds(kReadInterval);
+  return block_.length * std::chrono::nanoseconds(kReadInterval);
 }
 
 size_t Judge::main_signal() const {
@@ -183,8 +179,17 @@ Tally Judge::Block::baseline() const {
   return both;
 }
 
-void Judge::begin_block(OpenBlock& block) const {
-  block = {.before = {canary_.tally(), {baseline_[0].tally(), baseline_[1].tally()}}};
+void Judge::begin_blocks() {
+  block_ = {.before = all_until_now(), .length = slo_.baseline ? aa_test_.block() : kFirstBlock};
+  begin_short_block();
+}
+
+void Judge::begin_short_block() {
+  short_block_ = {.before = all_until_now(), .length = aa_test_.short_block()};
+}
+
+Judge::Block Judge::all_until_now() const {
+  return {canary_.tally(), {baseline_[0].tally(), baseline_[1].tally()}};
 }
 
 Judge::Block Judge::since(const Block& before) const {
@@ -200,27 +205,30 @@ Judge::Block Judge::since(const Block& before) const {
 void Judge::end_short_block() {
   const Block block = since(short_block_.before);
   const bool spoiled = short_block_.spoiled;
-  begin_block(short_block_);
-  if (spoiled) return;
-  aa_test_.add_short_block(block.halves, test_edges_);
+  if (!spoiled) aa_test_.add_short_block(block.halves, test_edges_);
+  begin_short_block();
+  if (spoiled) {
+    tallied_ = short_block_.before;
+    return;
+  }
   if (!is_idle(block.canary)) judge_short_block(block);
   take_stock();
 }
 
 void Judge::end_block(std::chrono::nanoseconds now) {
   const Block block = since(block_.before), part = since(short_block_.before);
-  const auto [before, readings, spoiled] = block_;
-  const bool split = is_split();
-  begin_block(block_);
-  begin_block(short_block_);
-  const double lasted = seconds(now - std::exchange(block_began_, now));
-  if (spoiled) return;
-  // Everything that is decided from the past is used before this block becomes part of it.
-  if (slo_.baseline) {
+  const size_t readings = block_.readings;
+  const bool split = is_split(), spoiled = block_.spoiled;
+  if (slo_.baseline && !spoiled) {
     if (split) aa_test_.add_short_block(part.halves, test_edges_);
     aa_test_.add_block(block.halves, test_edges_, split ? SignalGroup::Others : SignalGroup::All);
   }
-  if (!is_idle(block.canary)) judge_block(block, part);
+  begin_blocks();
+  const double lasted = seconds(now - std::exchange(block_began_, now));
+  // Everything that is decided from the past is used before this block becomes part of it.
+  if (!spoiled && !is_idle(block.canary)) judge_block(block, part);
+  tallied_ = block_.before;
+  if (spoiled) return;
   const Tally baseline = block.baseline();
   rollout_.outlook.add_block(prospect(),
                              static_cast<double>(exposures(block.canary, main_signal())),
@@ -276,9 +284,11 @@ void Judge::judge_block(const Block& block, const Block& part) {
   };
   const Gains all = together(gains(block.canary, baseline, SignalGroup::Others),
                              gains(part.canary, rest, SignalGroup::OfAnswers));
-  rollout_.breaching = all.baseline_breaches ? rollout_.breaching + 1 : 0;
+  rollout_.breaching = breaches_bound(hypotheses_, baseline) ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
-  add_evidence(all, part);
+  add_evidence(all, SignalGroup::All);
+  if (rollout_.blocks % kRecentBlocks == 0)
+    for (Tally* recent : {&recent_canary_, &recent_baseline_}) recent->halve();
   const size_t signal = main_signal();
   if (slo_.baseline && beside_ == Beside::OwnNode)
     rollout_.traffic_weight.add(block.canary, baseline, signal, bound_edges_, firsts);
@@ -293,17 +303,22 @@ void Judge::judge_short_block(const Block& block) {
   if (!rollout_.evidence) begin_evidence();
   const Tally baseline = block.baseline();
   add_evidence(weigh(hypotheses_, block.canary, &baseline, edges_, {}, SignalGroup::OfAnswers),
-               block);
+               SignalGroup::OfAnswers);
 }
 
-void Judge::add_evidence(const Gains& gains, const Block& block) {
-  rollout_.evidence->add(gains.against);
+void Judge::add_evidence(const Gains& gains, SignalGroup part) {
+  rollout_.evidence->add(gains.against, part);
   rollout_.proofs.add(gains.proof);
+  tally();
+}
+
+// Of a long block in which the canary was there all of the baseline counts, with the short ones in
+// which the canary was idle.
+void Judge::tally() {
+  const Block block = since(std::exchange(tallied_, all_until_now()));
   const Tally baseline = block.baseline();
   rollout_.judged_canary += block.canary;
   rollout_.judged_baseline += baseline;
-  for (Tally* recent : {&recent_canary_, &recent_baseline_})
-    if (rollout_.evidence->blocks() % kRecentBlocks == 0) recent->halve();
   recent_canary_ += block.canary;
   recent_baseline_ += baseline;
   rollout_.outcomes_known = rollout_.outcomes_known || are_known(recent_canary_);
@@ -326,7 +341,7 @@ void Judge::begin_evidence() {
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
     active[signal] = exposures(history_, signal) != 0;
   const std::vector<double> weights = to_mixture_weights(hypotheses_, active);
-  rollout_.evidence.emplace(weights);
+  rollout_.evidence.emplace(weights, to_groups(hypotheses_));
   rollout_.proofs = Proofs(weights.size());
   rollout_.needed.assign(weights.size() / Grid{}.size(), false);
   decide_needed();
@@ -505,7 +520,11 @@ Verdict Judge::describe() const {
   }
   facts.shown = find_shown(facts);
   // The mixture over all components is that of the mixtures over each hypothesis's.
-  if (!parts.empty()) facts.log_e = log_sum_exp(parts);
+  if (!parts.empty()) {
+    facts.log_e = log_sum_exp(parts);
+    const Hypothesis& accused = worst(facts).hypothesis;
+    facts.blocks_against = rollout_.evidence->blocks(is_of_answers(accused.signal));
+  }
   facts.comparison = compare(facts);
   return facts;
 }

@@ -66,6 +66,8 @@ class Judge {
   void set_looks_ahead(bool looks_ahead) { looks_ahead_ = looks_ahead; }
   // A baseline is there, and had traffic of late.
   [[nodiscard]] bool has_baseline() const { return slo_.baseline && !alone_; }
+  // One is needed and had no traffic of late, or is not there.
+  [[nodiscard]] bool lacks_baseline() const { return slo_.baseline && alone_; }
   [[nodiscard]] double log_e() const { return facts_->log_e + log_share_; }
   // The same whatever its share.
   [[nodiscard]] double log_e_alone() const { return facts_->log_e; }
@@ -145,10 +147,16 @@ class Judge {
   };
   struct OpenBlock {
     Block before;  // what they had done when it began
+    // How long it will be: decided when it begins, so that its end does not depend on what it
+    // holds.
+    size_t length = 0;
     size_t readings = 0;
     bool spoiled = false;  // samples of it were lost
   };
-  void begin_block(OpenBlock& block) const;
+  // Both; or only a short one, within the long one that is under way.
+  void begin_blocks();
+  void begin_short_block();
+  [[nodiscard]] Block all_until_now() const;
   [[nodiscard]] Block since(const Block& before) const;
   // Whether a short block ended within the long one that is under way.
   [[nodiscard]] bool is_split() const { return short_block_.readings != block_.readings; }
@@ -156,14 +164,15 @@ class Judge {
   void end_short_block();
   void judge_block(const Block& block, const Block& part);
   void judge_short_block(const Block& block);
-  void add_evidence(const Gains& gains, const Block& block);
+  void add_evidence(const Gains& gains, SignalGroup part);
+  // Takes what the arms did since `tallied_` into what is known of this rollout.
+  void tally();
   // What can be said now, and how long a pass will take.
   void take_stock();
   void begin_evidence();
   [[nodiscard]] double expected_samples(size_t signal) const;
   void renew_edges(const Hypotheses::Entry& of, const LevelEdges& now, bool all);
   void learn(const Tally& baseline, size_t readings);
-  [[nodiscard]] size_t block_readings() const;
   [[nodiscard]] std::chrono::nanoseconds block() const;
   [[nodiscard]] Prospect prospect() const;
   void look_ahead(Verdict& facts) const;
@@ -221,6 +230,7 @@ class Judge {
   std::array<Arm, 2> baseline_;
   // Long enough for latencies, and a part of it that is long enough for shares of answers.
   OpenBlock block_, short_block_;
+  Block tallied_;  // up to where the arms' samples were taken into the rollout's, or left out
   std::chrono::nanoseconds block_began_{0};
 
   Tally history_;                // of the baseline, fading

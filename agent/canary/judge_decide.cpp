@@ -209,7 +209,7 @@ std::optional<Judge::Conclusion> Judge::find_doubt(const Observation& seen) cons
 
 std::optional<Judge::Conclusion> Judge::find_veto(const Verdict& facts) const {
   if (!rollout_.evidence || log_e() < threshold_ || facts.samples.canary < kLeastSamples ||
-      rollout_.evidence->blocks() < kLeastBlocks)
+      facts.blocks_against < kLeastBlocks)
     return std::nullopt;
   if (slo_.baseline && !aa_test_.quiet()) return std::nullopt;
   const auto& [hypothesis, number, components] = worst(facts);

@@ -160,6 +160,8 @@ struct Verdict {
   std::string rollout;                            // names the evidence; another after a reset
   std::chrono::nanoseconds block{0};              // how much time one block of evidence spans
   size_t blocks = 0;                              // how many there were
+  // The same of what most speaks against; shares of answers have shorter ones.
+  size_t blocks_against = 0;
   // The nodes that were asked because too little of a baseline is beside the canary; by name.
   std::vector<LenderStatus> lenders = {};
   // Null before the canary had a block, and of a veto that another agent made.

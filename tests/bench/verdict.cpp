@@ -200,9 +200,9 @@ void add_errors(std::vector<Experiment>& all, size_t runs) {
   add("errors 0 to 1 % at 1000/s", 1000, 0, 0.01, 0.001, some);
   add("errors 0.5 to 1.5 % at 1000/s", 1000, 0.005, 0.015, 0.001, some);
   // Slow requests in bursts of 2 s: latencies are judged in blocks of many seconds.
-  const auto add_in_bursts = [&](const char* name, size_t a_second, double stable, double canary,
+  const auto add_in_bursts = [&](std::string name, size_t a_second, double stable, double canary,
                                  double alpha) {
-    add(name, a_second, stable, canary, alpha, some);
+    add(std::move(name), a_second, stable, canary, alpha, some);
     all.back().before = 1200;
     all.back().bursts = 8;
   };
@@ -210,6 +210,15 @@ void add_errors(std::vector<Experiment>& all, size_t runs) {
   add_in_bursts("bursts, errors 2 to 2.1 %", 300, 0.02, 0.021, 0.01);
   add_in_bursts("bursts, errors 0 to 5 % at 300/s", 300, 0, 0.05, 0.001);
   add_in_bursts("bursts, all errors at 150/s", 150, 0, 1, 0.001);
+  // Late: after ten minutes in which it was as good.
+  for (const double length : {2.0, 4.0}) {
+    add_in_bursts(fmt::format("bursts of {:g} s, scale x2 after 10 min", length / 4), 300, 0, 0,
+                  0.001);
+    all.back().canary = support::scaled(ln, 2);
+    all.back().change = 2400;
+    all.back().readings = 4800;
+    all.back().bursts = length;
+  }
 }
 
 // What it costs a latency that other signals share the mixture: all of them are in use.

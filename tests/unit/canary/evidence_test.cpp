@@ -117,6 +117,32 @@ TEST(Evidence, ALateChangeIsSeenAfterALongGoodTime) {
   EXPECT_LE(blocks, 60 + 25);
 }
 
+// Shares of answers have eight short blocks in one of the others', whose late change must not pay
+// for the starts of the short ones.
+TEST(Evidence, EachGroupBeginsAnewByItsOwnBlocks) {
+  Evidence both({0.5, 0.5}, {true, false}), alone({0.5, 0.5});
+  const auto block = [](double gain) { return std::vector<double>{gain, gain}; };
+  const auto add_long = [&](double gain) {
+    for (int i = 0; i < 8; ++i) both.add(block(-0.5), SignalGroup::OfAnswers);
+    both.add(block(gain), SignalGroup::Others);
+    alone.add(block(gain));
+  };
+  for (int i = 0; i < 75; ++i) add_long(-0.5);
+  EXPECT_EQ(both.blocks(true), 600u);
+  EXPECT_EQ(both.blocks(false), 75u);
+  EXPECT_EQ(both.sums()[0], -300);
+  EXPECT_EQ(both.sums()[1], -37.5);
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_DOUBLE_EQ(both.log_e(1, 1), alone.log_e(1, 1)) << i;
+    add_long(1);
+  }
+  EXPECT_GT(both.log_e(1, 1), std::log(1000));
+  EXPECT_LT(both.log_e(0, 1), 0);
+  // All of it: half of each.
+  const std::array halves = {both.log_e(0, 1), both.log_e(1, 1)};
+  EXPECT_NEAR(both.log_e(), log_mean_exp(halves), 1e-9);
+}
+
 // Restarts keep what makes an e-value one: gains whose exp() has a mean of 1 seldom reach 1/alpha.
 TEST(Evidence, RestartsDoNotRaiseFalseAlarms) {
   std::mt19937 random(7);

@@ -445,6 +445,29 @@ TEST_F(FleetTest, WhatItLendsIsItsOwnEvidence) {
   EXPECT_GT(fleet_.evidence()->log_e, at_the_veto);  // the verdict stays, the evidence grows
 }
 
+// Errors have blocks of a second, whatever times need.
+TEST_F(FleetTest, EvidenceOfErrorsIsToldBeforeFiveLongBlocks) {
+  support::Bursts bursts(8, 0.03);
+  const Sampler slow(support::scaled(support::lognormal(), 6));
+  const auto serve = [&](const Sampler& times, double failing) {
+    ArmReading reading = arm(times, 75);
+    support::draw_answers(random_, {.failing = failing}, 75, reading.added);
+    return reading;
+  };
+  const auto step_beside = [&](ArmReading canary) {
+    Observation seen;
+    seen.canary = std::move(canary);
+    seen.baseline[0] = serve(bursts.next(random_) ? slow : good_, 0);
+    observe(std::move(seen));
+  };
+  for (size_t i = 0; i < readings(300); ++i) step_beside(arm(good_, 0));
+  ASSERT_GE(verdict().block, 8s);
+  for (size_t i = 0; i < readings(7); ++i) step_beside(serve(good_, 1));
+  EXPECT_LE(verdict().blocks, 1u);
+  ASSERT_TRUE(fleet_.evidence());
+  EXPECT_GT(fleet_.evidence()->log_e, 1);
+}
+
 TEST_F(FleetTest, AVetoSpreadsByTheMeanOfTheNodes) {
   fleet_.set_canary_nodes({"x", "y"});
   const auto hear = [&](const std::string& node, double log_e, const char* rollout = "1") {

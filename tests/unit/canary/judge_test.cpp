@@ -109,7 +109,7 @@ TEST_F(JudgeTest, AYoungBaselineVetoesWithinFiveSecondsToo) {
   baseline_only(good, 10);
   for (size_t i = 0; i < readings(8); ++i) good.step(draw(good_), draw(good_));
   EXPECT_EQ(good.judge().verdict()->block, 1s);
-  EXPECT_EQ(good.judge().verdict()->blocks, 13u);  // eleven, then two of 1 s
+  EXPECT_EQ(good.judge().verdict()->blocks, 14u);  // twelve, then two of 1 s
   // Of a baseline that nobody has seen yet nothing is known that speaks for short ones.
   Replay unseen(default_slo(0.001));
   unseen.step(draw(good_), draw(good_));

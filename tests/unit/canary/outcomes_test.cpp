@@ -49,6 +49,24 @@ class OutcomesTest : public ::testing::Test {
   void watch_baseline(Replay& replay, const Saying& what = {}) {
     for (size_t i = 0; i < readings(120); ++i) count(replay, {}, served(what, requests_));
   }
+  // Slow requests come in bursts of 2 s, so that blocks last for many.
+  Counts served_in_bursts(const Saying& what) {
+    const Sampler usual = good_;
+    if (bursts_.next(random_)) good_ = slow_;
+    Counts counts = served(what, requests_);
+    good_ = usual;
+    return counts;
+  }
+  void watch_bursts(Replay& replay) {
+    requests_ = 75;
+    for (size_t i = 0; i < readings(300); ++i) count(replay, {}, served_in_bursts({}));
+    ASSERT_GE(replay.judge().verdict()->block, 4s);
+    // Up to the end of the block.
+    const auto known = [&] { return replay.judge().verdict()->blocks; };
+    for (size_t i = 0; i < readings(30) && known() == 0; ++i) step(replay, {}, {});
+    ASSERT_EQ(known(), 1u);
+  }
+  static size_t readings_of(const Verdict& verdict) { return verdict.block / kReadInterval; }
   // Readings until something else is decided than to hold.
   size_t until_decided(Replay& replay, const Saying& canary, const Saying& baseline,
                        size_t most = readings(300)) {
@@ -63,7 +81,8 @@ class OutcomesTest : public ::testing::Test {
   }
 
   std::mt19937_64 random_{1};
-  Sampler good_{support::lognormal()};
+  Sampler good_{support::lognormal()}, slow_{support::scaled(support::lognormal(), 6)};
+  support::Bursts bursts_{8, 0.03};
   size_t requests_ = 250;  // in a reading: 1,000 a second
 };
 
@@ -84,17 +103,9 @@ TEST_F(OutcomesTest, ACanaryThatFailsFastIsVetoed) {
 // Blocks are as long as bursts of slow requests make them, and shares of answers have shorter ones.
 TEST_F(OutcomesTest, ErrorsNeedNotWaitForLongBlocks) {
   requests_ = 75;
-  const Sampler usual = good_, slow(support::scaled(support::lognormal(), 6));
   for (const double failing : {0.05, 0.0}) {
-    support::Bursts bursts(8, 0.03);
     Replay replay(default_slo(0.001));
-    const auto served_in_bursts = [&](double failures) {
-      good_ = bursts.next(random_) ? slow : usual;
-      Counts counts = served({.failing = failures}, requests_);
-      good_ = usual;
-      return counts;
-    };
-    for (size_t i = 0; i < readings(300); ++i) count(replay, {}, served_in_bursts(0));
+    for (size_t i = 0; i < readings(300); ++i) count(replay, {}, served_in_bursts({}));
     ASSERT_GE(replay.judge().verdict()->block, 4s);
     size_t steps = 0;
     while (++steps < readings(60) &&
@@ -110,6 +121,95 @@ TEST_F(OutcomesTest, ErrorsNeedNotWaitForLongBlocks) {
     EXPECT_THAT(verdict.message, HasSubstr("errors: canary"));
     EXPECT_GE(verdict.block, 4s);
   }
+}
+
+// What is measured meanwhile, and who is accused, is about the blocks that begin after it.
+TEST_F(OutcomesTest, ABlockLastsAsLongAsWasSaidWhenItBegan) {
+  for (const double accused : {0.0, 0.5}) {
+    Replay replay(default_slo(0.001));
+    watch_bursts(replay);
+    size_t lasted = 0, said = readings_of(*replay.judge().verdict()), others = 0;
+    for (size_t i = 0; i < readings(500); ++i) {
+      const size_t before = replay.judge().verdict()->blocks;
+      Observation seen;
+      seen.canary.added = served({}, requests_);
+      seen.baseline[0].added = served({}, requests_);
+      seen.baseline[1].added = served({.failing = accused}, requests_);
+      replay.step(std::move(seen));
+      ++lasted;
+      if (replay.judge().verdict()->blocks == before) continue;
+      ASSERT_EQ(std::exchange(lasted, 0), said) << i;
+      const size_t next = readings_of(*replay.judge().verdict());
+      others += std::exchange(said, next) != next;
+    }
+    EXPECT_GT(others, 0u);
+  }
+}
+
+// A clean second at its end excuses nothing.
+TEST_F(OutcomesTest, ABaselineBreachesABoundInAWholeBlock) {
+  Slo slo = default_slo(0.001);
+  slo.objectives = {RatioObjective{RatioSignal::Errors, 0.01, {}}};
+  Replay replay(slo);
+  watch_bursts(replay);
+  for (size_t block = 0; block < 5; ++block) {
+    const size_t length = readings_of(*replay.judge().verdict());
+    for (size_t i = 0; i < length; ++i) {
+      const Saying both{.failing = i + kFirstBlock < length ? 0.05 : 0};
+      step(replay, both, both);
+    }
+  }
+  EXPECT_EQ(replay.judge().verdict()->reason, Reason::BaselineBreaching)
+      << replay.judge().verdict()->message;
+}
+
+// A veto takes five blocks of what it is about.
+TEST_F(OutcomesTest, AVetoForTimesWaitsForFiveLongBlocksAndOneForErrorsForShortOnes) {
+  Replay slow(default_slo(0.1)), failing(default_slo(0.1));
+  watch_bursts(slow);
+  const Sampler usual = good_, much_slower(support::scaled(support::lognormal(), 10));
+  const auto step_slow = [&] {
+    good_ = much_slower;
+    const Counts canary = served({}, requests_);
+    good_ = usual;
+    return count(slow, canary, served({}, requests_)).decision;
+  };
+  for (size_t i = 0; i < readings(300) && step_slow() != Decision::Veto; ++i) {
+  }
+  EXPECT_EQ(slow.judge().verdict()->decision, Decision::Veto);
+  EXPECT_THAT(slow.judge().verdict()->message, HasSubstr("request: canary"));
+  EXPECT_GE(slow.judge().verdict()->blocks, kLeastBlocks);
+  watch_bursts(failing);
+  EXPECT_LE(until_decided(failing, {.failing = 1}, {}), readings(8));
+  EXPECT_EQ(failing.judge().verdict()->decision, Decision::Veto);
+  EXPECT_LT(failing.judge().verdict()->blocks, kLeastBlocks);
+  EXPECT_GE(failing.judge().verdict()->blocks_against, kLeastBlocks);
+}
+
+// The baseline's samples of a long block all count, also of seconds in which the canary was idle,
+// and what is said of late is of the last twenty long blocks.
+TEST_F(OutcomesTest, TheBaselineCountsWhereverTheLongBlockDoes) {
+  Replay replay(default_slo(0.001));
+  watch_bursts(replay);
+  const auto samples = [&] { return replay.judge().verdict()->samples; };
+  const ArmSamples first = samples();
+  size_t all = 0;
+  for (size_t block = 0; block < 8; ++block) {
+    const size_t length = readings_of(*replay.judge().verdict());
+    for (size_t i = 0; i < length; ++i)  // idle at both ends
+      count(replay, i < 8 || i + 4 >= length ? Counts{} : served({}, requests_),
+            served({}, requests_));
+    all += length;
+  }
+  EXPECT_EQ(samples().baseline, first.baseline + all * requests_);
+  EXPECT_EQ(samples().canary, first.canary + (all - 8 * 12) * requests_);
+  const auto drawn = replay.judge().verdict()->comparison;
+  ASSERT_NE(drawn, nullptr);
+  EXPECT_EQ(slogate::count(drawn->baseline), samples().baseline);
+  // A block in which the canary was idle is no part of it.
+  const size_t length = readings_of(*replay.judge().verdict());
+  for (size_t i = 0; i < length; ++i) count(replay, {}, served({}, requests_));
+  EXPECT_EQ(samples().baseline, first.baseline + all * requests_);
 }
 
 TEST_F(OutcomesTest, ClientErrorsAreComparedAsWell) {
