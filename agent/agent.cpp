@@ -20,6 +20,8 @@ using namespace std::chrono_literals;
 
 // Addresses come and go with interfaces; rules about peers on this node may lag this far behind.
 constexpr auto kAddressInterval = 10s;
+// kube-proxy gives this device the address of every Service, from which nothing comes.
+constexpr std::string_view kOfServices = "kube-ipvs0";
 // How often sockets are walked where the agent is beyond its budget and nothing is judged; each
 // tick elsewhere.
 constexpr auto kThriftyInventory = 5s;
@@ -105,8 +107,9 @@ std::string read_boot() {
 
 Agent::Agent(WorkQueue work_queue, std::string cgroup_root)
     : work_queue_(std::move(work_queue)),
-      names_(std::move(cgroup_root)),
-      budget_(kNoCpuLimit, node_cpus()) {}
+      names_(cgroup_root),
+      budget_(kNoCpuLimit, node_cpus()),
+      cgroup_root_(std::move(cgroup_root)) {}
 
 Result<std::unique_ptr<Agent>> Agent::start(Options options) {
   auto work_queue = WorkQueue::make();
@@ -179,7 +182,7 @@ void Agent::tick(TickTime now) {
   analysis_.tick(*snapshot->workloads, now);
   tell_peers();
   choose_answers();
-  if (breaker_) breaker_->learn(breaker_wishes(*snapshot->workloads), now);
+  if (breaker_) breaker_->learn(breaker_wishes(*snapshot->workloads, now), now);
   enforce(*snapshot->workloads, now);
   event_book_.compare(*snapshot);
   if (on_tick_) on_tick_(*snapshot, now);
@@ -287,6 +290,7 @@ void Agent::save() {
       if (auto written = state_->write_vetoes(analysis_.vetoes()); !written) return written;
     vetoes_unsaved_ = false;
     if (auto written = save_weights(); !written) return written;
+    if (auto written = save_closed(); !written) return written;
     for (; !changes_unsaved_.empty(); changes_unsaved_.pop_front())
       if (auto appended = state_->append(changes_unsaved_.front()); !appended) return appended;
     for (; !breaker_unsaved_.empty(); breaker_unsaved_.pop_front())
@@ -305,6 +309,24 @@ Result<void> Agent::save_weights() {
   if (auto written = state_->write_weights(weights, boot_); !written) return written;
   weights_saved_ = std::move(weights);
   return {};
+}
+
+Result<void> Agent::save_closed() {
+  if (!breaker_) return {};
+  std::vector<ClosedByHand> closed = breaker_->closed_by_hand();
+  if (closed == closed_saved_) return {};
+  std::vector<std::pair<std::string, std::string>> list;
+  for (const ClosedByHand& one : closed) list.emplace_back(one.slo, one.rollout);
+  if (auto written = state_->write_closed(list); !written) return written;
+  closed_saved_ = std::move(closed);
+  return {};
+}
+
+void Agent::restore_closed() {
+  const auto closed = state_->read_closed();
+  if (!closed) return log_line(closed.error().line());
+  for (const auto& [slo, rollout] : *closed) closed_saved_.push_back({slo, rollout});
+  if (breaker_) breaker_->restore(closed_saved_);
 }
 
 Vetoes Agent::vetoes() const {
@@ -365,7 +387,8 @@ Result<void> Agent::set_slos(PodSlos of_pods, TickTime now) {
   }
   if (auto done = maps_->set_class_rules(to_class_rules(config_.classes, all)); !done) return done;
   for (Slo& slo : all)
-    if (std::string note = enforce_note(slo, enforce_, on_pod_writes_ != nullptr); !note.empty())
+    if (std::string note = enforce_note(slo, enforce_, on_pod_writes_ != nullptr, breaker_problem_);
+        !note.empty())
       slo.notes.push_back(std::move(note));
   analysis_.set_slos(all, now);
   analysis_.set_problems(std::move(problems));
@@ -383,6 +406,7 @@ void Agent::open_state() {
   if (std::exchange(restored_, true)) return;
   restore_vetoes();
   restore_weights();
+  restore_closed();
 }
 
 void Agent::restore_vetoes() {
@@ -427,16 +451,30 @@ void Agent::write_pods(TickTime now) {
 // An agent that cannot refuse measures and judges all the same, and says so.
 void Agent::make_breaker() {
   if (enforce_.mode == EnforceMode::Off) return;
-  auto breaker =
-      Breaker::make({.exempt = enforce_.exempt, .sockets = maps_->fd("slogate_sockets")});
-  log_change("breaker", breaker ? "" : breaker.error().line());
-  if (!breaker) return;
+  auto breaker = Breaker::make({.exempt = enforce_.exempt,
+                                .sockets = maps_->fd("slogate_sockets"),
+                                .cgroup_root = cgroup_root_});
+  breaker_problem_ = breaker ? "" : breaker.error().line();
+  log_change("breaker", breaker_problem_);
+  if (!breaker) {
+    (void)set_slos(slos_of_cluster(), now());  // says so at each of them
+    return;
+  }
   breaker_ = std::move(*breaker);
-  breaker_->set_node_addresses(read_node_addresses());
+  breaker_->restore(closed_saved_);
+  breaker_->set_node_addresses(read_node_addresses(kOfServices));
   readiness_.set_enforces(true);
 }
 
-std::vector<BreakerWish> Agent::breaker_wishes(const std::vector<Workload>& workloads) const {
+std::vector<BreakerWish> Agent::breaker_wishes(const std::vector<Workload>& workloads,
+                                               TickTime now) {
+  const std::string trouble = !cluster_                    ? ""
+                              : !cluster_->trouble.empty() ? cluster_->trouble
+                                                           : cluster_->stale;
+  if (trouble.empty())
+    trouble_since_.reset();
+  else if (!trouble_since_)
+    trouble_since_ = now.monotonic;
   const auto verdicts = analysis_.verdicts();
   return slogate::breaker_wishes(
       {.config = enforce_,
@@ -445,12 +483,15 @@ std::vector<BreakerWish> Agent::breaker_wishes(const std::vector<Workload>& work
        .restored = restored_vetoes_,
        .on_kubernetes = on_pod_writes_ != nullptr,
        .heard = cluster_ && cluster_->synced,
-       .away = cluster_ ? Readiness::away(*cluster_, vetoes()) : std::set<std::string>{}});
+       .away = cluster_ ? Readiness::away(*cluster_, vetoes()) : std::set<std::string>{},
+       .silent = analysis_.without_baseline(),
+       .trouble = trouble,
+       .trouble_for = trouble_since_ ? now.monotonic - *trouble_since_ : 0ns});
 }
 
 // Before anything of it is on the disk or told: whoever dies in between refuses nothing.
 void Agent::enforce(const std::vector<Workload>& workloads, TickTime now) {
-  if (breaker_) breaker_->look(breaker_wishes(workloads), now);
+  if (breaker_) breaker_->look(breaker_wishes(workloads, now), now);
 }
 
 // By uid, and how it is said.
@@ -486,7 +527,7 @@ void Agent::refresh_node_addresses(TickTime now) {
   if (now.monotonic < next_addresses_) return;
   next_addresses_ = now.monotonic + kAddressInterval;
   const std::vector<slogate_address> addresses = read_node_addresses();
-  if (breaker_) breaker_->set_node_addresses(addresses);
+  if (breaker_) breaker_->set_node_addresses(read_node_addresses(kOfServices));
   const auto done = maps_->set_node_addresses(addresses);
   log_change("node addresses", done ? "" : done.error().line());
 }
@@ -617,12 +658,17 @@ WorkQueue::Outcome Agent::set_breaker_now(const std::string& slo, bool open) {
   enforce(*snapshot()->workloads, moment);
   publish(std::make_shared<Snapshot>(*snapshot()));
   write_pods(moment);
+  save();
   const auto breakers = snapshot()->breakers;
   const BreakerStatus* status = breakers->find(slo);
   if (status == nullptr) return fail(fmt::format("SLO {} enforces nothing", slo));
-  if (open && !status->open)
+  if (open && !status->open) {
+    breaker_->undo_open(slo);
+    enforce(*snapshot()->workloads, moment);
+    publish(std::make_shared<Snapshot>(*snapshot()));
     return fail(fmt::format("the breaker of {} stays closed: {}", slo,
                             status->note.empty() ? "there is nothing to refuse" : status->note));
+  }
   return fmt::format("the breaker of {} is {}", slo, open ? "open" : "closed");
 }
 

@@ -109,8 +109,8 @@ class Agent {
   WorkQueue::Outcome reset_now(const std::string& slo);
   WorkQueue::Outcome set_breaker_now(const std::string& slo, bool open);
   void make_breaker();
-  [[nodiscard]] std::vector<BreakerWish> breaker_wishes(
-      const std::vector<Workload>& workloads) const;
+  [[nodiscard]] std::vector<BreakerWish> breaker_wishes(const std::vector<Workload>& workloads,
+                                                        TickTime now);
   void enforce(const std::vector<Workload>& workloads, TickTime now);
   [[nodiscard]] std::map<std::string, std::string> refused_pods() const;
   void refresh_node_addresses(TickTime now);
@@ -130,6 +130,8 @@ class Agent {
   void restore_weights();
   void save();
   Result<void> save_weights();
+  Result<void> save_closed();
+  void restore_closed();
   void write_pods(TickTime now);
   [[nodiscard]] KubernetesStatus kubernetes_status() const;
   bool publish(std::shared_ptr<Snapshot> snapshot);
@@ -170,6 +172,9 @@ class Agent {
   CanaryAnalysis analysis_;
   EnforceConfig enforce_;
   std::unique_ptr<Breaker> breaker_;  // null where nothing enforces, or it could not be made
+  std::string breaker_problem_;       // why it could not be
+  std::optional<std::chrono::nanoseconds> trouble_since_;  // of what the API server tells
+  std::string cgroup_root_;
   std::set<std::pair<std::string, std::string>> restored_vetoes_;  // SLO and rollout
   EventBook event_book_;
   std::string state_path_;
@@ -178,8 +183,9 @@ class Agent {
   bool restored_ = false;  // what was in it has been read
   // What is not on the disk yet.
   bool vetoes_unsaved_ = false;
-  std::vector<KeptWeight> weights_saved_;  // what is on the disk
-  std::string boot_;                       // tells this one from others; "" where nobody says
+  std::vector<KeptWeight> weights_saved_;   // what is on the disk
+  std::vector<ClosedByHand> closed_saved_;  // likewise
+  std::string boot_;                        // tells this one from others; "" where nobody says
   std::deque<VerdictChange> changes_unsaved_;
   std::deque<BreakerChange> breaker_unsaved_;
   Latest<Snapshot> snapshot_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "agent/kubernetes/cluster.h"
+#include "agent/measure/pod_path.h"
 
 namespace slogate {
 namespace {
@@ -40,28 +41,50 @@ bool is_of_revision(const Slo& slo) {
   return std::holds_alternative<RevisionSelector>(slo.canary);
 }
 
+// A pod's, by its path alone: its name may not have come yet.
+bool is_of_pod(const Workload& workload) {
+  return workload.path.contains("kubepods") || !parse_pod_path(workload.path).empty();
+}
+
 // Where pods are chosen by a Deployment's revisions, nothing else chooses any: no pattern of
 // cgroups may go around what a Deployment can do without.
 BreakerTarget to_target(const BreakerView& view, const Slo& slo, const Workload& workload) {
   const Pod* pod = workload.pod.pod.get();
-  BreakerTarget target{.cgroup = workload.id, .name = workload.path};
+  BreakerTarget target{.cgroup = workload.id, .name = workload.path, .path = workload.path};
   if (pod != nullptr) {
     target.name = fmt::format("{}/{}", pod->namespace_, pod->name);
     target.chosen = is_of_revision(slo) && may_be_refused(*pod) && view.away.contains(pod->uid);
   } else if (view.on_kubernetes) {
-    target.chosen = !is_of_revision(slo) && !workload.pod.pending;
+    target.chosen = !is_of_revision(slo) && !workload.pod.pending && !is_of_pod(workload);
   }
   return target;
 }
 
+// Why nobody opens it.
+std::string barrier_of(const BreakerView& view) {
+  if (!view.on_kubernetes) return "";
+  if (!view.heard) return "the API server has not been heard yet";
+  return view.trouble;
+}
+
+// Why what is open closes. A Deployment's revisions have their baseline on any node, and who is
+// turned away of them is chosen by what else serves.
+std::string must_close(const BreakerView& view, const SloStatus& status) {
+  const Slo& slo = status.slo;
+  if (view.on_kubernetes && !view.trouble.empty() && view.trouble_for >= kClusterTrust)
+    return view.trouble;
+  if (is_of_revision(slo)) return "";
+  if (!slo.baseline) return "there is no baseline to serve instead";
+  if (status.baseline.empty()) return "nothing of the baseline is here to serve instead";
+  if (view.silent.contains(slo.name)) return "the baseline has had no traffic for 10 s";
+  return "";
+}
+
 std::string obstacle_of(const BreakerView& view, const SloStatus& status, const Verdict& verdict) {
   const Slo& slo = status.slo;
-  if (view.on_kubernetes && !view.heard) return "the API server has not been heard yet";
   if (!view.on_kubernetes && view.restored.contains({verdict.slo, verdict.rollout}))
     return fmt::format("the veto is of an agent before this one: slogate breaker open {}",
                        verdict.slo);
-  if (slo.baseline && status.baseline.empty() && !is_of_revision(slo))
-    return "nothing of the baseline is here to serve instead";
   return why_not_opened_by(verdict, slo.enforce);
 }
 
@@ -77,9 +100,17 @@ BreakerWish wish_of(const BreakerView& view, const SloStatus& status, const Verd
                    .dry_run = terms.dry_run.value_or(view.config.dry_run),
                    .exempt = terms.exempt};
   if (wish.ports.empty() && slo.port) wish.ports.push_back(*slo.port);
+  wish.spares_newcomers = !is_of_revision(slo);
+  wish.apart = view.on_kubernetes && is_of_revision(slo);
+  wish.said.barrier = barrier_of(view);
+  wish.said.must_close = must_close(view, status);
   if (wish.said.vetoed) wish.said.obstacle = obstacle_of(view, status, verdict);
   for_each_workload(view.workloads, status.canary, [&](const Workload& workload) {
     wish.canary.push_back(to_target(view, slo, workload));
+    if (const Pod* pod = workload.pod.pod.get();
+        pod != nullptr && wish.canary.back().chosen && !pod->gated && wish.hint.empty())
+      wish.hint = fmt::format("{} has no readiness gate {}: it stays in its Service",
+                              wish.canary.back().name, kConditionType);
     if (!wish.canary.back().chosen && wish.spared.empty())
       wish.spared = fmt::format(
           "{} is spared: its Deployment needs it, or its annotations do not "
@@ -119,11 +150,13 @@ std::vector<BreakerWish> breaker_wishes(const BreakerView& view) {
   return wishes;
 }
 
-std::string enforce_note(const Slo& slo, const EnforceConfig& config, bool on_kubernetes) {
+std::string enforce_note(const Slo& slo, const EnforceConfig& config, bool on_kubernetes,
+                         std::string_view problem) {
   if (slo.enforce.mode == EnforceMode::Off) return "";
   if (config.mode == EnforceMode::Off)
     return fmt::format("{}enforce has no effect: the agent's configuration says nothing of enforce",
                        kAnnotationPrefix);
+  if (!problem.empty()) return fmt::format("no connection is refused: {}", problem);
   const bool chooses_pods = std::holds_alternative<PodSelector>(slo.canary) ||
                             std::holds_alternative<TrackSelector>(slo.canary);
   if (on_kubernetes && chooses_pods)

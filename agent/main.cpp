@@ -447,7 +447,7 @@ Page::Options page_options(const Config& config, const Kubernetes* kubernetes,
   return {.node = kubernetes ? kubernetes->node() : name.nodename,
           .api_is_open = config.api_listen.has_value(),
           .latest = [&agent] { return agent->snapshot(); },
-          .addresses = read_node_addresses};
+          .addresses = [] { return read_node_addresses(); }};
 }
 
 // What is made later uses what was made before, and goes first.

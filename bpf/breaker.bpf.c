@@ -89,9 +89,10 @@ static __always_inline bool is_listed(struct slogate_exempt* peer, __u32 list) {
 }
 
 static __always_inline bool has_port(const struct slogate_breaker_rule* rule, __u32 port) {
-  if (!rule->ports) return 1;
+  __u32 ports = *(volatile __u32*)&rule->ports;
+  if (ports == SLOGATE_BREAKER_EVERY_PORT) return 1;
   for (__u32 i = 0; i < SLOGATE_BREAKER_PORTS; i++)
-    if (i < rule->ports && rule->port[i] == port) return 1;
+    if (i < ports && rule->port[i] == port) return 1;
   return 0;
 }
 
@@ -109,6 +110,7 @@ int refuse(struct bpf_sk_lookup* ctx) {
     struct slogate_breaker_rule* rule = &breaker->rules[i];
     __u32 mode = *(volatile __u32*)&rule->mode;
     if (mode == SLOGATE_BREAKER_off || !has_port(rule, ctx->local_port)) continue;
+    if (bpf_ktime_get_ns() > *(volatile __u64*)&rule->until) continue;
     if (exempt || (rule->list && is_listed(&peer, rule->list))) {
       __sync_fetch_and_add(&rule->exempt, 1);
       continue;

@@ -9,6 +9,7 @@
 #define SLOGATE_BREAKER_RULES 4     /* SLOs that refuse in one network namespace */
 #define SLOGATE_BREAKER_PORTS 8     /* of each */
 #define SLOGATE_BREAKER_EXEMPT 8192 /* ranges of addresses, of all together */
+#define SLOGATE_BREAKER_EVERY_PORT 0xffffffff
 #define SLOGATE_BREAKER_CGROUPS 1024
 
 enum slogate_breaker_mode {
@@ -21,8 +22,10 @@ enum slogate_breaker_mode {
 struct slogate_breaker_rule {
   __u32 mode;  /* enum slogate_breaker_mode */
   __u32 list;  /* of exempt addresses, besides list 0, which is everyone's */
-  __u32 ports; /* how many; 0: every port */
+  __u32 ports; /* how many, or SLOGATE_BREAKER_EVERY_PORT; memory that is 0 refuses nothing */
   __u16 port[SLOGATE_BREAKER_PORTS];
+  /* It holds no longer than this, CLOCK_MONOTONIC in ns: who writes it may be stopped. */
+  __u64 until;
   __u64 refused, would_refuse, exempt; /* connections, by the programs */
 };
 

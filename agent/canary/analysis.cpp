@@ -357,6 +357,13 @@ std::vector<LatchedVeto> CanaryAnalysis::vetoes() const {
 }
 
 // Those that are not where every weight begins. Of a veto there is none to keep.
+std::set<std::string> CanaryAnalysis::without_baseline() const {
+  std::set<std::string> slos;
+  for (const auto& one : cases_)
+    if (one->judge.lacks_baseline()) slos.insert(one->slo.name);
+  return slos;
+}
+
 std::vector<KeptWeight> CanaryAnalysis::weights() const {
   std::vector<KeptWeight> weights = weights_aside_;
   for (const auto& one : cases_) {

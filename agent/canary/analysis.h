@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -109,6 +110,8 @@ class CanaryAnalysis {
   // has followed, or of an SLO that may come back.
   [[nodiscard]] std::vector<LatchedVeto> vetoes() const;
   [[nodiscard]] std::vector<KeptWeight> weights() const;
+  // SLOs whose baseline, on this node, had no traffic of late: whether it serves nobody can know.
+  [[nodiscard]] std::set<std::string> without_baseline() const;
   // What changed since the last call.
   std::vector<VerdictChange> take_changes() { return std::exchange(changes_, {}); }
 

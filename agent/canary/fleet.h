@@ -42,6 +42,7 @@ class Fleet {
   [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return own_.hypotheses(); }
 
   // As those of Judge.
+  [[nodiscard]] bool lacks_baseline() const { return own_.lacks_baseline(); }
   void reset(std::string rollout, TickTime now);
   void go_on_with_weight_of(const Fleet& before) { own_.go_on_with_weight_of(before.own_); }
   [[nodiscard]] Judge::Earned earned() const { return own_.earned(); }

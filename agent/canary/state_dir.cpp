@@ -18,6 +18,7 @@ namespace {
 
 constexpr const char* kVetoes = "vetoes.json";
 constexpr const char* kWeights = "weights.json";
+constexpr const char* kClosed = "closed.json";
 constexpr const char* kAudit = "audit.jsonl";
 constexpr const char* kOldAudit = "audit.jsonl.1";
 constexpr int kForm = 1;  // of vetoes.json and weights.json
@@ -189,6 +190,32 @@ Result<void> StateDir::write_weights(const std::vector<KeptWeight>& weights,
   const auto done =
       write_file(kWeights, dump({{"form", kForm}, {"boot", boot}, {"weights", std::move(list)}}));
   if (!done) return fail(done.error().within(fmt::format("{}/{}", path_, kWeights)));
+  return {};
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> StateDir::read_closed() const {
+  const std::string where = fmt::format("{}/{}", path_, kClosed);
+  std::vector<std::pair<std::string, std::string>> closed;
+  const auto text = read_text(kClosed);
+  if (!text) return fail(text.error().within(where));
+  if (!*text) return closed;
+  Json json;
+  if (auto done = parse_list(**text, "closed", json); !done)
+    return fail(done.error().within(where));
+  for (const Json& one : json["closed"]) {
+    if (!one.is_object() || !is_text(one, "slo") || !is_text(one, "rollout"))
+      return fail(fmt::format("{}: an entry is no breaker", where));
+    closed.emplace_back(one["slo"].get<std::string>(), one["rollout"].get<std::string>());
+  }
+  return closed;
+}
+
+Result<void> StateDir::write_closed(
+    const std::vector<std::pair<std::string, std::string>>& closed) const {
+  Json list = Json::array();
+  for (const auto& [slo, rollout] : closed) list.push_back({{"slo", slo}, {"rollout", rollout}});
+  const auto done = write_file(kClosed, dump({{"form", kForm}, {"closed", std::move(list)}}));
+  if (!done) return fail(done.error().within(fmt::format("{}/{}", path_, kClosed)));
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/base/json.h"
@@ -19,6 +20,7 @@ inline constexpr size_t kAuditBytes = size_t{1} << 20;
 // A directory of files that belong to the agent:
 //   vetoes.json        vetoes in force, replaced as a whole: never half written
 //   weights.json       weights that canaries have earned, of this boot alone; likewise
+//   closed.json        breakers that were closed by hand, likewise
 //   audit.jsonl, .1    one line of JSON for each change of a verdict or of a breaker, oldest in .1
 class StateDir {
  public:
@@ -35,6 +37,11 @@ class StateDir {
   [[nodiscard]] Result<std::vector<KeptWeight>> read_weights(std::string_view boot) const;
   [[nodiscard]] Result<void> write_weights(const std::vector<KeptWeight>& weights,
                                            std::string_view boot) const;
+
+  // SLO and rollout of breakers that were closed by hand, likewise.
+  [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> read_closed() const;
+  [[nodiscard]] Result<void> write_closed(
+      const std::vector<std::pair<std::string, std::string>>& closed) const;
 
   // Appends a line with the whole evidence.
   [[nodiscard]] Result<void> append(const VerdictChange& change) const;

@@ -269,14 +269,27 @@ void check_ports(const YamlNode& root, const Config& config, ConfigProblems& pro
         "name fewer different ports");
 }
 
-// Both have to say so: an SLO alone would be believed to be enforced.
+// Both have to say so: an SLO alone would be believed to be enforced. Who refuses a canary has to
+// have someone else to serve, and what else listens beside a cgroup nobody knows.
 void check_enforce(const YamlNode& root, const Config& config, ConfigProblems& problems) {
-  if (config.enforce.mode != EnforceMode::Off) return;
   const YamlNode* slos = root.find("slos");
-  for (size_t i = 0; i < config.slos.size(); ++i)
-    if (config.slos[i].enforce.mode != EnforceMode::Off)
-      problems.add(*slos->items[i].find("enforce"), "the SLO enforces, and the agent does not",
+  for (size_t i = 0; i < config.slos.size(); ++i) {
+    const Slo& slo = config.slos[i];
+    if (slo.enforce.mode == EnforceMode::Off) continue;
+    const YamlNode& at = *slos->items[i].find("enforce");
+    if (config.enforce.mode == EnforceMode::Off) {
+      problems.add(at, "the SLO enforces, and the agent does not",
                    "add enforce: { mode: refuse } at the top; docs/enforcement.md says what else");
+      continue;
+    }
+    if (!slo.baseline)
+      problems.add(at, "the SLO enforces without a baseline: nobody would be left to serve",
+                   "add the baseline, which serves instead");
+    const bool selects_cgroups = std::holds_alternative<std::vector<Glob>>(slo.canary);
+    if (selects_cgroups && slo.enforce.ports.empty() && !slo.port)
+      problems.add(at, "the SLO enforces on every port of its network namespace",
+                   "name those of the canary, like ports: [8080]");
+  }
 }
 
 // A key of the file, the member that it is read into, and how.

@@ -2,6 +2,7 @@
 #include "agent/enforce/breaker_term.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace slogate {
 
@@ -17,10 +18,12 @@ bool BreakerTerm::look(const BreakerCase& said, TickTime now) {
     if (!hand_) until_.reset();
     return open_ = false;
   }
-  if (!hand_ && !open_ && !said.obstacle.empty()) {
-    why_ = said.obstacle;
-    return false;
+  if (!said.must_close.empty()) {
+    why_ = said.must_close;
+    return open_ = false;
   }
+  if (!open_) why_ = !said.barrier.empty() ? said.barrier : hand_ ? "" : said.obstacle;
+  if (!why_.empty()) return false;
   // An agent that begins anew under a veto has what is left of it. A clock that was set shortens it
   // to nothing at the worst, and never makes it longer.
   if (!until_)
@@ -34,6 +37,13 @@ bool BreakerTerm::look(const BreakerCase& said, TickTime now) {
 void BreakerTerm::open_by_hand(TickTime now, std::chrono::nanoseconds max) {
   hand_ = true;
   until_ = now.monotonic + max;
+}
+
+BreakerTerm BreakerTerm::closed_by_hand(std::string rollout) {
+  BreakerTerm term;
+  term.rollout_ = std::move(rollout);
+  term.hand_ = false;
+  return term;
 }
 
 void BreakerTerm::close_by_hand() {

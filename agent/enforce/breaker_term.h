@@ -16,13 +16,22 @@ struct BreakerCase {
   std::string rollout;
   bool vetoed = false;
   std::chrono::system_clock::time_point since = {};  // of the veto
-  // Why the veto does not open it, "" for nothing. What is open already stays open.
+  // Why the veto does not open it, "" for nothing. What is open already stays open, and by hand it
+  // is opened all the same.
   std::string obstacle = {};
+  // Why nobody opens it, by hand neither; what is open stays open.
+  std::string barrier = {};
+  // Why nothing is refused whatever was before; it may open again once this is over.
+  std::string must_close = {};
   std::chrono::nanoseconds max{0};  // how long it is open for one rollout, at the most
 };
 
 class BreakerTerm {
  public:
+  BreakerTerm() = default;
+  // One that was closed by hand in this rollout.
+  static BreakerTerm closed_by_hand(std::string rollout);
+
   // Whether connections are refused from now on.
   bool look(const BreakerCase& now_said, TickTime now);
 
@@ -31,6 +40,9 @@ class BreakerTerm {
   void open_by_hand(TickTime now, std::chrono::nanoseconds max);
   void close_by_hand();
   [[nodiscard]] bool is_by_hand() const { return hand_.has_value(); }
+  [[nodiscard]] bool is_closed_by_hand() const { return hand_ == false; }
+  // Of the last look.
+  [[nodiscard]] const std::string& rollout() const { return rollout_; }
 
   // Until when, while it is open.
   [[nodiscard]] std::optional<std::chrono::nanoseconds> until() const { return until_; }

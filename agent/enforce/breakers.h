@@ -48,6 +48,13 @@ struct Breakers {
   }
 };
 
+// An SLO whose breaker was closed by hand, and for which rollout.
+struct ClosedByHand {
+  std::string slo, rollout;
+
+  bool operator==(const ClosedByHand&) const = default;
+};
+
 // It opened or closed.
 struct BreakerChange {
   std::chrono::system_clock::time_point time;

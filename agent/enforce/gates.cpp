@@ -32,6 +32,11 @@ void set_mode(slogate_breaker_rule& rule, slogate_breaker_mode mode) {
   std::atomic_ref(rule.mode).store(mode, std::memory_order_release);
 }
 
+void set_until(slogate_breaker_rule& rule, std::chrono::nanoseconds until) {
+  const auto moment = static_cast<__u64>(std::max<int64_t>(0, until.count()));
+  std::atomic_ref(rule.until).store(moment, std::memory_order_relaxed);
+}
+
 BreakerCounts read_counts(const SharedMemory& memory, size_t place) {
   slogate_breaker_rule& rule = rule_of(memory, place);
   const auto read = [](__u64& word) {
@@ -107,8 +112,8 @@ Gates::Gate* Gates::find_or_take(uint64_t number) {
   return found == gates_.end() ? nullptr : &*found;
 }
 
-Result<void> Gates::refuse(uint64_t number, int netns, const std::string& slo,
-                           const GateRule& rule) {
+Result<void> Gates::refuse(uint64_t number, int netns, const std::string& slo, const GateRule& rule,
+                           std::chrono::nanoseconds until) {
   Gate* gate = find_or_take(number);
   if (gate == nullptr)
     return fail(
@@ -122,10 +127,17 @@ Result<void> Gates::refuse(uint64_t number, int netns, const std::string& slo,
   const auto at = static_cast<size_t>(place - gate->slos.begin());
   slogate_breaker_rule& to = rule_of(gate->memory, at);
   set_mode(to, SLOGATE_BREAKER_off);
+  // No word of the new rule before that.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (place->empty()) gate->before[at] = read_counts(gate->memory, at);
+  const size_t ports = std::min<size_t>(rule.ports.size(), SLOGATE_BREAKER_PORTS);
+  const std::atomic_ref count(to.ports);
+  count.store(0, std::memory_order_seq_cst);
   to.list = rule.list;
-  to.ports = static_cast<__u32>(std::min<size_t>(rule.ports.size(), SLOGATE_BREAKER_PORTS));
-  std::copy_n(rule.ports.begin(), to.ports, to.port);
+  std::copy_n(rule.ports.begin(), ports, to.port);
+  count.store(ports == 0 ? SLOGATE_BREAKER_EVERY_PORT : static_cast<__u32>(ports),
+              std::memory_order_release);
+  set_until(to, until);
   set_mode(to, rule.dry_run ? SLOGATE_BREAKER_dry_run : SLOGATE_BREAKER_refuse);
   if (!gate->link) {
     gate->link = Fd(bpf_link_create(gate->program.get(), netns, BPF_SK_LOOKUP, nullptr));
@@ -138,6 +150,14 @@ Result<void> Gates::refuse(uint64_t number, int netns, const std::string& slo,
   }
   *place = slo;
   return {};
+}
+
+void Gates::renew(uint64_t number, const std::string& slo, std::chrono::nanoseconds until) {
+  const Gate* gate = find(number);
+  if (gate == nullptr) return;
+  const auto place = std::ranges::find(gate->slos, slo);
+  if (place != gate->slos.end())
+    set_until(rule_of(gate->memory, static_cast<size_t>(place - gate->slos.begin())), until);
 }
 
 BreakerCounts Gates::counts(uint64_t number, const std::string& slo) const {

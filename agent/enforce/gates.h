@@ -4,6 +4,7 @@
 // however it ends.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -32,6 +33,9 @@ struct GateRule {
   bool operator==(const GateRule&) const = default;
 };
 
+// A rule that is not renewed holds for so long: an agent that hangs refuses nobody.
+inline constexpr std::chrono::seconds kRuleLife{10};
+
 // An exempt range, and the list it is on.
 using Exempt = std::pair<uint32_t, AddressRange>;
 
@@ -41,8 +45,11 @@ class Gates {
   static Result<Gates> load(size_t most = kMostGates);
 
   // Makes `slo` refuse by this rule in the namespace that `netns` is open on, as `number`. It may
-  // have had another rule there.
-  Result<void> refuse(uint64_t number, int netns, const std::string& slo, const GateRule& rule);
+  // have had another rule there. `until`: CLOCK_MONOTONIC; it holds no longer than that.
+  Result<void> refuse(uint64_t number, int netns, const std::string& slo, const GateRule& rule,
+                      std::chrono::nanoseconds until);
+  // Lets it hold until then.
+  void renew(uint64_t number, const std::string& slo, std::chrono::nanoseconds until);
   // What it counted there, all together.
   BreakerCounts stop(uint64_t number, const std::string& slo);
   // So far.

@@ -38,12 +38,13 @@ bool is_same(const slogate_address& a, const slogate_address& b) {
   return std::ranges::equal(a.bytes, b.bytes);
 }
 
-std::vector<slogate_address> read_node_addresses() {
+std::vector<slogate_address> read_node_addresses(std::string_view except) {
   std::vector<slogate_address> addresses;
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return addresses;
   for (const ifaddrs* at = list; at != nullptr; at = at->ifa_next)
-    if (const auto address = to_address(at->ifa_addr)) addresses.push_back(*address);
+    if (const auto address = to_address(at->ifa_addr); address && except != at->ifa_name)
+      addresses.push_back(*address);
   freeifaddrs(list);
   return addresses;
 }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "maps/abi.h"
@@ -19,7 +20,7 @@ namespace slogate {
 [[nodiscard]] bool is_loopback(const slogate_address& address);
 [[nodiscard]] bool is_same(const slogate_address& a, const slogate_address& b);
 
-// Those of all interfaces; none where the kernel does not say.
-[[nodiscard]] std::vector<slogate_address> read_node_addresses();
+// Those of all interfaces but one of this name; none where the kernel does not say.
+[[nodiscard]] std::vector<slogate_address> read_node_addresses(std::string_view except = {});
 
 }  // namespace slogate

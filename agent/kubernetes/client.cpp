@@ -56,9 +56,9 @@ std::string join(const std::string& a, const std::string& b) {
 }
 
 bool same(const Cluster& a, const Cluster& b) {
-  return a.synced == b.synced && a.trouble == b.trouble && a.write_trouble == b.write_trouble &&
-         a.deployments == b.deployments && a.revision_pods == b.revision_pods &&
-         a.capacities == b.capacities && a.peers == b.peers;
+  return a.synced == b.synced && a.trouble == b.trouble && a.stale == b.stale &&
+         a.write_trouble == b.write_trouble && a.deployments == b.deployments &&
+         a.revision_pods == b.revision_pods && a.capacities == b.capacities && a.peers == b.peers;
 }
 
 }  // namespace
@@ -271,6 +271,7 @@ void KubernetesClient::Impl::log_troubles() {
 Cluster KubernetesClient::Impl::without_pods() const {
   Cluster cluster{.synced = pods_.synced(),
                   .trouble = join(reflector_.problem(), workloads_.problem()),
+                  .stale = siblings_.stale(),
                   .write_trouble = join(writer_.condition_problem(), writer_.event_problem())};
   workloads_.add_to(cluster);
   siblings_.add_to(cluster);

@@ -94,6 +94,8 @@ struct Cluster {
   bool synced = false;
   // Why what stands here may be out of date, "" while it is not: "the API server is away since …".
   std::string trouble;
+  // Why what stands here of the pods of vetoed revisions and of capacities may be, likewise.
+  std::string stale = {};
   // Why conditions or events are not written, "" while they are.
   std::string write_trouble;
   std::vector<std::shared_ptr<const Pod>> pods;  // by uid

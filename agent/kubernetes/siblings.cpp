@@ -154,7 +154,17 @@ std::string Siblings::problem() const {
   for (const auto& [uid, capacity] : capacities_)
     if (!capacity->problem().empty()) return capacity->problem();
   if (wanted_.size() > kMostFollowed)
-    return fmt::format("this node has pods of more than {} vetoed revisions", kMostFollowed);
+    return fmt::format(
+        "this node has pods of more than {} revisions that would have to be followed",
+        kMostFollowed);
+  return "";
+}
+
+std::string Siblings::stale() const {
+  for (const auto& [uid, revision] : revisions_)
+    if (revision.pods->pods() && !revision.pods->problem().empty()) return revision.pods->problem();
+  for (const auto& [uid, capacity] : capacities_)
+    if (capacity->listed() && !capacity->problem().empty()) return capacity->problem();
   return "";
 }
 

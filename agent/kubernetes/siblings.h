@@ -54,6 +54,7 @@ class CapacityOf : public ReflectorSink {
   [[nodiscard]] const std::string& problem() const { return reflector_.problem(); }
   // Whether it was read, or cannot be. Rights to read Argo's Rollouts are not everybody's.
   [[nodiscard]] bool known() const { return listed_ || !problem().empty(); }
+  [[nodiscard]] bool listed() const { return listed_; }
   [[nodiscard]] const std::optional<Capacity>& capacity() const { return capacity_; }
 
  private:
@@ -76,6 +77,9 @@ class Siblings {
   SteadyTime step();
   void add_to(Cluster& cluster) const;
   [[nodiscard]] std::string problem() const;
+  // Why what add_to() adds may be out of date; "" while it is not. What nobody could ever read is
+  // not there, and so not out of date.
+  [[nodiscard]] std::string stale() const;
 
  private:
   struct Followed {

@@ -136,7 +136,7 @@ both_seen() {
   [ "$(api /v1/slos | jq '[.[0].cgroups[] | length] | add')" = 2 ]
 }
 wait_until 30 both_seen || fail "the arms are not seen: $(api /v1/slos)"
-opens() { answers http://10.78.1.2:8080/ && slogate breaker open demo >"$work/opened" 2>&1; }
+opens() { answers http://10.78.1.2:8080/ && answers http://10.78.2.2:8080/ && slogate breaker open demo >"$work/opened" 2>&1; }
 wait_until 30 opens || fail "it does not open: $(cat "$work/opened") $(slogate verdict demo)"
 ! answers http://10.78.1.2:8080/ || fail "a connection was accepted"
 answers http://10.78.2.2:8080/ || fail "a connection to the baseline was refused"

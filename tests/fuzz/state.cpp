@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vetoes.json and weights.json as another agent, or a broken disk, left it. What is read is written
-// and read again.
+// vetoes.json, weights.json and closed.json as another agent, or a broken disk, left it. What is
+// read is written and read again.
 #include "agent/canary/state_dir.h"
 
 #include <fcntl.h>
@@ -40,6 +40,14 @@ void fuzz_weights(const slogate::StateDir& state) {
   slogate::fuzz::require(again && *again == *weights, "what was written is read");
 }
 
+void fuzz_closed(const slogate::StateDir& state) {
+  const auto closed = state.read_closed();
+  if (!closed) return;
+  slogate::fuzz::require(state.write_closed(*closed).has_value(), "it can be written");
+  const auto again = state.read_closed();
+  slogate::fuzz::require(again && *again == *closed, "what was written is read");
+}
+
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -50,6 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   require(state.has_value(), "the directory opens");
   write_file(directory.path + "/weights.json", data, size);
   fuzz_weights(*state);
+  write_file(directory.path + "/closed.json", data, size);
+  fuzz_closed(*state);
   const auto vetoes = state->read_vetoes();
   if (!vetoes) return 0;
   require(state->write_vetoes(*vetoes).has_value(), "it can be written");

@@ -23,6 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr uint64_t kNumber = 1;  // whatever the namespace is called
+constexpr std::chrono::nanoseconds kForever = std::chrono::nanoseconds::max();
 const std::string kLeft6 = "fd77::1", kRight6 = "fd77::2";
 
 AddressRange range_of(const std::string& ip, unsigned bits = 128) {
@@ -55,7 +56,7 @@ class Breaks : public testing::Test {
     port_ = Address::of_socket(listener_.get()).port();
   }
   void refuse(const GateRule& rule = {}, const std::string& slo = "demo") {
-    const auto done = gates_->refuse(kNumber, link_.right.fd(), slo, rule);
+    const auto done = gates_->refuse(kNumber, link_.right.fd(), slo, rule, kForever);
     ASSERT_TRUE(done) << done.error().line();
   }
   // Of a connection from `left`, or from where the server is.
@@ -90,7 +91,7 @@ TEST_F(BreaksAccuracy, WithinAMillisecond) {
     for (size_t i = 0; i < kTimes; ++i) {
       for (int s = 0; s < 4; ++s) sockets.push_back(open_socket(client_));
       const auto begin = std::chrono::steady_clock::now();
-      ASSERT_TRUE(gates_->refuse(kNumber, link_.right.fd(), "demo", {}));
+      ASSERT_TRUE(gates_->refuse(kNumber, link_.right.fd(), "demo", {}, kForever));
       size_t tries = 0;
       while (try_connect(sockets.at(tries).get(), address) == 0) ++tries;
       took.push_back(
@@ -187,6 +188,16 @@ TEST_F(Breaks, ADryRunCountsAndRefusesNothing) {
   EXPECT_EQ(counts(), (BreakerCounts{.would_refuse = 2}));
 }
 
+// An agent that hangs, or is stopped, refuses nobody for long.
+TEST_F(Breaks, ARuleThatIsNotRenewedEnds) {
+  const auto soon = [] { return now().monotonic + 300ms; };
+  ASSERT_TRUE(gates_->refuse(kNumber, link_.right.fd(), "demo", {}, soon()));
+  EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
+  ASSERT_TRUE(eventually([&] { return attempt(kRightIp) == 0; }, 2s));
+  gates_->renew(kNumber, "demo", soon());
+  EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
+}
+
 TEST_F(Breaks, TwoSlosOfOnePodEachByItsOwnRule) {
   refuse({.ports = {port_}, .dry_run = true}, "one");
   refuse({.ports = {port_}}, "two");
@@ -201,18 +212,18 @@ TEST_F(Breaks, TwoSlosOfOnePodEachByItsOwnRule) {
   EXPECT_EQ(counts("three"), BreakerCounts{});
   refuse({}, "four");
   refuse({}, "five");
-  EXPECT_FALSE(gates_->refuse(kNumber, link_.right.fd(), "six", {}));
+  EXPECT_FALSE(gates_->refuse(kNumber, link_.right.fd(), "six", {}, kForever));
 }
 
 TEST_F(Breaks, NoMoreNamespacesThanThereArePrograms) {
   const Netns second, third;
   refuse();
-  ASSERT_TRUE(gates_->refuse(2, second.fd(), "demo", {}));
-  const auto full = gates_->refuse(3, third.fd(), "demo", {});
+  ASSERT_TRUE(gates_->refuse(2, second.fd(), "demo", {}, kForever));
+  const auto full = gates_->refuse(3, third.fd(), "demo", {}, kForever);
   ASSERT_FALSE(full);
   EXPECT_TRUE(full.error().message.contains("2 network namespaces")) << full.error().line();
   gates_->stop(kNumber, "demo");
-  ASSERT_TRUE(gates_->refuse(3, third.fd(), "demo", {}));
+  ASSERT_TRUE(gates_->refuse(3, third.fd(), "demo", {}, kForever));
   EXPECT_EQ(attempt(kRightIp), 0);
 }
 
@@ -229,11 +240,11 @@ TEST_F(Breaks, APortThatIsUsedAgainIsAccepted) {
 TEST_F(Breaks, ANamespaceMayEndMeanwhile) {
   {
     const Netns gone;
-    ASSERT_TRUE(gates_->refuse(2, gone.fd(), "demo", {}));
+    ASSERT_TRUE(gates_->refuse(2, gone.fd(), "demo", {}, kForever));
   }
   EXPECT_EQ(gates_->stop(2, "demo"), BreakerCounts{});
   const Netns next;
-  ASSERT_TRUE(gates_->refuse(2, next.fd(), "demo", {}));
+  ASSERT_TRUE(gates_->refuse(2, next.fd(), "demo", {}, kForever));
 }
 
 // ---- programs of others ----
@@ -308,7 +319,8 @@ TEST_F(Breaks, WhenItsProcessIsKilledConnectionsAreAcceptedAgain) {
     const Channel channel;
     Child child(server_, [&] {
       auto gates = Gates::load(1);
-      check(gates && gates->refuse(kNumber, link_.right.fd(), "demo", {}) ? 0 : -1, "refuse");
+      check(gates && gates->refuse(kNumber, link_.right.fd(), "demo", {}, kForever) ? 0 : -1,
+            "refuse");
       send_token(channel.other.get());
       pause();
     });
@@ -332,7 +344,7 @@ TEST_F(Breaks, TakesNoMoreThanTheAgentKeeps) {
     auto gates = Gates::load(1);
     if (!gates) throw std::runtime_error(gates.error().line());
     check(drop_privileges() ? 0 : -1, "drop privileges");
-    const auto done = gates->refuse(kNumber, link_.right.fd(), "demo", {});
+    const auto done = gates->refuse(kNumber, link_.right.fd(), "demo", {}, kForever);
     if (!done) throw std::runtime_error(done.error().line());
     send_token(channel.other.get());
     wait_token(channel.other.get());
@@ -350,15 +362,20 @@ class BreakerTest : public Breaks {
  protected:
   void SetUp() override {
     Breaks::SetUp();
+    make();
+    wish_ = {.slo = "demo",
+             .said = {.rollout = "one", .since = std::chrono::system_clock::now(), .max = 10min},
+             .canary = {{.cgroup = server_.id(), .name = "canary", .path = server_.directory()}}};
+  }
+  void make() {
     Kernel& kernel = shared_kernel(Mode::Locked);
     auto made = Breaker::make({.exempt = {},
                                .sockets = kernel.maps().fd("slogate_sockets"),
                                .directories = {"/proc/self/fd"}});
     ASSERT_TRUE(made) << made.error().line();
     breaker_ = std::move(*made);
-    wish_ = {.slo = "demo",
-             .said = {.rollout = "one", .since = std::chrono::system_clock::now(), .max = 10min},
-             .canary = {{.cgroup = server_.id(), .name = "canary"}}};
+    breaker_->set_node_addresses({{.bytes = {0x20, 0x01}}});
+    began_ = now();  // loading may have taken longer than a rule lives
   }
   // At so much time after the beginning.
   const BreakerStatus& look(std::chrono::nanoseconds at = 0s) {
@@ -466,7 +483,7 @@ TEST_F(BreakerTest, NeverWhereTheNodeOrTheBaselineIs) {
   const TestCgroup baseline;
   Fd beside;
   link_.right.run([&] { beside = listen_on(baseline, Address("::", 0)); });
-  wish_.canary = {{.cgroup = server_.id(), .name = "canary"}};
+  wish_.canary = {{.cgroup = server_.id(), .name = "canary", .path = server_.directory()}};
   wish_.others = {baseline.id()};
   look();
   ASSERT_EQ(attempt(kRightIp), 0);
@@ -501,6 +518,99 @@ TEST_F(BreakerTest, ByHand) {
   EXPECT_FALSE(look(11min).open);
   EXPECT_TRUE(status_.note.contains("by hand")) << status_.note;
   EXPECT_EQ(attempt(kRightIp), 0);
+}
+
+TEST_F(BreakerTest, AnOpeningByHandThatFailsIsTakenBack) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.said.must_close = "nobody is left";
+  ASSERT_TRUE(breaker_->open("demo", began_));
+  EXPECT_FALSE(look().open);
+  EXPECT_EQ(status_.note, "nobody is left");
+  breaker_->undo_open("demo");
+  wish_.said.must_close = "";
+  EXPECT_FALSE(look(1s).open);
+  EXPECT_FALSE(status_.by_hand);
+}
+
+TEST_F(BreakerTest, ClosesWhereAddressesCannotBeExempt) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.said.vetoed = true;
+  breaker_->set_node_addresses({});
+  EXPECT_TRUE(look().open) << "none at all are not believed: " << status_.note;
+  for (unsigned i = 0; i < 8192; ++i)
+    wish_.exempt.push_back(range_of(fmt::format("10.9.{}.{}", i / 256, i % 256)));
+  EXPECT_FALSE(look(1s).open);
+  EXPECT_TRUE(status_.note.contains("cannot be exempt")) << status_.note;
+  EXPECT_EQ(attempt(kRightIp), 0);
+  wish_.exempt.clear();
+  EXPECT_TRUE(look(2s).open) << status_.note;
+}
+
+TEST_F(BreakerTest, NeverForACgroupThatIsGoneOrIsNew) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.canary[0].path += "-gone";
+  wish_.said.vetoed = true;
+  EXPECT_FALSE(look().open);
+  wish_.canary[0].path = server_.directory();
+  EXPECT_TRUE(look(1s).open) << status_.note;
+  // Another one is there at the veto of the next rollout, and this one follows.
+  wish_.spares_newcomers = true;
+  wish_.said.rollout = "two";
+  const auto canary = std::exchange(wish_.canary, {});
+  EXPECT_FALSE(look(2s).open);
+  wish_.canary = canary;
+  EXPECT_FALSE(look(3s).open);
+  EXPECT_TRUE(status_.note.contains("came after the veto")) << status_.note;
+  EXPECT_EQ(attempt(kRightIp), 0);
+}
+
+TEST_F(BreakerTest, NotWhileNobodyKnowsWhereTheBaselineIs) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.said.vetoed = true;
+  wish_.others = {UINT64_MAX};
+  EXPECT_FALSE(look().open);
+  EXPECT_TRUE(status_.note.contains("not known yet")) << status_.note;
+  wish_.apart = true;
+  EXPECT_TRUE(look(1s).open) << status_.note;
+}
+
+// An SLO that is away for one look has had its time.
+TEST_F(BreakerTest, ClosedByHandStaysSoThoughItsSloWasAway) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.said.vetoed = true;
+  EXPECT_TRUE(look().open);
+  ASSERT_TRUE(breaker_->close("demo"));
+  breaker_->look({}, began_);
+  EXPECT_FALSE(look(1s).open);
+  EXPECT_TRUE(status_.note.contains("by hand")) << status_.note;
+  // And though its agent was started again.
+  const auto closed = breaker_->closed_by_hand();
+  EXPECT_EQ(closed, (std::vector<ClosedByHand>{{"demo", "one"}}));
+  make();
+  breaker_->restore(closed);
+  look(2s);
+  ASSERT_EQ(attempt(kRightIp), 0);
+  EXPECT_FALSE(look(3s).open);
+  EXPECT_TRUE(status_.note.contains("by hand")) << status_.note;
+}
+
+TEST_F(BreakerTest, SaysAgainWhatChangesWhileItIsOpen) {
+  look();
+  ASSERT_EQ(attempt(kRightIp), 0);
+  wish_.said.vetoed = wish_.dry_run = true;
+  look();
+  wish_.dry_run = false;
+  look(1s);
+  look(2s);
+  const auto changes = breaker_->take_changes();
+  ASSERT_EQ(changes.size(), 2u);
+  EXPECT_TRUE(changes[0].message.contains("would be refused"));
+  EXPECT_TRUE(changes[1].message.contains("are refused"));
 }
 
 TEST_F(BreakerTest, TheNodeItselfIsAccepted) {

@@ -91,12 +91,8 @@ class BreakerWishes : public testing::Test {
   }
   std::vector<BreakerWish> wishes() {
     Verdicts verdicts;
-    verdicts.slos.push_back(
-        std::make_shared<SloStatus>(SloStatus{.slo = slo_,
-                                              .objectives = {},
-                                              .canary = {"/canary/a", "/canary/b"},
-                                              .baseline = baseline_,
-                                              .notes = {}}));
+    verdicts.slos.push_back(std::make_shared<SloStatus>(SloStatus{
+        .slo = slo_, .objectives = {}, .canary = canary_, .baseline = baseline_, .notes = {}}));
     verdicts.list.push_back(std::make_shared<Verdict>(verdict_));
     return breaker_wishes({.config = config_,
                            .verdicts = verdicts,
@@ -104,7 +100,10 @@ class BreakerWishes : public testing::Test {
                            .restored = restored_,
                            .on_kubernetes = on_kubernetes_,
                            .heard = heard_,
-                           .away = away_});
+                           .away = away_,
+                           .silent = silent_,
+                           .trouble = trouble_,
+                           .trouble_for = trouble_for_});
   }
   BreakerWish wish() {
     const auto all = wishes();
@@ -121,10 +120,14 @@ class BreakerWishes : public testing::Test {
   EnforceConfig config_{.mode = EnforceMode::Refuse};
   Slo slo_{.name = {}, .port = {}, .container = {}, .canary = {}, .baseline = {}, .objectives = {}};
   Verdict verdict_;
+  std::vector<std::string> canary_ = {"/canary/a", "/canary/b"};
   std::vector<std::string> baseline_ = {"/stable/a"};
   std::vector<Workload> workloads_;
   std::set<std::pair<std::string, std::string>> restored_;
   std::set<std::string> away_;
+  std::set<std::string> silent_;
+  std::string trouble_;
+  std::chrono::nanoseconds trouble_for_{0};
   bool on_kubernetes_ = false, heard_ = false;
 };
 
@@ -164,14 +167,27 @@ TEST_F(BreakerWishes, AVetoOfBeforeOpensNothing) {
 
 TEST_F(BreakerWishes, NobodyIsRefusedWhereNobodyIsLeft) {
   baseline_.clear();
-  EXPECT_THAT(wish().said.obstacle, HasSubstr("nothing of the baseline"));
+  EXPECT_THAT(wish().said.must_close, HasSubstr("nothing of the baseline"));
+  baseline_ = {"/stable/a"};
+  EXPECT_EQ(wish().said.must_close, "");
+  silent_ = {"demo"};
+  EXPECT_THAT(wish().said.must_close, HasSubstr("no traffic"));
   slo_.baseline.reset();
-  EXPECT_EQ(wish().said.obstacle, "");
+  EXPECT_THAT(wish().said.must_close, HasSubstr("no baseline"));
+}
+
+TEST_F(BreakerWishes, AnApiServerThatIsAwayOpensNothingAndClosesAfterAMinute) {
+  on_kubernetes_ = heard_ = true;
+  trouble_ = "the API server is away";
+  EXPECT_EQ(wish().said.barrier, trouble_);
+  EXPECT_EQ(wish().said.must_close, "");
+  trouble_for_ = kClusterTrust;
+  EXPECT_EQ(wish().said.must_close, trouble_);
 }
 
 TEST_F(BreakerWishes, OnKubernetesPodsAreChosenByTheirDeploymentAlone) {
   on_kubernetes_ = true;
-  EXPECT_THAT(wish().said.obstacle, HasSubstr("has not been heard"));
+  EXPECT_THAT(wish().said.barrier, HasSubstr("has not been heard"));
   heard_ = true;
   restored_ = {{"demo", "one"}};
   EXPECT_EQ(wish().said.obstacle, "");
@@ -179,6 +195,10 @@ TEST_F(BreakerWishes, OnKubernetesPodsAreChosenByTheirDeploymentAlone) {
   workloads_[0].pod.pod = pod("a", "refuse");
   away_ = {"a", "b"};
   EXPECT_THAT(chosen(), ElementsAre(2));
+  // Known by its path alone where its name has not come in time.
+  workloads_[1].path = canary_[1] = "/canary/kubepods/b";
+  EXPECT_THAT(chosen(), ElementsAre());
+  workloads_[1].path = canary_[1] = "/canary/b";
   workloads_[1].pod.pending = true;
   EXPECT_THAT(chosen(), ElementsAre());
   // Both the pod and the choice have to allow it.
@@ -196,6 +216,8 @@ TEST_F(BreakerWishes, OnKubernetesPodsAreChosenByTheirDeploymentAlone) {
 TEST_F(BreakerWishes, AnSloThatCannotBeEnforcedSaysSo) {
   EXPECT_EQ(enforce_note(slo_, config_, false), "");
   EXPECT_THAT(enforce_note(slo_, {}, false), HasSubstr("no effect"));
+  EXPECT_THAT(enforce_note(slo_, config_, false, "it cannot be loaded"),
+              HasSubstr("it cannot be loaded"));
   slo_.canary = TrackSelector{"shop", "web", "canary"};
   EXPECT_THAT(enforce_note(slo_, config_, true), HasSubstr("revisions"));
   slo_.enforce.mode = EnforceMode::Off;

@@ -363,6 +363,15 @@ double weight_after(const Slo& slo, std::vector<KeptWeight> weights, uint64_t ca
   return after.verdict().traffic_weight;
 }
 
+TEST_F(StateDirTest, BreakersThatWereClosedByHandAreKept) {
+  const auto state = StateDir::open(path_);
+  ASSERT_TRUE(state);
+  EXPECT_THAT(*state->read_closed(), IsEmpty());
+  const std::vector<std::pair<std::string, std::string>> closed = {{"demo", "one"}};
+  ASSERT_TRUE(state->write_closed(closed));
+  EXPECT_EQ(*state->read_closed(), closed);
+}
+
 TEST_F(StateDirTest, AWeightGoesOnWhereTheSameCanaryIsStillThere) {
   const Slo slo = rising_slo("/demo/canary/**");
   Node node(slo);

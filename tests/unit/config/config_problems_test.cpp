@@ -240,7 +240,12 @@ TEST(ConfigProblems, Slos) {
       {slo(kObjective) + "  enforce: { mode: refuse }\n",
        {{5, 12, "the SLO enforces, and the agent does not"}}},
       {slo(kObjective) + "  enforce: { mode: off }\n", {}},
-      {slo(kObjective) +
+      {slo(kObjective) + "  enforce: { mode: refuse }\nenforce: { mode: refuse }\n",
+       {{5, 12, "without a baseline"}, {5, 12, "on every port"}}},
+      {slo("  baseline: { cgroup: /b }\n  port: 80\n  enforce: { mode: refuse }\n") +
+           "enforce: { mode: refuse }\n",
+       {}},
+      {slo("  baseline: { cgroup: /b }\n") +
            "  enforce: { mode: refuse, ports: [80], for: latency, max: 1s, dry_run: true, exempt: "
            "[10.0.0.7, 10.0.0.0/8, 0.0.0.0/0, '::1', 'fd00::/8', '::/0'] }\n"
            "enforce: { mode: refuse }\n",

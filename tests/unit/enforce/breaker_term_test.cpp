@@ -74,6 +74,34 @@ TEST_F(BreakerTermTest, AnObstacleKeepsItClosedAndClosesNothing) {
   EXPECT_FALSE(look(3s));
 }
 
+TEST_F(BreakerTermTest, WhatClosesItLetsItOpenAgainForWhatIsLeft) {
+  said_.vetoed = true;
+  EXPECT_TRUE(look(0s));
+  said_.barrier = "away";
+  EXPECT_TRUE(look(1s));
+  said_.must_close = "nobody is left";
+  EXPECT_FALSE(look(2s));
+  EXPECT_EQ(term_.why(), "nobody is left");
+  said_.must_close = "";
+  EXPECT_FALSE(look(3s));
+  EXPECT_EQ(term_.why(), "away");
+  said_.barrier = "";
+  EXPECT_TRUE(look(4s));
+  EXPECT_EQ(term_.until(), 100h + 10min);
+}
+
+TEST_F(BreakerTermTest, ByHandOneObstacleIsPassedOverAndNoBarrier) {
+  said_.vetoed = true;
+  said_.obstacle = "of another kind";
+  said_.barrier = "away";
+  look(0s);
+  term_.open_by_hand({epoch_, 100h}, 10min);
+  EXPECT_FALSE(look(1s));
+  EXPECT_EQ(term_.why(), "away");
+  said_.barrier = "";
+  EXPECT_TRUE(look(2s));
+}
+
 TEST_F(BreakerTermTest, ByHandItGoesOverWhatIsSaid) {
   look(0s);
   term_.open_by_hand({epoch_ + 1h, 100h + 1h}, 10min);
