@@ -11,10 +11,11 @@ set -euo pipefail
 version=$(sed -n 's/^project(slogate VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
 passed "the tree names version $version everywhere"
 
-# A tree of its own, whose packages are made at once.
+# A tree of its own, whose packages are made at once, and where each change is in the section of a version.
 copy=$work/copy
 mkdir -p "$copy/tools" "$copy/packaging"
-cp -r "$root"/{CMakeLists.txt,CHANGELOG.md,docs,daemonset} "$copy"
+cp -r "$root"/{CMakeLists.txt,docs,daemonset} "$copy"
+awk '/^## / { inside = /\[Unreleased\]/ } !inside || /^## /' "$root/CHANGELOG.md" >"$copy/CHANGELOG.md"
 cp "$root"/tools/{release,lib.sh} "$copy/tools"
 cat >"$copy/tools/made" <<'END'
 #!/bin/sh
