@@ -13,7 +13,8 @@ for program in nginx haproxy ip curl jq; do
 done
 openings=${SLOGATE_OPENINGS:-50}
 drills=${SLOGATE_DRILLS:-3}
-watched=${SLOGATE_WATCHED:-20} # seconds of a baseline before its canary begins to fail
+watched=${SLOGATE_WATCHED:-20} # seconds that a baseline is alone before the first canary
+warmed=${SLOGATE_WARMED:-10}   # seconds of each canary before it does
 
 names=()
 leave() {
@@ -40,7 +41,7 @@ join_front() {
 }
 add_netns front 0
 number=1
-for arm in canary stable; do
+for arm in canary stable other; do
   add_netns "$arm" "$number"
   join_front "$arm" "$number"
   ((number += 1))
@@ -49,7 +50,7 @@ done
 within() { run_in_cgroup "$(make_cgroup "$2")" ip netns exec "slogate-e2e-$$-$1" "${@:3}"; }
 answers() { ip netns exec "slogate-e2e-$$-front" curl --silent --fail --output /dev/null --max-time 5 "$1"; }
 
-# start_server ARM NUMBER: answers 200, or 500 while its file `bad` is there, and writes of each request
+# start_server NAME NUMBER CGROUP: answers 200, or 500 while its file `bad` is there, and writes of each request
 # when it was, on which connection, the how many of it, and the status.
 start_server() {
   local command
@@ -60,12 +61,14 @@ start_server() {
       if (-f $work/$1/bad) { return 500 \"bad\n\"; } return 200 \"well\n\"; } }")
   # nginx_in turns the log off for all.
   sed -i '/access_log off;/d' "$work/$1/nginx.conf"
-  within "$1" "$1" "${command[@]}" &
+  within "$1" "$3" "${command[@]}" &
   track "$!"
   wait_until 20 answers "http://10.78.$2.2:8080/" || fail "nginx of $1 does not answer"
 }
-start_server canary 1
-start_server stable 2
+# Two pods of the baseline, as most Deployments have more than one.
+start_server canary 1 canary
+start_server stable 2 stable/one
+start_server other 3 stable/other
 
 # proxy NAME PORT COMMAND...
 proxy() {
@@ -73,17 +76,20 @@ proxy() {
   track "$!"
   wait_until 20 answers "http://127.0.0.1:$2/" || fail "$1 does not answer"
 }
-# nginx_proxy NAME PORT DIRECTIVES [UPSTREAM-DIRECTIVES]: goes on asking who has failed.
+# nginx_proxy NAME PORT DIRECTIVES [UPSTREAM-DIRECTIVES [CANARY]]: to the canary and as much to its baseline. It goes on
+# asking who has failed.
+stables="server 10.78.2.2:8080 max_fails=0; server 10.78.3.2:8080 max_fails=0;"
 nginx_proxy() {
   local command
   mapfile -t command < <(nginx_in "$work/$1" "
-    upstream arms { server 10.78.1.2:8080 max_fails=0; server 10.78.2.2:8080 max_fails=0; ${4-} }
+    upstream arms { ${5-server 10.78.1.2:8080 weight=2 max_fails=0;} $stables ${4-} }
     server { listen 127.0.0.1:$2; location / { proxy_pass http://arms; $3 } }")
   proxy "$1" "$2" "${command[@]}"
 }
 nginx_proxy nginx-retry 8001 ""
 nginx_proxy nginx-once 8002 "proxy_next_upstream off;"
 nginx_proxy nginx-pool 8003 "proxy_http_version 1.1; proxy_set_header Connection '';" "keepalive 8;"
+nginx_proxy nginx-stable 8006 "" "" ""
 # haproxy_proxy NAME PORT OPTIONS SERVER-OPTIONS
 haproxy_proxy() {
   cat >"$work/$1.cfg" <<END
@@ -118,7 +124,7 @@ enforce: { mode: refuse, max: 10m }
 slos:
   - name: demo
     canary: { cgroup: "$cgroup_prefix/canary" }
-    baseline: { cgroup: "$cgroup_prefix/stable" }
+    baseline: { cgroup: "$cgroup_prefix/stable/**" }
     warmup: 0s
     enforce: { mode: refuse, ports: [8080] }
 END
@@ -133,7 +139,7 @@ counted() { of demo breaker.refused; }
 has_counted() { [ "$(counted)" -ge 1 ]; }
 both_seen() {
   answers http://127.0.0.1:8001/
-  [ "$(api /v1/slos | jq '[.[0].cgroups[] | length] | add')" = 2 ]
+  [ "$(api /v1/slos | jq '[.[0].cgroups[] | length] | add')" = 3 ]
 }
 wait_until 30 both_seen || fail "the arms are not seen: $(api /v1/slos)"
 opens() { answers http://10.78.1.2:8080/ && answers http://10.78.2.2:8080/ && slogate breaker open demo >"$work/opened" 2>&1; }
@@ -216,43 +222,65 @@ passed "it falls open when the agent is killed"
 
 # ---- from the first bad answer to the last new connection ----
 
-# drill CONFIGURATION: requests go to both arms, 300 a second to each, over new connections, and the
-# canary's all fail from one moment on. Sets $span, in ms from its first bad answer to its last new
-# connection, $late, in ms from the veto to that, and $reached, how many requests failed there until 3 s
-# after the veto.
-drill() {
-  local first last veto
+# send RATE ADDRESS:PORT: so many requests a second, each over a new connection, from now on.
+send() {
+  [ -z "${users-}" ] || stop_process "$users"
+  ip netns exec "slogate-e2e-$$-front" curl --silent --output /dev/null --rate "$(($1 * 3600))/h" \
+    "http://$2/[1-10000000]" &
+  users=$!
+  track "$users"
+}
+# start_baseline CONFIGURATION: an agent that has seen the baseline alone for $watched seconds, at 300 requests a second.
+start_baseline() {
   rm -rf "$work/state" "$work/canary/bad"
   start_agent --config "$1" --pin-dir none
-  ip netns exec "slogate-e2e-$$-front" curl --silent --output /dev/null --rate 2160000/h \
-    "http://127.0.0.1:8001/[1-1000000]" &
-  local users=$!
-  track "$users"
+  send 300 127.0.0.1:8006
   sleep "$watched"
+}
+# drill: a canary comes, is well for $warmed seconds at 300 requests a second beside as many of the baseline, and
+# fails in all its answers from then on. Sets $span, in ms from its first bad answer to its last new connection,
+# $late, in ms from the veto to that, and $reached, how many requests failed there until 3 s after the veto.
+drill() {
+  local first last veto
+  slogate reset demo >/dev/null
   : >"$work/canary.access"
+  send 600 127.0.0.1:8001
+  sleep "$warmed"
   : >"$work/canary/bad"
   wait_until 90 is demo veto || fail "90 s of failures bring no veto: $(slogate verdict demo)"
   sleep 3
-  stop_process "$users"
-  stop_agent
+  send 300 127.0.0.1:8006
+  rm "$work/canary/bad"
   first=$(awk '$4 == 500 { print $1; exit }' "$work/canary.access")
   last=$(awk '$3 == 1 { last = $1 } END { print last }' "$work/canary.access")
   span=$(awk -v a="$first" -v b="$last" 'BEGIN { printf "%d", (b - a) * 1000 }')
-  veto=$(jq -r 'select(.verdict.verdict == "veto").verdict.since' "$work/state/audit.jsonl")
+  veto=$(jq -r 'select(.verdict.verdict == "veto").verdict.since' "$work/state/audit.jsonl" | tail -n 1)
   late=$(awk -v a="$(date -d "$veto" +%s.%3N)" -v b="$last" 'BEGIN { printf "%d", (b - a) * 1000 }')
   reached=$(awk '$4 == 500' "$work/canary.access" | wc -l)
 }
 sed 's/mode: refuse/mode: off/' "$work/slogate.yaml" >"$work/off.yaml"
 spans=
+start_baseline "$work/slogate.yaml"
 for ((i = 0; i < drills; i++)); do
-  drill "$work/slogate.yaml"
+  drill
   say "with the breaker: $span ms from the first bad answer to the last new connection, $late ms from the veto; $reached failed at the canary"
   # The reading that decides is judged before anything is done, on a machine that does all of this.
   ((late <= 500)) || fail "new connections were accepted for $late ms after the veto"
   spans+="$span"$'\n'
 done
+# What a person has closed stays so, whoever starts anew meanwhile.
+[ "$(of demo breaker.state)" = open ] || fail "it is not open after a veto: $(slogate verdict demo)"
+slogate breaker close demo >/dev/null
+stop_agent
+start_agent --config "$work/slogate.yaml" --pin-dir none
+is_closed_by_hand() { [[ $(slogate verdict demo) == *"it was closed by hand"* ]]; }
+wait_until 10 is_closed_by_hand || fail "after a restart: $(slogate verdict demo)"
+is demo veto || fail "the veto is gone: $(slogate verdict demo)"
+answers http://10.78.1.2:8080/ || fail "closed by hand it refuses"
+stop_agent
 with=$(printf '%s' "$spans" | median)
-drill "$work/off.yaml"
+start_baseline "$work/off.yaml"
+drill
 say "median of $drills with the breaker: $with ms; without it connections went on, $late ms after the veto, and $reached failed at the canary"
 ((late > 2000)) || fail "without the breaker connections ended by themselves"
 passed "a canary that is vetoed gets no new connection"

@@ -29,12 +29,6 @@ Outcomes outcomes(const Counts& counts, std::string_view role) {
   return found;
 }
 
-uint64_t sum(const Outcomes& outcomes) {
-  uint64_t sum = 0;
-  for (const auto& [what, n] : outcomes) sum += n;
-  return sum;
-}
-
 std::string http_answer(int status, std::string_view body = "ok") {
   return fmt::format("HTTP/1.1 {} Whatever\r\nContent-Length: {}\r\n\r\n{}", status, body.size(),
                      body);

@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "agent/enforce/breaker.h"
+#include "agent/host/addresses.h"
 #include "agent/host/privileges.h"
 #include "tests/kernel/fixture.h"
 #include "tests/kernel/tcp.h"
@@ -179,6 +180,27 @@ TEST_F(Breaks, WhatComesFromWithinIsAccepted) {
     EXPECT_EQ(attempt(ip, true), 0) << ip;
   EXPECT_EQ(counts(), (BreakerCounts{.exempt = 5}));
   EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
+}
+
+// kube-proxy's device has the address of every Service: what comes from one is no probe of the node's.
+TEST(NodeAddresses, AreNotThoseOfServices) {
+  const Netns node;
+  node.command({"ip", "link", "add", "kube-ipvs0", "type", "veth", "peer", "name", "eth0"});
+  node.command({"ip", "addr", "add", "10.96.0.1/32", "dev", "kube-ipvs0"});
+  node.command({"ip", "addr", "add", "10.78.0.2/24", "dev", "eth0"});
+  node.command({"ip", "link", "set", "kube-ipvs0", "up"});
+  node.command({"ip", "link", "set", "eth0", "up"});
+  node.run([] {
+    const auto has = [](const std::vector<slogate_address>& all, const char* ip) {
+      const AddressRange one = range_of(ip);
+      return std::ranges::any_of(all, [&one](const auto& address) {
+        return std::ranges::equal(address.bytes, one.address);
+      });
+    };
+    EXPECT_TRUE(has(read_node_addresses(), "10.96.0.1"));
+    EXPECT_FALSE(has(read_node_addresses("kube-ipvs0"), "10.96.0.1"));
+    EXPECT_TRUE(has(read_node_addresses("kube-ipvs0"), "10.78.0.2"));
+  });
 }
 
 TEST_F(Breaks, ADryRunCountsAndRefusesNothing) {

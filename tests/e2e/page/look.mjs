@@ -54,10 +54,18 @@ const findViolations = async (page) => {
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 160)).join(" | ")}`);
 };
 
+// The innermost of what reaches beyond the right edge.
+const findWide = () =>
+  [...document.querySelectorAll("body *")]
+    .filter((one) => !one.closest(".scroll > *") && one.getBoundingClientRect().right > innerWidth)
+    .slice(-3)
+    .map((one) => one.outerHTML.slice(0, 200))
+    .join(" | ");
+
 const look = async (width, colorScheme) => {
   const page = await open({ viewport: { width, height: 900 }, colorScheme });
   const wide = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth);
-  check(wide <= 0, `at ${width} px the page is ${wide} px too wide`);
+  check(wide <= 0, `at ${width} px the page is ${wide} px too wide: ${await page.evaluate(findWide)}`);
   const violations = await findViolations(page);
   check(violations.length === 0, `${width} px, ${colorScheme}: ${violations.join("\n")}`);
   const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);

@@ -82,6 +82,31 @@ void make_bad(Node& node) {
   ASSERT_EQ(node.verdict().decision, Decision::Veto) << node.verdict().message;
 }
 
+TEST(WithoutBaseline, IsWhereItIsSilentOrGone) {
+  const Sampler good(support::lognormal());
+  Node node(slo_of("/demo/canary/**", "/demo/stable/**"));
+  node.add(1, "/demo/canary/a");
+  node.add(2, "/demo/stable/a");
+  const auto pass_seconds = [&node, &good](int seconds, bool baseline) {
+    for (int i = 0; i < seconds * 4; ++i) {
+      node.answer(0, good);
+      if (baseline) node.answer(1, good);
+      node.step();
+    }
+    return node.analysis.without_baseline();
+  };
+  EXPECT_THAT(pass_seconds(20, true), IsEmpty());
+  EXPECT_THAT(pass_seconds(5, false), IsEmpty()) << "a pause";
+  EXPECT_THAT(pass_seconds(20, false), ElementsAre("demo"));
+  EXPECT_THAT(pass_seconds(20, true), IsEmpty()) << "it is back";
+  node.rows[1].gone = true;
+  EXPECT_THAT(pass_seconds(2, false), ElementsAre("demo"));
+  Node alone(slo_of("/demo/canary/**", nullptr));
+  alone.add(1, "/demo/canary/a");
+  alone.step();
+  EXPECT_THAT(alone.analysis.without_baseline(), IsEmpty()) << "it never had one to lack";
+}
+
 TEST(Arms, WhatBothSelectorsMatchIsTheCanarys) {
   Node node(slo_of("/demo/canary/**", "/demo/**"));
   node.add(1, "/demo/canary/a");

@@ -366,6 +366,43 @@ TEST_F(KubernetesSiblings, WhatMayNotBeReadIsKnownToBeSo) {
               StartsWith("RBAC does not allow the agent to list deployments in namespace shop"));
 }
 
+// What was read and cannot be read any more is another matter.
+TEST_F(KubernetesSiblings, WhatWasReadGoesStale) {
+  const Json forbidden = {{"kind", "Status"}, {"code", 403}, {"message", "no"}};
+  // The watch after it lives.
+  const auto settle = [this](std::string_view part) {
+    cluster();
+    api.open(part);
+    api.pass(std::chrono::seconds(3));
+    cluster();
+  };
+  know();
+  siblings.follow({"new"});
+  cluster();
+  api.answer("deployments?", 403, forbidden);
+  cluster();
+  EXPECT_EQ(siblings.stale(), "") << "what nobody ever read is not out of date";
+  api.answer("pods?labelSelector", 200, list_json({pod_json("p", "new")}));
+  settle("pods?labelSelector");
+  EXPECT_EQ(siblings.stale(), "");
+
+  api.answer("pods?labelSelector", 403, forbidden);
+  EXPECT_THAT(*cluster().revision_pods["new"], SizeIs(1)) << "it is kept, and said to be old";
+  EXPECT_THAT(siblings.stale(), HasSubstr("watch pods"));
+  api.pass(std::chrono::minutes(5));
+  settle("pods?labelSelector");
+  EXPECT_EQ(siblings.stale(), "");
+
+  const Json deployment = {{"metadata", {{"uid", "d"}, {"namespace", "shop"}, {"name", "web"}}},
+                           {"spec", {{"replicas", 7}}}};
+  api.answer("deployments?", 200, list_json({deployment}));
+  settle("deployments?");
+  EXPECT_EQ(siblings.stale(), "");
+  api.answer("deployments?", 403, forbidden);
+  EXPECT_EQ(cluster().capacities.at("d")->replicas, 7u);
+  EXPECT_THAT(siblings.stale(), HasSubstr("watch deployments"));
+}
+
 TEST_F(KubernetesSiblings, OfARolloutOfArgoHaveItsLabel) {
   know("Rollout");
   siblings.follow({"new"});
