@@ -146,7 +146,8 @@ static __always_inline void close_answered(struct sock* sk, struct slogate_sock*
 /* What became of the requests of a connection that has one at a time is counted here, the streams
  * of another one by streams.h. */
 static __always_inline void count_end(struct slogate_slot* slot, struct slogate_sock* state,
-                                      const struct ending* end, const struct tcp_sock* tp) {
+                                      struct slogate_sock* books, const struct ending* end,
+                                      const struct tcp_sock* tp) {
   bool gone = is_client_gone(end);
   bool unanswered = end->open && !gone && end->from != TCP_SYN_SENT;
   bool one = state->protocol != SLOGATE_PROTOCOL_http2;
@@ -161,7 +162,7 @@ static __always_inline void count_end(struct slogate_slot* slot, struct slogate_
   /* If a reset follows, which goes out after this. */
   if (!end->client && !end->error && !end->peer_first && (unanswered || end->undelivered))
     state->flags |= SLOGATE_SOCK_owing;
-  if (end->from != TCP_SYN_SENT) count_use(slot, state, tp);
+  if (end->from != TCP_SYN_SENT) count_use(slot, books, tp);
 }
 
 /* A goodbye opens a request, as far as anyone can tell before the connection ends. */
@@ -175,14 +176,14 @@ static __always_inline bool says_goodbye(const struct slogate_slot* slot, const 
 }
 
 static __always_inline void end_connection(struct slogate_slot* slot, struct slogate_sock* state,
-                                           struct slogate_http2* http2, const struct ending* end,
-                                           struct tcp_sock* tp) {
+                                           struct slogate_sock* books, struct slogate_http2* http2,
+                                           const struct ending* end, struct tcp_sock* tp) {
   struct http2_booking booking = {
       .now = bpf_ktime_get_ns(), .client = end->client, .asker = is_client_gone(end)};
-  count_end(slot, state, end, tp);
+  count_end(slot, state, books, end, tp);
   end_streams(slot, http2, &booking);
-  settle(slot, state, tp);
-  sample_rtt(slot, state, tp);
+  settle(slot, books, tp);
+  sample_rtt(slot, books, tp);
 }
 
 static __always_inline void closed(struct sock* sk, int from) {
@@ -191,8 +192,9 @@ static __always_inline void closed(struct sock* sk, int from) {
   struct slogate_slot* slot = slot_of(sk, state);
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!slot || !tp) return;
+  struct slogate_sock* books = books_of(sk, state);
   if (state->role == SLOGATE_ROLE_listener) {
-    look_at_queue(slot, state, sk);
+    look_at_queue(slot, books, sk);
     return;
   }
   close_answered(sk, state, tp);
@@ -209,14 +211,14 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .undelivered = is_undelivered(tp, state, from),
                        .idle = !waits && is_idle(tp, state)};
   if (http2) {
-    end_connection(slot, state, http2, &end, tp);
+    end_connection(slot, state, books, http2, &end, tp);
     return;
   }
   if (end.open && state->flags & SLOGATE_SOCK_read) record_queue(slot, state, state->opened);
   state->opened = 0;
-  count_end(slot, state, &end, tp);
-  settle(slot, state, tp);
-  sample_rtt(slot, state, tp);
+  count_end(slot, state, books, &end, tp);
+  settle(slot, books, tp);
+  sample_rtt(slot, books, tp);
 }
 
 static __always_inline void ends(struct sock* sk) {
@@ -256,6 +258,7 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
     ends(sk);
   else if (to == TCP_CLOSE)
     closed(sk, from);
+  if (to == TCP_CLOSE) leave_roll(sk, state_of(sk));
   /* A child begins as LISTEN, too, and goes on to SYN_RECV. */
   if (from == TCP_LISTEN && to == TCP_CLOSE) stops_listening(sk);
 }
@@ -272,7 +275,7 @@ static __always_inline void on_retransmit(struct sock* sk) {
   if (!state) state = adopt(sk);
   struct slogate_slot* slot = state ? slot_of(sk, state) : 0;
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
-  if (slot && tp) settle(slot, state, tp);
+  if (slot && tp) settle(slot, books_of(sk, state), tp);
 }
 
 SEC("tp_btf/tcp_retransmit_skb")

@@ -15,7 +15,7 @@ const volatile __u32 listen_overflow = 0;
  * is passed over here. */
 static __always_inline void on_overflow(struct sock* listener) {
   struct slogate_sock* state = bpf_sk_storage_get(&slogate_sockets, listener, 0, 0);
-  if (state) __sync_fetch_and_add(&state->drops, 1);
+  if (state) __sync_fetch_and_add(&books_of(listener, state)->drops, 1);
 }
 /* The reason of a segment for which there is no socket, where only its drop tells of a refused
  * connection (see connection.bpf.c); else 0, which is no reason. */

@@ -232,6 +232,7 @@ static __always_inline struct slogate_http2* begin_http2(struct sock* sk,
     lose(SLOGATE_SITE_no_storage);
     return 0;
   }
+  enter_http2(sk, http2);
   http2->accepted = ~0u;
   state->protocol = SLOGATE_PROTOCOL_http2;
   state->phase = 0;

@@ -3,7 +3,7 @@
  * Once a tick, for every socket that has news or something under way (news.h), whatever its
  * network namespace: brings the counts that TCP itself keeps up to date, and reports the requests
  * that are still open. What else the agent may have it do is in enum slogate_walk. Who goes over
- * the sockets: inventory.bpf.c, or file_inventory.bpf.c in its place.
+ * the sockets: inventory.bpf.c. Where the kernel refuses that, roll_call.bpf.c does all of this.
  *
  * Quiet sockets are not taken off in a walk that reports: for each that had gone the kernel would
  * miss another one, see was_visited().

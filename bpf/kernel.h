@@ -127,6 +127,7 @@ struct sock {
   unsigned char sk_userlocks : 4;
   __u8 sk_shutdown; /* which sides the application has shut down; both, once it closes */
   int sk_err;
+  void* sk_bpf_storage;
   void* sk_socket; /* 0 once the application has closed it */
   struct sock_cgroup_data sk_cgrp_data;
 };

@@ -77,6 +77,23 @@ struct {
   __type(value, __u32);
 } slogate_news SEC(".maps");
 
+/* Address of a socket -> what the inventory has to know of it, see roll.h. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, SLOGATE_ROLL);
+  __type(key, __u64);
+  __type(value, struct slogate_entry);
+} slogate_roll SEC(".maps");
+
+/* What a pass over it says. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct slogate_open);
+} slogate_open SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);

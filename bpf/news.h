@@ -28,14 +28,18 @@
 #ifndef SLOGATE_NEWS_H
 #define SLOGATE_NEWS_H
 
-#include "slot.h"
+#include "roll.h"
 
 static __always_inline struct slogate_sock* state_of(struct sock* sk) {
   return bpf_sk_storage_get(&slogate_sockets, sk, 0, 0);
 }
 
 static __always_inline void enter_news(struct sock* sk, struct slogate_sock* state) {
-  if (bpf_sk_storage_get(&slogate_news, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE)) return;
+  if (by_roll) {
+    if (enter_roll(sk, state)) return;
+  } else if (bpf_sk_storage_get(&slogate_news, sk, 0, BPF_LOCAL_STORAGE_GET_F_CREATE)) {
+    return;
+  }
   /* Its next event tries again. */
   *(volatile __u32*)&state->listed = 0;
   struct slogate_control* c = control();

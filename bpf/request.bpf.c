@@ -120,9 +120,10 @@ static __always_inline void answer_arrived(struct sock* sk, struct tcp_sock* tp,
 
 /* A listener's news: one more connection waits to be accepted. */
 static __always_inline void connection_waits(struct sock* sk, struct slogate_sock* state) {
-  if (state->full == is_full_queue(sk) && state->drops == (__u32)sk->sk_drops.counter) return;
+  struct slogate_sock* books = books_of(sk, state);
+  if (books->full == is_full_queue(sk) && books->drops == (__u32)sk->sk_drops.counter) return;
   struct slogate_slot* slot = slot_of(sk, state);
-  if (slot) look_at_queue(slot, state, sk);
+  if (slot) look_at_queue(slot, books, sk);
 }
 
 static __always_inline void on_data_ready(struct sock* sk) {

@@ -67,10 +67,13 @@ static __always_inline void note_answered(const struct tcp_sock* tp, struct slog
 /* ---- without it, in send_length ---- */
 
 static __always_inline struct slogate_sock* socket_that_sent(struct sock* sk, int bytes) {
-  struct slogate_sock* state = known_socket(sk);
-  if (state) return state;
-  state = adopt(sk);
-  /* The first event of an older socket: what has been sent here is its news. */
+  struct slogate_sock* state = by_roll ? state_of(sk) : 0;
+  bool first = state && was_unwatched(sk, state);
+  state = known_socket(sk);
+  if (state && !first) return state;
+  if (!state) state = adopt(sk);
+  /* The first event of a socket that is older, or is watched again: what is sent here is its news.
+   */
   if (state) state->sent -= bytes;
   return state;
 }

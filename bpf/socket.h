@@ -261,10 +261,41 @@ static __always_inline struct slogate_slot* slot_of(const struct sock* sk,
 
 /* ---- sockets ---- */
 
+/* A connection that was not watched, as far as anyone knows: what happened meanwhile is not ours.
+ */
+static __always_inline bool was_unwatched(const struct sock* sk, const struct slogate_sock* state) {
+  const struct slogate_control* c = control();
+  return by_roll && c && state->visited != c->rewatched && sk->__sk_common.skc_hash & c->unwatched;
+}
+
+COLD int forget_unwatched(struct sock* sk, struct slogate_sock* state, __u32 rewatched) {
+  struct tcp_sock* tp = was_unwatched(sk, state) ? bpf_skc_to_tcp_sock(sk) : 0;
+  state->visited = rewatched;
+  if (!tp) return 0;
+  state->opened = state->started = 0;
+  state->flags = 0;
+  state->sent = tp->write_seq;
+  /* Where its frames are is found out again, as after any gap. */
+  struct slogate_http2* http2 = bpf_sk_storage_get(&slogate_http2, sk, 0, 0);
+  if (http2) http2->doubt = http2->last;
+  struct slogate_sock* books = books_of(sk, state);
+  if (books->visited == rewatched) return 0;
+  books->visited = rewatched;
+  books->segs_in = books->rtt_segs = tp->segs_in;
+  books->segs_out = tp->segs_out;
+  books->retransmits = tp->total_retrans;
+  return 0;
+}
+
 /* Of a socket that something happens to. */
 static __always_inline struct slogate_sock* known_socket(struct sock* sk) {
   struct slogate_sock* state = state_of(sk);
-  if (state) note_news(sk, state);
+  if (!state) return 0;
+  note_news(sk, state);
+  if (by_roll) {
+    const struct slogate_control* c = control();
+    if (c && state->visited != c->rewatched) forget_unwatched(sk, state, c->rewatched);
+  }
   return state;
 }
 
@@ -288,6 +319,11 @@ COLD struct slogate_sock* remember(struct sock* sk, int role, bool adopted) {
   state->drops = sk->sk_drops.counter;
   state->full = is_full_queue(sk);
   state->used = adopted; /* it was not counted as a connection either */
+  if (by_roll) {
+    const struct slogate_control* c = control();
+    if (c) state->visited = c->rewatched;
+    state->listed = 0; /* enters the roll as it is now */
+  }
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (tp) {
     /* MPTCP has ways of its own to send: a request that opened here would never close. */

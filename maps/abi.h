@@ -13,7 +13,7 @@
 #include "histogram.h"
 
 /* Rises with every change of layout or meaning below. */
-#define SLOGATE_ABI_VERSION 5
+#define SLOGATE_ABI_VERSION 6
 
 enum slogate_signal {
 #define SLOGATE_SIGNAL(name, ...) SLOGATE_SIGNAL_##name,
@@ -191,6 +191,10 @@ struct slogate_control {
   __u32 http2_streams;
   __u32 unlisted; /* how often a socket found no memory for its entry in slogate_news */
   __u32 walks;    /* the number of the walk that was begun last */
+  /* Where the inventory goes by slogate_roll: how often connections came to be watched again, and
+   * the bits of the hash of those that may not have been watched before. */
+  __u32 rewatched;
+  __u32 unwatched;
   __u32 zero;
 };
 
@@ -402,13 +406,38 @@ struct slogate_http2 {
   __u8 scratch[SLOGATE_HTTP2_SCRATCH];
 };
 
-/* Written to the iterator's output for each open request, or for every socket. */
+/* What the inventory says of each open request, or of every socket. */
 struct slogate_inflight {
   struct slogate_ref ref;
   __u64 opened; /* as in struct slogate_sock */
   __u16 role;   /* enum slogate_role */
   __u16 port;   /* local port, host order; 0 once the kernel has given it up */
   __u32 state;  /* of TCP, as in include/net/tcp_states.h */
+};
+
+/*
+ * The roll of sockets by their address in the kernel, which the inventory goes by where the kernel
+ * refuses iterators over the elements of maps. It may read what is remembered with the socket, and
+ * only programs at an event may write there: so what has been booked of TCP's own counts is kept in
+ * `books` for as long as the socket is on the roll.
+ */
+struct slogate_entry {
+  __u64 storage; /* of the socket, where the kernel keeps all that programs remember with it:
+                    another address is another socket */
+  __u64 state;   /* where its struct slogate_sock is */
+  __u64 http2;   /* where its struct slogate_http2 is; 0 for none */
+  struct slogate_sock books;
+};
+/* Sockets on the roll. */
+#define SLOGATE_ROLL 32768
+
+/* What a pass over the roll has to say: the rows from one number on. */
+#define SLOGATE_OPEN_ROWS 4096 /* a power of 2 */
+struct slogate_open {
+  __u32 rows; /* that there were in all */
+  __u32 zero;
+  struct slogate_inflight row[SLOGATE_OPEN_ROWS];
+  struct slogate_http2 http2; /* a copy that is being read */
 };
 
 /*

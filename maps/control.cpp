@@ -32,6 +32,11 @@ void Control::beat() {
 }
 
 void Control::spare(uint32_t programs, uint32_t hash_bits) {
+  const auto before = static_cast<uint32_t>(words()->spare >> 32);
+  if ((before & ~hash_bits) != 0) {
+    __atomic_store_n(&words()->unwatched, words()->unwatched | before, __ATOMIC_RELEASE);
+    __atomic_store_n(&words()->rewatched, words()->rewatched + 1, __ATOMIC_RELEASE);
+  }
   __atomic_store_n(&words()->spare, static_cast<__u64>(hash_bits) << 32 | programs,
                    __ATOMIC_RELEASE);
 }

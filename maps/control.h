@@ -28,7 +28,8 @@ class Control {
   // Tells the programs that an agent is here; without one for an hour they fall silent.
   void beat();
   // Leaves out runs of these programs (a bit for each, by slogate_probe), and connections whose
-  // hash has one of these bits; 0 for nothing. Both change with one store.
+  // hash has one of these bits; 0 for nothing. Both change with one store. Connections that are
+  // watched again are told so.
   void spare(uint32_t programs, uint32_t hash_bits);
   // Tells the inventory what it is for, and clears what it counts anew. Each says so itself: an
   // agent may have died in the middle of another one.

@@ -271,6 +271,7 @@ std::vector<MapStatus> Maps::status(Sockets sockets) const {
   remembered.bytes += sockets.remembered * sizeof(slogate_sock);
   MapStatus news = whole("slogate_news", "sk_storage", sockets.with_news, 0);
   news.bytes += sockets.with_news * sizeof(__u32);
+  MapStatus roll = whole("slogate_roll", "hash", sockets.on_roll, SLOGATE_ROLL);
   const uint64_t http2 = control().http2_connections();
   MapStatus streams =
       whole("slogate_http2", "sk_storage", control().http2_streams(), http2 * SLOGATE_STREAMS);
@@ -282,6 +283,8 @@ std::vector<MapStatus> Maps::status(Sockets sockets) const {
       losing(std::move(remembered), SLOGATE_SITE_no_storage),
       losing(std::move(streams), SLOGATE_SITE_no_stream),
       std::move(news),
+      losing(std::move(roll), SLOGATE_SITE_no_roll),
+      whole("slogate_open", "array", 1, 1),
       losing(whole("slogate_events", "ringbuf", 0, 0), SLOGATE_SITE_no_name),
       whole("slogate_left_out", "lru_hash", left_out().size(), SLOGATE_LEFT_OUT),
       whole("slogate_listeners", "lru_hash", listeners(), SLOGATE_LISTENERS),

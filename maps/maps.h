@@ -61,7 +61,7 @@ class Maps {
   Result<void> set_node_addresses(const std::vector<slogate_address>& addresses);
   // How many sockets are remembered, and how many of these have news: only an iterator can tell.
   struct Sockets {
-    uint64_t remembered = 0, with_news = 0;
+    uint64_t remembered = 0, with_news = 0, on_roll = 0;
   };
   [[nodiscard]] std::vector<MapStatus> status(Sockets sockets) const;
 

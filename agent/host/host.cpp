@@ -110,14 +110,10 @@ Finding inspect_tracepoint(const ProbeInfo& probe, const KernelFeatures* feature
   return finding;
 }
 
-Finding inspect_iterators(const HostRoots& roots, const KernelFeatures& features) {
+Finding inspect_iterators(const KernelFeatures& features) {
   Finding finding{.name = "iterators over maps", .detail = "for inventory"};
-  if (features.no_map_iterators.empty()) return finding;
-  finding.detail = features.no_map_iterators + "; file_inventory stands in";
-  if (is_in_nodes_pidns(roots.proc)) return finding;
-  finding.state = FindingState::Degraded;
-  finding.detail += ", which sees the files of this PID namespace alone";
-  finding.remedy = "hostPID: true";
+  if (!features.no_map_iterators.empty())
+    finding.detail = features.no_map_iterators + "; roll_call stands in";
   return finding;
 }
 
@@ -196,13 +192,6 @@ Finding inspect_bpffs(const HostRoots& roots, const std::vector<Mount>& mounts) 
 
 }  // namespace
 
-bool is_in_nodes_pidns(const std::string& proc) {
-  // The number of the first one is fixed: PROC_PID_INIT_INO.
-  constexpr std::string_view first = "pid:[4026531836]";
-  std::error_code error;
-  return std::filesystem::read_symlink(proc + "/self/ns/pid", error) == first;
-}
-
 std::string_view to_text(FindingState state) {
   switch (state) {
     case FindingState::Ok:
@@ -252,7 +241,7 @@ std::vector<Finding> inspect_host(const HostRoots& roots) {
   for (const ProbeInfo& probe : kProbes)
     if (!probe.is_iterator())
       findings.push_back(inspect_tracepoint(probe, features ? &*features : nullptr));
-  if (features) findings.push_back(inspect_iterators(roots, *features));
+  if (features) findings.push_back(inspect_iterators(*features));
   const auto status = read_text(roots.proc + "/self/status");
   const auto effective = status ? parse_cap_eff(*status) : fail(status.error());
   for (const CapabilityInfo& row : kCapabilities)

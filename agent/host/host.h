@@ -59,9 +59,6 @@ Result<std::string> find_cgroup2(const HostRoots& roots);
 // Where v1 keeps the limits of memory on this host, if it does.
 std::optional<std::string> find_v1_memory(const HostRoots& roots);
 
-// Whether this process is in the node's own PID namespace, so that it sees all processes.
-[[nodiscard]] bool is_in_nodes_pidns(const std::string& proc = "/proc");
-
 // Everything slogate depends on, good or bad, in the order it is needed.
 std::vector<Finding> inspect_host(const HostRoots& roots);
 

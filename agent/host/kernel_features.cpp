@@ -91,7 +91,7 @@ Result<Fd> load_reader(const ProbeInfo& probe) {
 std::vector<Hook> iterators_of(const ProbeInfo& probe, const KernelFeatures& features) {
   const bool stands_in = !probe.stands_in_for.empty();
   if (stands_in == features.no_map_iterators.empty()) return {};
-  return {{std::string(probe.name), "iter"}};
+  return {{std::string(probe.name), stands_in ? "run" : "iter"}};
 }
 
 // A program that does nothing, for the function or iterator of that type.

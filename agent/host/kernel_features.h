@@ -57,7 +57,7 @@ Result<KernelFeatures> read_kernel_features(const std::string& btf_path = "/sys/
 [[nodiscard]] std::string entry_of(std::string_view function);
 
 // A program of a probe, by its name in the object, and what it attaches to: "tp_btf/...",
-// "fentry/..." or "iter".
+// "fentry/...", "iter", or "run" for one that the agent runs itself.
 struct Hook {
   std::string program, target;
 };

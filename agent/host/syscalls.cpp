@@ -65,7 +65,7 @@ scmp_arg_cmp has_of(unsigned argument, scmp_datum_t mask, scmp_datum_t value) {
 constexpr bpf_cmd kBpf[] = {
     BPF_MAP_CREATE,         BPF_MAP_LOOKUP_ELEM,  BPF_MAP_UPDATE_ELEM,  BPF_MAP_DELETE_ELEM,
     BPF_MAP_GET_NEXT_KEY,   BPF_MAP_LOOKUP_BATCH, BPF_MAP_UPDATE_BATCH, BPF_OBJ_PIN,
-    BPF_OBJ_GET_INFO_BY_FD, BPF_ITER_CREATE,
+    BPF_OBJ_GET_INFO_BY_FD, BPF_ITER_CREATE,      BPF_PROG_TEST_RUN,
 };
 
 std::vector<Rule> rules(bool may_attach) {

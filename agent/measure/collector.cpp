@@ -154,7 +154,7 @@ CgroupCounts Collector::read(const std::unordered_set<uint64_t>& cgroups) const 
 void Collector::take_inventory(TickTime now, std::chrono::nanoseconds interval) {
   if (walked_ && now.monotonic - *walked_ < interval - kTickJitter) return;
   if (walks_.is_all_due(maps_.control().unlisted(), now.monotonic)) return visit_all(now);
-  sockets_.with_news = walk(SLOGATE_WALK_news, now);
+  (probes_.calls_roll() ? sockets_.on_roll : sockets_.with_news) = walk(SLOGATE_WALK_news, now);
   if (++news_walks_ % SLOGATE_QUIET_VISITS == 0)
     log_result("quiet sockets", probes_.take_inventory(SLOGATE_WALK_quiet));
 }
@@ -178,7 +178,7 @@ uint64_t Collector::walk(slogate_walk what, TickTime now) {
 // Of sockets, by whichever of the two can be attached.
 uint64_t Collector::visits() const {
   const slogate_runs runs = maps_.runs();
-  return runs.runs[SLOGATE_PROBE_inventory] + runs.runs[SLOGATE_PROBE_file_inventory];
+  return runs.runs[SLOGATE_PROBE_inventory] + runs.runs[SLOGATE_PROBE_roll_call];
 }
 
 void Collector::read_slots(TickTime now) {

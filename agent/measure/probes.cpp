@@ -65,9 +65,9 @@ bool is_iterator(const bpf_program* program) {
   return bpf_program__expected_attach_type(program) == BPF_TRACE_ITER;
 }
 
-// What goes over files takes no map.
-bool is_over_files(const bpf_program* program) {
-  return std::string_view(bpf_program__section_name(program)) == "iter/task_file";
+// Of the inventory that goes by slogate_roll.
+bool is_run_by_hand(const bpf_program* program) {
+  return bpf_program__type(program) == BPF_PROG_TYPE_RAW_TRACEPOINT;
 }
 
 bpf_link* attach_to_sockets(const bpf_program* program, int map) {
@@ -118,7 +118,7 @@ void Probes::LinkDeleter::operator()(bpf_link* link) const {
   bpf_link__destroy(link);
 }
 
-Probes::Probes(Control& control) : control_(&control) {
+Probes::Probes(Maps& maps) : control_(&maps.control()), open_map_(maps.fd("slogate_open")) {
   for (size_t i = 0; i < kProbes.size(); ++i) status_[i].probe = static_cast<slogate_probe>(i);
 }
 Probes::Probes(Probes&&) noexcept = default;
@@ -126,7 +126,7 @@ Probes::~Probes() = default;
 
 Result<Probes> Probes::attach(Maps& maps, const KernelFeatures& features, const PinDir* pins) {
   libbpf_set_print(keep_message);
-  Probes probes(maps.control());
+  Probes probes(maps);
   const uint64_t hash = programs_hash(features);
   const uint32_t before = maps.control().programs_epoch();
   const bool same = pins != nullptr && before != 0 && maps.programs_hash() == hash &&
@@ -222,17 +222,8 @@ void Probes::attach_all(const Maps& maps, const KernelFeatures& features) {
     status.degraded =
         !status.attached && is_wanted(info, features) && stood_in_for(info) == nullptr;
   }
-  judge_file_inventory();
-}
-
-// It does all of what it stands in for but for what its row says, where it sees all processes.
-void Probes::judge_file_inventory() {
-  ProbeStatus& files = status_[SLOGATE_PROBE_file_inventory];
-  if (!files.attached) return;
-  status_[SLOGATE_PROBE_inventory].degraded = false;
-  files.degraded = !is_in_nodes_pidns();
-  if (files.degraded)
-    files.reason = "it sees the files of this PID namespace alone: set hostPID: true";
+  // It does all of what it stands in for.
+  if (status_[SLOGATE_PROBE_roll_call].attached) status_[SLOGATE_PROBE_inventory].degraded = false;
 }
 
 void Probes::attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps) {
@@ -258,14 +249,14 @@ std::string Probes::attach_program(const std::string& name, const Maps& maps) {
 
 Result<Probes::Attached> Probes::attach_to_kernel(const bpf_program* program, const Maps& maps) {
   Attached attached;
-  const bool over_maps = is_iterator(program) && !is_over_files(program);
-  attached.link.reset(over_maps ? attach_to_sockets(program, maps.fd("slogate_news"))
-                                : bpf_program__attach(program));
-  if (attached.link && over_maps)
-    attached.link_to_all.reset(attach_to_sockets(program, maps.fd("slogate_sockets")));
-  if (!attached.link || (over_maps && !attached.link_to_all))
-    return fail(bpf_error("cannot attach it", errno));
   attached.program.reset(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 0));
+  if (is_run_by_hand(program)) return attached;
+  attached.link.reset(is_iterator(program) ? attach_to_sockets(program, maps.fd("slogate_news"))
+                                           : bpf_program__attach(program));
+  if (attached.link && is_iterator(program))
+    attached.link_to_all.reset(attach_to_sockets(program, maps.fd("slogate_sockets")));
+  if (!attached.link || (is_iterator(program) && !attached.link_to_all))
+    return fail(bpf_error("cannot attach it", errno));
   return attached;
 }
 
@@ -322,10 +313,9 @@ std::vector<ProbeStatus> Probes::status(const slogate_runs& runs) const {
 }
 
 Result<std::vector<slogate_inflight>> Probes::take_inventory(slogate_walk walk) const {
+  if (calls_roll()) return call_roll(walk);
   std::vector<slogate_inflight> open;
-  auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
-  if (inventory == attached_.end())
-    inventory = attached_.find(kProbes[SLOGATE_PROBE_file_inventory].name);
+  const auto inventory = attached_.find(kProbes[SLOGATE_PROBE_inventory].name);
   if (inventory == attached_.end()) return open;
   control_->begin_inventory(walk);
   const Attached& attached = inventory->second;
@@ -346,6 +336,35 @@ Result<std::vector<slogate_inflight>> Probes::take_inventory(slogate_walk walk) 
     // The kernel's buffer holds whole records, and so does ours: none is cut in two.
     const auto* first = block.data();
     open.insert(open.end(), first, first + static_cast<size_t>(got) / sizeof(slogate_inflight));
+  }
+}
+
+bool Probes::calls_roll() const {
+  return attached_.contains(kProbes[SLOGATE_PROBE_roll_call].name);
+}
+
+// In passes of as many rows as its map has room for. What comes and goes between two of them may be
+// missing, or there twice.
+Result<std::vector<slogate_inflight>> Probes::call_roll(slogate_walk walk) const {
+  std::vector<slogate_inflight> open;
+  if (walk == SLOGATE_WALK_quiet) return open;  // nobody is taken off the roll
+  control_->begin_inventory(walk);
+  const int program =
+      attached_.at(std::string(kProbes[SLOGATE_PROBE_roll_call].name)).program.get();
+  const auto said = std::make_unique<slogate_open>();
+  std::array<__u64, 1> context = {0};
+  LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context.data(), .ctx_size_in = sizeof(context));
+  for (;;) {
+    if (const int error = bpf_prog_test_run_opts(program, &options); error != 0)
+      return fail(bpf_error("cannot take an inventory", error));
+    constexpr __u32 only = 0;
+    if (const int error = bpf_map_lookup_elem(open_map_, &only, said.get()); error != 0)
+      return fail(bpf_error("cannot read an inventory", error));
+    const size_t left = said->rows - std::min<size_t>(said->rows, context[0]);
+    const size_t rows = std::min<size_t>(left, SLOGATE_OPEN_ROWS);
+    open.insert(open.end(), said->row, said->row + rows);
+    if (left <= SLOGATE_OPEN_ROWS) return open;
+    context[0] += SLOGATE_OPEN_ROWS;
   }
 }
 

@@ -48,23 +48,24 @@ class Probes {
   // segments, round-trip times and overflows up to date, and gives those that have an open request,
   // or every one. Runs `inventory`, or what stands in for it, once for each socket.
   [[nodiscard]] Result<std::vector<slogate_inflight>> take_inventory(slogate_walk walk) const;
+  // Whether that is by the roll, so that each walk is over all sockets.
+  [[nodiscard]] bool calls_roll() const;
 
  private:
   struct LinkDeleter {
     void operator()(bpf_link* link) const;
   };
   struct Attached {
-    std::unique_ptr<bpf_link, LinkDeleter> link;
+    std::unique_ptr<bpf_link, LinkDeleter> link;  // none of what the agent runs itself
     Fd program;  // none where a version that did not pin it attached it
     // Of the inventory over maps, whose `link` is to those that have news.
     std::unique_ptr<bpf_link, LinkDeleter> link_to_all = {};
   };
 
-  explicit Probes(Control& control);
+  explicit Probes(Maps& maps);
   void load(const Maps& maps, const KernelFeatures& features, uint32_t epoch, bool adopted);
   void load_without_http2(const Maps& maps, KernelFeatures features, uint32_t epoch, bool adopted);
   void attach_all(const Maps& maps, const KernelFeatures& features);
-  void judge_file_inventory();
   void attach_one(ProbeStatus& status, const std::vector<Hook>& hooks, const Maps& maps);
   // Why the program could not be attached, "" when it is.
   std::string attach_program(const std::string& name, const Maps& maps);
@@ -72,8 +73,11 @@ class Probes {
   bool adopt(const PinDir& pins, const KernelFeatures& features, uint32_t epoch);
   [[nodiscard]] Result<void> require_needed() const;
   Result<void> keep_pins(const PinDir& pins, uint32_t epoch, const std::string& program) const;
+  [[nodiscard]] Result<std::vector<slogate_inflight>> call_roll(slogate_walk walk) const;
 
-  Control* control_;  // of the maps, which outlive this
+  // Of the maps, which outlive this.
+  Control* control_;
+  int open_map_;
   std::vector<OpenObject> objects_;
   // By the name of the program.
   std::map<std::string, Attached, std::less<>> attached_;

@@ -117,6 +117,7 @@ std::vector<Constant> constants_of(const KernelFeatures& features, uint32_t epoc
       {"resets_without_socket", bytes_of(features.resets_without_socket)},
       {"read_answers", bytes_of(features.read_answers)},
       {"follow_http2", bytes_of(why_no_http2(features).empty())},
+      {"by_roll", bytes_of(!features.no_map_iterators.empty())},
   };
 }
 

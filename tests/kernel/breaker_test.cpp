@@ -182,7 +182,8 @@ TEST_F(Breaks, WhatComesFromWithinIsAccepted) {
   EXPECT_EQ(attempt(kRightIp), ECONNREFUSED);
 }
 
-// kube-proxy's device has the address of every Service: what comes from one is no probe of the node's.
+// kube-proxy's device has the address of every Service: what comes from one is no probe of the
+// node's.
 TEST(NodeAddresses, AreNotThoseOfServices) {
   const Netns node;
   node.command({"ip", "link", "add", "kube-ipvs0", "type", "veth", "peer", "name", "eth0"});

@@ -43,17 +43,17 @@ TEST(Hooks, OfAReaderOfPacketsAreWhereAnswersAreToBeRead) {
   }
 }
 
-TEST(Hooks, OfTheInventoryAreOverMapsOrElseOverFiles) {
+TEST(Hooks, OfTheInventoryAreOverMapsOrElseOverTheRoll) {
   KernelFeatures features;
   const ProbeInfo &maps = kProbes[SLOGATE_PROBE_inventory],
-                  &files = kProbes[SLOGATE_PROBE_file_inventory];
+                  &roll = kProbes[SLOGATE_PROBE_roll_call];
   EXPECT_EQ(hooks_of(maps, features).size(), 1u);
-  EXPECT_TRUE(hooks_of(files, features).empty());
-  EXPECT_EQ(why_no_hooks(files, features), "not needed: inventory does it better");
+  EXPECT_TRUE(hooks_of(roll, features).empty());
+  EXPECT_EQ(why_no_hooks(roll, features), "not needed: inventory does it better");
   features.no_map_iterators = "refused";
   EXPECT_TRUE(hooks_of(maps, features).empty());
   EXPECT_EQ(why_no_hooks(maps, features), "refused");
-  EXPECT_EQ(hooks_of(files, features).size(), 1u);
+  EXPECT_EQ(hooks_of(roll, features).size(), 1u);
 }
 
 }  // namespace
