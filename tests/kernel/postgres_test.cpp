@@ -91,10 +91,12 @@ TEST_F(Postgres, CountsOneRequestForEachStatement) {
     EXPECT_TRUE(eventually([&] {
       return gone() + unanswered(server_counts()) == (known_to_server ? 0 : connections);
     }));
-    if (known_to_server)
+    if (known_to_server) {
       EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_server_postgresql_success), n);
-    if (known_to_client)
+    }
+    if (known_to_client) {
       EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_client_postgresql_success), n);
+    }
     expect_statements(server_, client_, statements, connections);
     EXPECT_EQ(counter(server_counts(), SLOGATE_COUNTER_connections_server), connections);
     EXPECT_EQ(counter(client_counts(), SLOGATE_COUNTER_unanswered_client),

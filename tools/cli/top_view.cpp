@@ -95,7 +95,8 @@ std::string warnings(const TopFrame& frame) {
   if (frame.sample.lost.value_or(0) > 0)
     text += fmt::format("{} samples lost   ", to_count(frame.sample.lost));
   if (frame.sample.degraded != 0)
-    text += fmt::format("{} programs missing: see slogate probes   ", frame.sample.degraded);
+    text += fmt::format("{} program{} missing: see slogate probes   ", frame.sample.degraded,
+                        frame.sample.degraded == 1 ? "" : "s");
   const size_t hidden = frame.sample.cgroups.size() - frame.rows.size();
   if (hidden != 0) text += fmt::format("{} more cgroups below", hidden);
   return text;

@@ -185,7 +185,7 @@ TEST(TopView, Table) {
   agent.cgroups[1].buckets = {98, 1, 1};
   EXPECT_EQ(render_top(sampler.poll(10).value().value(), "", {}),
             "slogate 0.1.0   kernel 6.18   up 3.0 s   2 cgroups   last 2.0 s\n"
-            "2 samples lost   1 programs missing: see slogate probes   \n"
+            "2 samples lost   1 program missing: see slogate probes   \n"
             "CGROUP        ROLE    RATE/s     P50     P90     P99   P99.9  ERRORS/s  "
             "CONN ERR/s  DROPS/s  RETRANS/s  IN FLIGHT  OLDEST\n"
             "/demo/canary  server      50  707 us  707 us  1.4 ms  2.8 ms         0  "
