@@ -40,7 +40,7 @@ void AaTest::begin() {
   const std::vector<bool> groups = to_groups(hypotheses_);
   forth_.emplace(weights, groups);
   back_.emplace(weights, groups);
-  blocks_ = short_blocks_ = 0;
+  blocks_ = blocks_of_answers_ = 0;
 }
 
 void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary, size_t signal,
@@ -52,65 +52,83 @@ void AaTest::add_reading(const std::array<Tally, 2>& halves, const Tally& canary
     // Beyond the margin, as in a comparison: where most requests take the same time, an edge at the
     // quantile itself would tell of every change of the CPU's speed.
     const size_t edge = veto_edge(signal, *edges[level]);
-    const std::array now = {latency_trial(halves[0], signal, edge),
-                            latency_trial(halves[1], signal, edge),
-                            latency_trial(canary, signal, edge)};
-    const auto before = std::exchange(before_[level], now);
     // Where the edge moved there is nothing to take a difference from.
-    if (used_[level] == edges[level] && !silent)
-      remember(level, since(now[0], before[0]), since(now[1], before[1]), since(now[2], before[2]));
+    slow_[level].add({latency_trial(halves[0], signal, edge),
+                      latency_trial(halves[1], signal, edge), latency_trial(canary, signal, edge)},
+                     silent || used_[level] != edges[level]);
   }
+  for (size_t share = 0; share < kJudgedSignals; ++share)
+    if (is_of_answers(share) && exposures(halves[0], share) + exposures(halves[1], share) != 0)
+      answers_[share].add({ratio_trial(halves[0], share), ratio_trial(halves[1], share),
+                           ratio_trial(canary, share)},
+                          silent);
   used_ = edges;
   if (silent) return;
-  if (++since_plan_ >= kPlanReadings || alone_.front().size() == kHastyHistory) plan();
+  if (++since_plan_ >= kPlanReadings || slow_.front().alone.size() == kHastyHistory) plan();
 }
 
 // A baseline of one cgroup is compared with what it did a moment before, and a canary that begins,
 // slows down or ends changes the load of the node. So it is compared with itself only while there
 // is no canary, and with its canary once that has been there for long: one that is bad has bursts
 // of its own, and would have been vetoed by then.
-void AaTest::remember(size_t level, const Trial& first, const Trial& second, const Trial& canary) {
-  const auto add = [](History& history, const SplitReading& reading) {
+void AaTest::Series::add(const std::array<Trial, 3>& now, bool skip) {
+  const std::array<Trial, 3> last = std::exchange(before, now);
+  if (skip) return;
+  const Trial first = since(now[0], last[0]), second = since(now[1], last[1]);
+  const Trial canary = since(now[2], last[2]);
+  const auto push = [](History& history, const SplitReading& reading) {
     history.push_back(reading);
     if (history.size() > kMostHistory) history.pop_front();
   };
   const bool one = second.exposures <= 0;
-  if (!one || canary.exposures <= 0) add(alone_[level], {first, second});
-  if (one && canary.exposures > 0) add(paired_[level], {first, canary});
+  if (!one || canary.exposures <= 0) push(alone, {first, second});
+  if (one && canary.exposures > 0) push(paired, {first, canary});
 }
 
 void AaTest::begin_rollout() {
-  for (History& history : paired_) history.clear();
+  for (Series& series : slow_) series.paired.clear();
+  for (auto& [share, series] : answers_) series.paired.clear();
   canary_readings_ = 0;
 }
 
 void AaTest::plan() {
   since_plan_ = 0;
-  const size_t alone = alone_.front().size(), paired = paired_.front().size();
+  const size_t alone = slow_.front().alone.size(), paired = slow_.front().paired.size();
   young_ = alone < kLeastHistory && paired < kLeastHistory;
-  calm_ = young_ && std::ranges::all_of(alone_, [](const History& history) {
-            return history.size() >= kHastyHistory &&
-                   measure_block(std::vector(history.begin(), history.end())) == 1;
+  calm_ = young_ && std::ranges::all_of(slow_, [](const Series& series) {
+            return series.alone.size() >= kHastyHistory &&
+                   measure_block(std::vector(series.alone.begin(), series.alone.end())) == 1;
           });
   const bool together = paired >= (alone < kLeastHistory ? kLeastHistory : kEnoughPairs);
-  size_t length = 1;
-  for (const History& history : together ? paired_ : alone_)
-    length =
-        std::max(length, plan_block(std::vector(history.begin(), history.end()),
+  const auto plan_all = [together](const auto& all, auto of, auto plan_one) {
+    size_t length = 1;
+    for (const auto& one : all) {
+      const History& history = together ? of(one).paired : of(one).alone;
+      length =
+          std::max(length, plan_one(std::vector(history.begin(), history.end()),
                                     together ? Comparison::Differences : Comparison::Baseline));
+    }
+    return length;
+  };
+  const size_t length = plan_all(
+      slow_, [](const Series& one) -> const Series& { return one; }, plan_block);
   block_ = std::min(std::max(length, least_), kLongestBlock);
+  block_of_answers_ =
+      answers_.empty() ? kFirstBlock
+                       : plan_all(
+                             answers_, [](const auto& one) -> const Series& { return one.second; },
+                             plan_rare_block);
   if (!young_) measured_ = block_ > kFirstBlock;
 }
 
-void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
-                       SignalGroup part) {
+void AaTest::add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges) {
   if (unstable_ > 0) --unstable_;
-  pair_up(halves, odd_, edges, part);
+  pair_up(halves, odd_, edges, SignalGroup::Others);
 }
 
-void AaTest::add_short_block(const std::array<Tally, 2>& halves,
-                             const std::vector<LevelEdges>& edges) {
-  pair_up(halves, short_odd_, edges, SignalGroup::OfAnswers);
+void AaTest::add_block_of_answers(const std::array<Tally, 2>& halves,
+                                  const std::vector<LevelEdges>& edges) {
+  pair_up(halves, odd_of_answers_, edges, SignalGroup::OfAnswers);
 }
 
 void AaTest::pair_up(const std::array<Tally, 2>& halves, std::optional<Tally>& odd,
@@ -142,14 +160,14 @@ void AaTest::compare(const Tally& a, const Tally& b, const std::vector<LevelEdge
   const FirstsOfSignals firsts = firsts_.told();
   forth_->add(weigh(hypotheses_, a, &b, edges, firsts, part).against, part);
   back_->add(weigh(hypotheses_, b, &a, edges, exchanged(firsts), part).against, part);
-  ++(part == SignalGroup::OfAnswers ? short_blocks_ : blocks_);
+  ++(part == SignalGroup::OfAnswers ? blocks_of_answers_ : blocks_);
   look();
 }
 
 void AaTest::look() {
-  if ((blocks_ + short_blocks_) % kLookBlocks == 0 && is_accused()) {
+  if ((blocks_ + blocks_of_answers_) % kLookBlocks == 0 && is_accused()) {
     unstable_ = kPeaceBlocks;
-    least_ = std::min(2 * block_, kLongestBlock);
+    least_ = std::min(2 * std::max(block_, block_of_answers()), kLongestBlock);
     block_ = std::max(block_, least_);
     begin();
   } else if (blocks_ >= kTestBlocks) {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <deque>
+#include <map>
 #include <optional>
 
 #include "agent/canary/block_length.h"
@@ -25,16 +27,16 @@ class AaTest {
                    const Edges& edges, bool silent = false);
   // What is known of a canary is about another one from now on.
   void begin_rollout();
-  // A block of each half is over. `edges` as for hypotheses(). Where short blocks were over before
-  // its end, it is of the others.
-  void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges,
-                 SignalGroup part = SignalGroup::All);
-  // A short one, for shares of answers.
-  void add_short_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
-  // How many readings a block has that begins now, and a short one.
+  // A block of each half is over: of shares of answers, or of all else. `edges` as for
+  // hypotheses().
+  void add_block(const std::array<Tally, 2>& halves, const std::vector<LevelEdges>& edges);
+  void add_block_of_answers(const std::array<Tally, 2>& halves,
+                            const std::vector<LevelEdges>& edges);
+  // How many readings a block has that begins now, and one of shares of answers.
   [[nodiscard]] size_t block() const { return is_hasty() ? kHastyBlock : block_; }
-  [[nodiscard]] size_t short_block() const {
-    return std::min(block(), std::max(kFirstBlock, least_));
+  [[nodiscard]] size_t block_of_answers() const {
+    return young_ ? std::min(block(), std::max(kFirstBlock, least_))
+                  : std::max(block_of_answers_, std::min(least_, block_));
   }
   [[nodiscard]] bool quiet() const { return unstable_ == 0; }
   [[nodiscard]] const std::vector<Hypothesis>& hypotheses() const { return hypotheses_.all(); }
@@ -49,7 +51,15 @@ class AaTest {
                SignalGroup part);
   void look();
   [[nodiscard]] bool is_accused() const;
-  void remember(size_t level, const Trial& first, const Trial& second, const Trial& canary);
+  using History = std::deque<SplitReading>;
+  // How often something happened in each reading, of late.
+  struct Series {
+    History alone, paired;             // paired with the canary of this rollout
+    std::array<Trial, 3> before = {};  // of both halves and the canary, up to the last reading
+
+    // `now`: the same up to this one. Nothing is remembered of it where `skip`.
+    void add(const std::array<Trial, 3>& now, bool skip);
+  };
   void plan();
   // Whether too little is known to measure blocks, nothing speaks for long ones, and the canary is
   // new.
@@ -59,20 +69,18 @@ class AaTest {
 
   double threshold_;
   Hypotheses hypotheses_;
-  using History = std::deque<SplitReading>;
-  std::array<History, kTestedQuantiles.size()> alone_,
-      paired_;  // paired with the canary of this rollout
-  std::array<std::array<Trial, 3>, kTestedQuantiles.size()> before_{};
+  std::array<Series, kTestedQuantiles.size()> slow_;  // what is beyond the edges
+  std::map<size_t, Series> answers_;                  // shares of answers that are in use
   Edges used_;
   bool young_ = true, calm_ = false;  // as of the last plan
   bool measured_ = false;             // when blocks could be measured last, they had to be long
   size_t canary_readings_ = 0;        // in this rollout, those in which it did anything
   uint64_t canary_before_ = 0;        // what it had done until the last
-  size_t since_plan_ = 0, block_ = kFirstBlock, least_ = 1;
+  size_t since_plan_ = 0, block_ = kFirstBlock, block_of_answers_ = kFirstBlock, least_ = 1;
   FirstRequests firsts_;
-  std::optional<Tally> odd_, short_odd_;  // the block before, where there is one half
+  std::optional<Tally> odd_, odd_of_answers_;  // the block before, where there is one half
   std::optional<Evidence> forth_, back_;
-  size_t blocks_ = 0, short_blocks_ = 0, unstable_ = 0;  // unstable for so many more blocks
+  size_t blocks_ = 0, blocks_of_answers_ = 0, unstable_ = 0;  // unstable for so many more blocks
 };
 
 }  // namespace slogate

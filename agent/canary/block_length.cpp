@@ -127,6 +127,17 @@ size_t plan_block(std::span<const SplitReading> history, Comparison comparison) 
   return history.size() < kLeastHistory ? kFirstBlock : measure_block(history, comparison);
 }
 
+size_t plan_rare_block(std::span<const SplitReading> history, Comparison comparison) {
+  if (history.size() < kLeastHistory) return kFirstBlock;
+  size_t run = 0, longest = 0;
+  for (const SplitReading& one : history)
+    longest = std::max(longest, run = events_of(one) > 0 ? run + 1 : 0);
+  if (longest == 0) return 1;
+  if (measure(history, kFirstBlock, comparison).pairs >= kLeastPairs)
+    return measure_block(history, comparison);
+  return std::min(std::max(kFirstBlock, 2 * longest), kLongestBlock);
+}
+
 size_t measure_block(std::span<const SplitReading> history, Comparison comparison) {
   size_t enough = 1;
   double before = std::max(1.0, measure(history, 1, comparison).factor);

@@ -55,4 +55,10 @@ enum class Comparison {
 [[nodiscard]] size_t plan_block(std::span<const SplitReading> history,
                                 Comparison comparison = Comparison::Baseline);
 
+// Of events that may be rare. None at all are no bursts: 1. Where there are too few to compare
+// them, twice as long as the longest of their runs, from one reading to the next, and kFirstBlock
+// at least.
+[[nodiscard]] size_t plan_rare_block(std::span<const SplitReading> history,
+                                     Comparison comparison = Comparison::Baseline);
+
 }  // namespace slogate

@@ -371,13 +371,4 @@ Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* base
   return all;
 }
 
-Gains together(Gains one, const Gains& other) {
-  const auto add = [](std::vector<double>& to, const std::vector<double>& from) {
-    std::ranges::transform(to, from, to.begin(), std::plus());
-  };
-  add(one.against, other.against);
-  for (size_t edge = 0; edge < kEdgesOfTie; ++edge) add(one.proof[edge], other.proof[edge]);
-  return one;
-}
-
 }  // namespace slogate

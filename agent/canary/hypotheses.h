@@ -212,7 +212,5 @@ struct Gains {
 [[nodiscard]] Gains weigh(const Hypotheses& hypotheses, const Tally& canary, const Tally* baseline,
                           const std::vector<LevelEdges>& edges, const FirstsOfSignals& firsts = {},
                           SignalGroup part = SignalGroup::All);
-// Those of two parts that do not overlap, together.
-[[nodiscard]] Gains together(Gains one, const Gains& other);
 
 }  // namespace slogate

@@ -36,6 +36,20 @@ Edges edges_at(const std::array<double, N>& quantiles, const Tally& history, siz
   return edges;
 }
 
+// Failures of a canary last as long as what they come from, a peer that is started again or a
+// pool that fills, and there may be none to learn from in minutes. So a block of shares of answers
+// that is a single reading counts for less, and a veto for nothing but them takes three seconds of
+// them, not two.
+double cap_of_answers(size_t readings) {
+  constexpr double kCapOfReading = 0.65;
+  return readings == 1 ? kCapOfReading : kCap;
+}
+
+Gains capped(Gains gains, double cap) {
+  for (double& gain : gains.against) gain = std::min(gain, cap);
+  return gains;
+}
+
 // Of the signals that stand for the load the first that is in use.
 size_t first_used(const Tally& tally) {
   for (size_t signal = 0; signal < kJudgedSignals; ++signal)
@@ -95,7 +109,8 @@ void Judge::reset(std::string rollout, TickTime now) {
   rollout_.began = now.monotonic;
   aa_test_.begin_rollout();
   // The block that is under way belongs to the rollout before.
-  begin_blocks();
+  begin_block();
+  begin_block_of_answers();
   tallied_ = block_.before;
   block_began_ = now.monotonic;
   recent_canary_ = recent_baseline_ = {};
@@ -126,9 +141,8 @@ void Judge::take(const Observation& seen) {
   if (slo_.baseline)
     aa_test_.add_reading({baseline_[0].tally(), baseline_[1].tally()}, canary_.tally(),
                          main_signal(), split_edges_, alone_);
-  ++short_block_.readings;
-  if (++block_.readings >= block_.length) return end_block(seen.now.monotonic);
-  if (slo_.baseline && short_block_.readings >= short_block_.length) end_short_block();
+  if (++block_.readings >= block_.length) end_block(seen.now.monotonic);
+  if (++block_of_answers_.readings >= block_of_answers_.length) end_block_of_answers();
 }
 
 void Judge::add_baseline(const std::array<ArmReading, 2>& halves, std::chrono::nanoseconds now) {
@@ -149,7 +163,7 @@ void Judge::note_activity(const Observation& seen) {
 
 void Judge::note_loss(const ArmReading& arm, std::chrono::nanoseconds now) {
   if (arm.lost == 0) return;
-  block_.spoiled = short_block_.spoiled = true;
+  block_.spoiled = block_of_answers_.spoiled = true;
   lost_at_ = now;
 }
 
@@ -179,13 +193,15 @@ Tally Judge::Block::baseline() const {
   return both;
 }
 
-void Judge::begin_blocks() {
+void Judge::begin_block() {
   block_ = {.before = all_until_now(), .length = slo_.baseline ? aa_test_.block() : kFirstBlock};
-  begin_short_block();
 }
 
-void Judge::begin_short_block() {
-  short_block_ = {.before = all_until_now(), .length = aa_test_.short_block()};
+// Slow requests may come in bursts for many seconds, as on a busy node, while answers fail as
+// independently as ever, or the other way round: so shares of answers have blocks of their own.
+void Judge::begin_block_of_answers() {
+  block_of_answers_ = {.before = all_until_now(),
+                       .length = slo_.baseline ? aa_test_.block_of_answers() : kFirstBlock};
 }
 
 Judge::Block Judge::all_until_now() const {
@@ -199,34 +215,29 @@ Judge::Block Judge::since(const Block& before) const {
   return block;
 }
 
-// Slow requests may come in bursts for many seconds, as on a busy node, and blocks are as long as
-// that then. Shares of answers need not wait for it: a block of a second is as much as they get on
-// a calm node, too.
-void Judge::end_short_block() {
-  const Block block = since(short_block_.before);
-  const bool spoiled = short_block_.spoiled;
-  if (!spoiled) aa_test_.add_short_block(block.halves, test_edges_);
-  begin_short_block();
+void Judge::end_block_of_answers() {
+  const Block block = since(block_of_answers_.before);
+  const size_t readings = block_of_answers_.readings;
+  const bool spoiled = block_of_answers_.spoiled;
+  if (slo_.baseline && !spoiled) aa_test_.add_block_of_answers(block.halves, test_edges_);
+  begin_block_of_answers();
   if (spoiled) {
-    tallied_ = short_block_.before;
+    tallied_ = block_of_answers_.before;
     return;
   }
-  if (!is_idle(block.canary)) judge_short_block(block);
+  if (!is_idle(block.canary)) judge_block_of_answers(block, readings);
   take_stock();
 }
 
 void Judge::end_block(std::chrono::nanoseconds now) {
-  const Block block = since(block_.before), part = since(short_block_.before);
+  const Block block = since(block_.before);
   const size_t readings = block_.readings;
-  const bool split = is_split(), spoiled = block_.spoiled;
-  if (slo_.baseline && !spoiled) {
-    if (split) aa_test_.add_short_block(part.halves, test_edges_);
-    aa_test_.add_block(block.halves, test_edges_, split ? SignalGroup::Others : SignalGroup::All);
-  }
-  begin_blocks();
+  const bool spoiled = block_.spoiled;
+  if (slo_.baseline && !spoiled) aa_test_.add_block(block.halves, test_edges_);
+  begin_block();
   const double lasted = seconds(now - std::exchange(block_began_, now));
   // Everything that is decided from the past is used before this block becomes part of it.
-  if (!spoiled && !is_idle(block.canary)) judge_block(block, part);
+  if (!spoiled && !is_idle(block.canary)) judge_block(block);
   tallied_ = block_.before;
   if (spoiled) return;
   const Tally baseline = block.baseline();
@@ -273,20 +284,16 @@ void Judge::look_ahead(Verdict& facts) const {
       std::max({*longest, samples / *facts.rate, blocks * seconds(facts.block)});
 }
 
-// `part`: what of the block no short block has judged.
-void Judge::judge_block(const Block& block, const Block& part) {
+void Judge::judge_block(const Block& block) {
   if (!rollout_.evidence) begin_evidence();
-  const Tally baseline = block.baseline(), rest = part.baseline();
+  const Tally baseline = block.baseline();
   if (slo_.baseline) rollout_.firsts.add_block(block.canary, baseline);
   const FirstsOfSignals firsts = rollout_.firsts.told();
-  const auto gains = [&](const Tally& canary, const Tally& beside, SignalGroup of) {
-    return weigh(hypotheses_, canary, slo_.baseline ? &beside : nullptr, edges_, firsts, of);
-  };
-  const Gains all = together(gains(block.canary, baseline, SignalGroup::Others),
-                             gains(part.canary, rest, SignalGroup::OfAnswers));
   rollout_.breaching = breaches_bound(hypotheses_, baseline) ? rollout_.breaching + 1 : 0;
   ++rollout_.blocks;
-  add_evidence(all, SignalGroup::All);
+  add_evidence(weigh(hypotheses_, block.canary, slo_.baseline ? &baseline : nullptr, edges_, firsts,
+                     SignalGroup::Others),
+               SignalGroup::Others);
   if (rollout_.blocks % kRecentBlocks == 0)
     for (Tally* recent : {&recent_canary_, &recent_baseline_}) recent->halve();
   const size_t signal = main_signal();
@@ -299,10 +306,12 @@ void Judge::judge_block(const Block& block, const Block& part) {
   }
 }
 
-void Judge::judge_short_block(const Block& block) {
+void Judge::judge_block_of_answers(const Block& block, size_t readings) {
   if (!rollout_.evidence) begin_evidence();
   const Tally baseline = block.baseline();
-  add_evidence(weigh(hypotheses_, block.canary, &baseline, edges_, {}, SignalGroup::OfAnswers),
+  add_evidence(capped(weigh(hypotheses_, block.canary, slo_.baseline ? &baseline : nullptr, edges_,
+                            {}, SignalGroup::OfAnswers),
+                      cap_of_answers(readings)),
                SignalGroup::OfAnswers);
 }
 

@@ -153,17 +153,14 @@ class Judge {
     size_t readings = 0;
     bool spoiled = false;  // samples of it were lost
   };
-  // Both; or only a short one, within the long one that is under way.
-  void begin_blocks();
-  void begin_short_block();
+  void begin_block();
+  void begin_block_of_answers();
   [[nodiscard]] Block all_until_now() const;
   [[nodiscard]] Block since(const Block& before) const;
-  // Whether a short block ended within the long one that is under way.
-  [[nodiscard]] bool is_split() const { return short_block_.readings != block_.readings; }
   void end_block(std::chrono::nanoseconds now);
-  void end_short_block();
-  void judge_block(const Block& block, const Block& part);
-  void judge_short_block(const Block& block);
+  void end_block_of_answers();
+  void judge_block(const Block& block);
+  void judge_block_of_answers(const Block& block, size_t readings);
   void add_evidence(const Gains& gains, SignalGroup part);
   // Takes what the arms did since `tallied_` into what is known of this rollout.
   void tally();
@@ -228,8 +225,8 @@ class Judge {
 
   Arm canary_;
   std::array<Arm, 2> baseline_;
-  // Long enough for latencies, and a part of it that is long enough for shares of answers.
-  OpenBlock block_, short_block_;
+  // Of shares of answers, and of all else: each as long as its own events need.
+  OpenBlock block_, block_of_answers_;
   Block tallied_;  // up to where the arms' samples were taken into the rollout's, or left out
   std::chrono::nanoseconds block_began_{0};
 

@@ -36,6 +36,8 @@ struct Experiment {
   // Where answers are read: what share of them fails. And everything else that a server counts.
   std::optional<std::array<double, 2>> failing = {};  // of stable and canary
   bool ordinary = false;
+  // Each arm fails in all its answers for so many readings in a row, once in so many on average.
+  std::array<size_t, 2> outages{};
   // The part of the requests of stable and canary that are the first on their connections, and how
   // many times slower these are.
   std::array<double, 2> firsts{};
@@ -77,17 +79,32 @@ struct Drawn {
   }
 };
 
+// When an arm fails in all its answers.
+class Outages {
+ public:
+  explicit Outages(const std::array<size_t, 2>& of) : length_(of[0]), every_(of[1]) {}
+  bool next(std::mt19937_64& random) {
+    if (left_ == 0 && length_ != 0 && random() % every_ == 0) left_ = length_;
+    return left_ != 0 && left_-- != 0;
+  }
+
+ private:
+  size_t length_, every_, left_ = 0;
+};
+
+// `failing`: what share of their answers fails, of stable and canary.
 Observation observed(const Experiment& what, std::mt19937_64& random, const Drawn& canary_drawn,
-                     const Drawn& stable_drawn) {
+                     const Drawn& stable_drawn,
+                     const std::optional<std::array<double, 2>>& failing) {
   const Histogram &canary = canary_drawn.requests, &stable = stable_drawn.requests;
   Observation seen;
   Counts& of_canary = seen.canary.added;
   Counts& of_stable = seen.baseline[0].added;
   of_canary.histograms[SLOGATE_SIGNAL_request] = canary;
   of_stable.histograms[SLOGATE_SIGNAL_request] = stable;
-  if (what.failing) {
-    support::draw_answers(random, {(*what.failing)[1]}, count(canary), of_canary);
-    support::draw_answers(random, {(*what.failing)[0]}, count(stable), of_stable);
+  if (failing) {
+    support::draw_answers(random, {(*failing)[1]}, count(canary), of_canary);
+    support::draw_answers(random, {(*failing)[0]}, count(stable), of_stable);
   }
   if (what.ordinary) {
     support::add_ordinary_traffic(canary, of_canary);
@@ -103,6 +120,7 @@ Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
   Replay replay(support::default_slo(what.alpha));
   const double length = std::max(1.0, what.bursts), share = what.bursts > 0 ? 0.0244 : 0;
   Bursts canary_bursts(length, share), stable_bursts(length, share);
+  Outages canary_outages(what.outages), stable_outages(what.outages);
   for (size_t i = 0; i < what.before + what.readings; ++i) {
     Drawn canary, stable;
     const bool stable_burst = share > 0 && stable_bursts.next(random);
@@ -116,7 +134,11 @@ Run run_once(const Experiment& what, const Arms& arms, uint64_t seed) {
     if (i >= what.before)
       canary.draw(random, changed ? arms.first_canary : arms.first_stable, changed ? bad : good,
                   what.requests, what.firsts[1], i == what.before ? what.opens : 0);
-    const Verdict& verdict = replay.step(observed(what, random, canary, stable));
+    auto failing = what.failing;
+    if (failing && !changed) (*failing)[1] = (*failing)[0];
+    if (failing && stable_outages.next(random)) (*failing)[0] = 1;
+    if (failing && canary_outages.next(random)) (*failing)[1] = 1;
+    const Verdict& verdict = replay.step(observed(what, random, canary, stable, failing));
     if (verdict.decision == Decision::Veto)
       return {static_cast<double>((i + 1 - what.before - what.change) * what.requests),
               std::chrono::duration<double>(verdict.block).count()};
@@ -210,6 +232,18 @@ void add_errors(std::vector<Experiment>& all, size_t runs) {
   add_in_bursts("bursts, errors 2 to 2.1 %", 300, 0.02, 0.021, 0.01);
   add_in_bursts("bursts, errors 0 to 5 % at 300/s", 300, 0, 0.05, 0.001);
   add_in_bursts("bursts, all errors at 150/s", 150, 0, 1, 0.001);
+  add_in_bursts("bursts, all errors at 300/s after 20 s", 300, 0, 1, 0.001);
+  all.back().change = 80;
+  // Arms alike that fail in everything at times.
+  for (const size_t seconds : {1, 2, 3})
+    for (const size_t every : {30, 300})
+      for (const bool slow : {false, true}) {
+        add(fmt::format("outages of {} s, each {} s{}", seconds, every,
+                        slow ? ", slow in bursts" : ""),
+            300, 0, 0, 0.01, some);
+        all.back().outages = {4 * seconds, 4 * every};
+        if (slow) all.back().before = 1200, all.back().bursts = 8;
+      }
   // Late: after ten minutes in which it was as good.
   for (const double length : {2.0, 4.0}) {
     add_in_bursts(fmt::format("bursts of {:g} s, scale x2 after 10 min", length / 4), 300, 0, 0,
