@@ -258,7 +258,7 @@ static __always_inline void on_set_state(struct sock* sk, int from, int to) {
     ends(sk);
   else if (to == TCP_CLOSE)
     closed(sk, from);
-  if (to == TCP_CLOSE) leave_roll(sk, state_of(sk));
+  if (by_roll && to == TCP_CLOSE) leave_roll(sk, state_of(sk));
   /* A child begins as LISTEN, too, and goes on to SYN_RECV. */
   if (from == TCP_LISTEN && to == TCP_CLOSE) stops_listening(sk);
 }

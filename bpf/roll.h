@@ -39,7 +39,6 @@ static __always_inline bool enter_roll(struct sock* sk, struct slogate_sock* sta
 
 static __always_inline void leave_roll(struct sock* sk, struct slogate_sock* state) {
   __u64 key = address_of(sk);
-  if (!by_roll) return;
   bpf_map_delete_elem(&slogate_roll, &key);
   if (state) state->listed = 0;
 }

@@ -270,6 +270,8 @@ static __always_inline bool was_unwatched(const struct sock* sk, const struct sl
 
 COLD int forget_unwatched(struct sock* sk, struct slogate_sock* state, __u32 rewatched) {
   struct tcp_sock* tp = was_unwatched(sk, state) ? bpf_skc_to_tcp_sock(sk) : 0;
+  struct slogate_sock* books = books_of(sk, state);
+  bool passed_over = books->visited == rewatched;
   state->visited = rewatched;
   if (!tp) return 0;
   state->opened = state->started = 0;
@@ -278,8 +280,7 @@ COLD int forget_unwatched(struct sock* sk, struct slogate_sock* state, __u32 rew
   /* Where its frames are is found out again, as after any gap. */
   struct slogate_http2* http2 = bpf_sk_storage_get(&slogate_http2, sk, 0, 0);
   if (http2) http2->doubt = http2->last;
-  struct slogate_sock* books = books_of(sk, state);
-  if (books->visited == rewatched) return 0;
+  if (passed_over) return 0;
   books->visited = rewatched;
   books->segs_in = books->rtt_segs = tp->segs_in;
   books->segs_out = tp->segs_out;

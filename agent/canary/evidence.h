@@ -65,8 +65,7 @@ inline constexpr double kCap = 1;
 // log of the mean of exp(values).
 [[nodiscard]] double log_mean_exp(std::span<const double> values);
 
-// What a block decides: all, shares of answers, or all others. The two have blocks of their own
-// where those of shares of answers are shorter.
+// What a block decides: shares of answers, or all others, which have blocks of their own; or all.
 enum class SignalGroup { All, OfAnswers, Others };
 
 // Sums of capped evidence over blocks, one for each component, and their mixture. A long good time

@@ -81,24 +81,24 @@ TEST_F(RollCall, TakesAsManyPassesAsItNeeds) {
 }
 
 TEST_F(RollCall, ForgetsWhatHasClosed) {
-  const auto entries = [this] {
+  const auto on_roll = [this] {
     const int map = kernel().maps().fd("slogate_roll");
     size_t entries = 0;
     __u64 key = 0;
     for (const __u64* at = nullptr; bpf_map_get_next_key(map, at, &key) == 0; at = &key) ++entries;
     return entries;
   };
-  const size_t before = entries();
+  const size_t before = on_roll();
   {
     std::vector<Connection> all;
     for (int i = 0; i < 100; ++i) {
       all.push_back(connect_both(server_, client_));
       exchange(all.back());
     }
-    EXPECT_GE(entries(), before + 200);
+    EXPECT_GE(on_roll(), before + 200);
   }
   kernel().take_inventory();
-  EXPECT_LT(entries(), before + 100) << "there are others on this machine";
+  EXPECT_LT(on_roll(), before + 100) << "there are others on this machine";
 }
 
 // Whoever finds no room is counted, measured as before, and enters with an event once there is.

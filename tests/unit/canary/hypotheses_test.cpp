@@ -341,6 +341,24 @@ TEST(BlockLength, OfDifferencesDependsOnNeitherSharedChangesNorALastingOne) {
   EXPECT_GE(plan_block(bursts, Comparison::Differences), 8u);
 }
 
+TEST(BlockLength, OfRareEventsIsThatOfTheirRuns) {
+  const SplitReading calm{{0, 75}, {0, 75}}, failing{{75, 75}, {0, 75}};
+  std::vector<SplitReading> all(1200, calm);
+  EXPECT_EQ(plan_rare_block(all), 1u) << "none at all";
+  EXPECT_EQ(plan_rare_block(std::span(all).first(kLeastHistory - 1)), kFirstBlock);
+  all[100].first.events = 1;
+  EXPECT_EQ(plan_rare_block(all), kFirstBlock) << "one alone";
+  std::fill_n(all.begin() + 600, 12, failing);
+  EXPECT_EQ(plan_rare_block(all), 24u) << "an outage of 3 s";
+  std::fill_n(all.begin() + 200, 300, failing);
+  EXPECT_EQ(plan_rare_block(all), kLongestBlock);
+}
+
+TEST(BlockLength, OfEventsThatAreNotRareIsMeasured) {
+  EXPECT_EQ(plan_rare_block(history(1200, 0, false)), 1u);
+  EXPECT_EQ(plan_rare_block(history(1200, 8, false)), plan_block(history(1200, 8, false)));
+}
+
 // ---- words ----
 
 TEST(Sentence, HasFiguresThatAPersonReads) {

@@ -123,6 +123,39 @@ TEST_F(OutcomesTest, ErrorsNeedNotWaitForLongBlocks) {
   }
 }
 
+// Where the baseline has not failed for a minute, blocks of answers are single readings, and count
+// for less: a canary that fails altogether is vetoed within 4 s, and not within 3.
+TEST_F(OutcomesTest, ACanaryThatFailsAltogetherIsVetoedInFourSecondsWhateverLatenciesDo) {
+  for (const bool bursts : {false, true}) {
+    Replay replay(default_slo(0.001));
+    requests_ = 75;
+    for (size_t i = 0; i < readings(300); ++i)
+      count(replay, {}, bursts ? served_in_bursts({}) : served({}, requests_));
+    for (size_t i = 0; i < readings(20); ++i) step(replay, {}, {});
+    const size_t steps = until_decided(replay, {.failing = 1}, {});
+    EXPECT_EQ(replay.judge().verdict()->decision, Decision::Veto);
+    EXPECT_GT(steps, readings(3)) << bursts;
+    EXPECT_LE(steps, readings(4)) << bursts;
+  }
+}
+
+// However calm latencies are.
+TEST_F(OutcomesTest, ArmsAlikeThatFailAltogetherAtTimesAreNotVetoed) {
+  requests_ = 75;
+  size_t vetoes = 0;
+  for (int run = 0; run < 20; ++run) {
+    Replay replay(default_slo(0.01));
+    support::Bursts stable(8, 0.06), canary(8, 0.06);
+    const auto saying = [this](support::Bursts& outages) {
+      return Saying{.failing = outages.next(random_) ? 1.0 : 0.0};
+    };
+    for (size_t i = 0; i < readings(120); ++i) count(replay, {}, served(saying(stable), requests_));
+    for (size_t i = 0; i < readings(100); ++i) step(replay, saying(canary), saying(stable));
+    vetoes += replay.judge().verdict()->decision == Decision::Veto;
+  }
+  EXPECT_LE(vetoes, 2u);
+}
+
 // What is measured meanwhile, and who is accused, is about the blocks that begin after it.
 TEST_F(OutcomesTest, ABlockLastsAsLongAsWasSaidWhenItBegan) {
   for (const double accused : {0.0, 0.5}) {
