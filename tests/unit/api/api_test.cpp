@@ -123,7 +123,7 @@ TEST(Api, Status) {
   EXPECT_EQ(status.dump(), Json::parse(R"({
     "version": "0.1.0", "kernel": "6.18.44", "started": "2026-11-21T08:00:00Z",
     "uptime_seconds": 12.5, "ticks": 12, "tick_seconds": 0.0005, "cgroups": 2,
-    "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_stream": 0, "no_name": 0},
+    "lost": {"no_slot": 7, "index_full": 0, "no_storage": 0, "no_stream": 0, "no_roll": 0, "no_name": 0},
     "degraded": [{"program": "first_read", "reason": "no such tracepoint", "without": "queue"}],
     "cpu": {"budget": 0.005, "agent": 0.002, "programs": 0.01, "step": 2, "watched": 0.5,
             "off": ["first_read"]},

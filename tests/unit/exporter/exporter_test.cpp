@@ -189,6 +189,7 @@ TEST(ExporterFamilies, OfNothingAreTheAgentsOwn) {
                   {"slogate_slos_invalid", 0},
                   {"slogate_lost_samples_total{site=\"index_full\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_name\"}", 0},
+                  {"slogate_lost_samples_total{site=\"no_roll\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_slot\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_stream\"}", 0},
                   {"slogate_lost_samples_total{site=\"no_storage\"}", 0},
@@ -310,6 +311,7 @@ TEST(ExporterCounters, LostSamplesAreTheAgentsBySite) {
   EXPECT_EQ(series_of(full(), "slogate_lost_samples_total"),
             (Series{{R"(slogate_lost_samples_total{site="index_full"})", 0},
                     {R"(slogate_lost_samples_total{site="no_name"})", 0},
+                    {R"(slogate_lost_samples_total{site="no_roll"})", 0},
                     {R"(slogate_lost_samples_total{site="no_slot"})", 0},
                     {R"(slogate_lost_samples_total{site="no_storage"})", 7},
                     {R"(slogate_lost_samples_total{site="no_stream"})", 0}}));
