@@ -146,8 +146,7 @@ static __always_inline void close_answered(struct sock* sk, struct slogate_sock*
 /* What became of the requests of a connection that has one at a time is counted here, the streams
  * of another one by streams.h. */
 static __always_inline void count_end(struct slogate_slot* slot, struct slogate_sock* state,
-                                      struct slogate_sock* books, const struct ending* end,
-                                      const struct tcp_sock* tp) {
+                                      const struct ending* end, const struct tcp_sock* tp) {
   bool gone = is_client_gone(end);
   bool unanswered = end->open && !gone && end->from != TCP_SYN_SENT;
   bool one = state->protocol != SLOGATE_PROTOCOL_http2;
@@ -162,7 +161,6 @@ static __always_inline void count_end(struct slogate_slot* slot, struct slogate_
   /* If a reset follows, which goes out after this. */
   if (!end->client && !end->error && !end->peer_first && (unanswered || end->undelivered))
     state->flags |= SLOGATE_SOCK_owing;
-  if (end->from != TCP_SYN_SENT) count_use(slot, books, tp);
 }
 
 /* A goodbye opens a request, as far as anyone can tell before the connection ends. */
@@ -175,15 +173,20 @@ static __always_inline bool says_goodbye(const struct slogate_slot* slot, const 
   return may_be_farewell(state, bytes) || may_be_cancel(slot, tp, state, bytes);
 }
 
-static __always_inline void end_connection(struct slogate_slot* slot, struct slogate_sock* state,
-                                           struct slogate_sock* books, struct slogate_http2* http2,
-                                           const struct ending* end, struct tcp_sock* tp) {
-  struct http2_booking booking = {
-      .now = bpf_ktime_get_ns(), .client = end->client, .asker = is_client_gone(end)};
-  count_end(slot, state, books, end, tp);
-  end_streams(slot, http2, &booking);
+/* Last of all: what it was booked in is asked for here alone, which is less for the verifier. */
+static __always_inline void book_rest(struct slogate_slot* slot, struct sock* sk,
+                                      struct slogate_sock* state, struct tcp_sock* tp, int from) {
+  struct slogate_sock* books = books_of(sk, state);
+  if (from != TCP_SYN_SENT) count_use(slot, books, tp);
   settle(slot, books, tp);
   sample_rtt(slot, books, tp);
+}
+
+static __always_inline void end_all_streams(struct slogate_slot* slot, struct slogate_http2* http2,
+                                            const struct ending* end) {
+  struct http2_booking booking = {
+      .now = bpf_ktime_get_ns(), .client = end->client, .asker = is_client_gone(end)};
+  end_streams(slot, http2, &booking);
 }
 
 static __always_inline void closed(struct sock* sk, int from) {
@@ -192,9 +195,8 @@ static __always_inline void closed(struct sock* sk, int from) {
   struct slogate_slot* slot = slot_of(sk, state);
   struct tcp_sock* tp = bpf_skc_to_tcp_sock(sk);
   if (!slot || !tp) return;
-  struct slogate_sock* books = books_of(sk, state);
   if (state->role == SLOGATE_ROLE_listener) {
-    look_at_queue(slot, books, sk);
+    look_at_queue(slot, books_of(sk, state), sk);
     return;
   }
   close_answered(sk, state, tp);
@@ -210,15 +212,13 @@ static __always_inline void closed(struct sock* sk, int from) {
                        .open = waits || (state->opened && !says_goodbye(slot, tp, state, from)),
                        .undelivered = is_undelivered(tp, state, from),
                        .idle = !waits && is_idle(tp, state)};
-  if (http2) {
-    end_connection(slot, state, books, http2, &end, tp);
-    return;
+  if (!http2) {
+    if (end.open && state->flags & SLOGATE_SOCK_read) record_queue(slot, state, state->opened);
+    state->opened = 0;
   }
-  if (end.open && state->flags & SLOGATE_SOCK_read) record_queue(slot, state, state->opened);
-  state->opened = 0;
-  count_end(slot, state, books, &end, tp);
-  settle(slot, books, tp);
-  sample_rtt(slot, books, tp);
+  count_end(slot, state, &end, tp);
+  if (http2) end_all_streams(slot, http2, &end);
+  book_rest(slot, sk, state, tp, from);
 }
 
 static __always_inline void ends(struct sock* sk) {
