@@ -41,7 +41,7 @@ Edges edges_at(const std::array<double, N>& quantiles, const Tally& history, siz
 // that is a single reading counts for less, and a veto for nothing but them takes three seconds of
 // them, not two.
 double cap_of_answers(size_t readings) {
-  constexpr double kCapOfReading = 0.65;
+  constexpr double kCapOfReading = 0.75;
   return readings == 1 ? kCapOfReading : kCap;
 }
 

@@ -101,7 +101,9 @@ TEST(WithoutBaseline, IsWhereItIsSilentOrGone) {
   EXPECT_THAT(pass_seconds(20, true), IsEmpty()) << "it is back";
   node.rows[1].gone = true;
   EXPECT_THAT(pass_seconds(2, false), ElementsAre("demo"));
-  Node alone(slo_of("/demo/canary/**", nullptr));
+  Slo uncompared = slo_of("/demo/canary/**", nullptr);
+  uncompared.baseline.reset();
+  Node alone(uncompared);
   alone.add(1, "/demo/canary/a");
   alone.step();
   EXPECT_THAT(alone.analysis.without_baseline(), IsEmpty()) << "it never had one to lack";
