@@ -8,7 +8,8 @@ struct roll_pass {
   __u64 from;
 };
 
-extern void* bpf_rdonly_cast(const void* object, __u32 type) __ksym;
+/* Since 6.2. */
+extern void* bpf_rdonly_cast(const void* object, __u32 type) __ksym __weak;
 
 static __always_inline struct slogate_open* output(void) {
   __u32 zero = 0;
