@@ -95,7 +95,11 @@ function ask() {
     });
     if (kind === 'cancel') setTimeout(() => call.cancel(), 50);
   };
-  for (let i = 0; i < Math.min(Number(concurrent), Number(number)); i += 1) next();
+  // A call that is cancelled before there is a connection never leaves the client.
+  client.waitForReady(Date.now() + 20000, (error) => {
+    if (error) throw error;
+    for (let i = 0; i < Math.min(Number(concurrent), Number(number)); i += 1) next();
+  });
 }
 
 if (mode === 'serve') serve();
